@@ -20,9 +20,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from planner.documents.diff import DiffDocument
+from planner.report.formats.ci_findings import (
+    format_github_annotation,
+    render_check_annotations,
+    render_code_quality_report,
+)
 from planner.report.formats.diff_markdown import render_diff_markdown
-from planner.report.formats.github_annotations import format_github_annotation, render_check_annotations
-from planner.report.formats.gitlab_code_quality import render_code_quality_report
 from planner.report.formats.json_text import render_json
 from planner.report.formats.registry import render_document
 from planner.report.views.diff_report import format_cause_sentence

@@ -36,10 +36,10 @@ def topology(
     from planner.cli.io.output import check_output_files, write_document
     from planner.cluster.wired.prune_unused_links import list_used_links
     from planner.report.topology.files import render_topology_file
-    from planner.report.topology.measure import build_topology_document
     from planner.request.inputs import read_cluster
     from planner.request.notices import warn
     from planner.request.plan_request import parse_option_values
+    from planner.studies.topology import build_topology_document
 
     output_files = check_output_files(files, _TOPOLOGY_SUFFIXES, input_files=[("CLUSTER", cluster)])
     resolved_cluster = read_cluster(cluster, **parse_option_values(values, "topology"))  # type: ignore[arg-type]

@@ -30,7 +30,7 @@ def write_code_quality_report(document: CheckDocument, report_path: Path | None)
     """Write the code quality report. Raises InputError where it cannot be written."""
     if report_path is not None:
         from planner.cli.io.files import write_file_atomically
-        from planner.report.formats.gitlab_code_quality import render_code_quality_report
+        from planner.report.formats.ci_findings import render_code_quality_report
 
         write_file_atomically(
             report_path, render_code_quality_report(document, format_repository_path(document.file))
@@ -40,7 +40,7 @@ def write_code_quality_report(document: CheckDocument, report_path: Path | None)
 def report_check_to_github(document: CheckDocument) -> None:
     """Write GitHub's annotations and summary, when run there. Raises InputError where they cannot be written."""
     if _is_github_actions():
-        from planner.report.formats.github_annotations import render_check_annotations
+        from planner.report.formats.ci_findings import render_check_annotations
 
         sys.stderr.write(render_check_annotations(document, format_repository_path(document.file)))
     if os.environ.get("GITHUB_STEP_SUMMARY"):
@@ -52,7 +52,7 @@ def report_check_to_github(document: CheckDocument) -> None:
 def annotate_input_errors(plans_file: str, input_errors: Sequence[tuple[int, InputError]]) -> None:
     """The findings about a file of plans, by its lines."""
     if _is_github_actions():
-        from planner.report.formats.github_annotations import format_github_annotation
+        from planner.report.formats.ci_findings import format_github_annotation
 
         for line, error in input_errors:
             sys.stderr.write(

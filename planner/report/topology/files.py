@@ -22,13 +22,16 @@ MAX_GRAPH_DEVICES = 4_096
 def render_topology_file(
     suffix: str, cluster: Cluster, wiring: Wiring | None, document: TopologyDocument
 ) -> tuple[str, str]:
-    """The text of a file with this ending, and what is to be said about it; empty where nothing is."""
+    """The text of a file with this ending, and a note on what it leaves out; empty where that is nothing."""
     if suffix in (".svg", ".html"):
+        from planner.report.formats.html_page import render_html_page
         from planner.report.topology.fabric_svg import render_fabric_drawing
-        from planner.report.topology.page import render_topology_page
+        from planner.report.views.topology_report import build_topology_report
 
         picture = render_fabric_drawing(cluster, wiring, document)
-        return (picture, "") if suffix == ".svg" else (render_topology_page(picture, document), "")
+        if suffix == ".svg":
+            return picture, ""
+        return render_html_page(build_topology_report(document), [("The fabric", picture)]), ""
     graph, note = _build_fabric_graph(cluster, wiring)
     return (render_graphml(graph) if suffix == ".graphml" else render_dot(graph)), note
 
@@ -48,9 +51,8 @@ def render_graphml(graph: nx.Graph[str]) -> str:
     out = io.BytesIO()
     clean_graph: nx.Graph[str] = nx.Graph()
     for name, attributes in graph.nodes(data=True):
-        clean_graph.add_node(
-            strip_nonprintable(name), **{key: _strip_attribute(value) for key, value in attributes.items()}
-        )
+        texts = {key: strip_nonprintable(value) for key, value in attributes.items() if isinstance(value, str)}
+        clean_graph.add_node(strip_nonprintable(name), **(attributes | texts))
     for source, target, attributes in graph.edges(data=True):
         clean_graph.add_edge(strip_nonprintable(source), strip_nonprintable(target), **attributes)
     nx.write_graphml_xml(clean_graph, out)
@@ -67,10 +69,6 @@ def render_dot(graph: nx.Graph[str]) -> str:
         rate = attributes["bandwidth_bytes_per_s"] / 1e9
         lines.append(f'  {_quote_dot_name(source)} -- {_quote_dot_name(target)} [label="{rate:.6g}"];')
     return "\n".join([*lines, "}", ""])
-
-
-def _strip_attribute(value: object) -> object:
-    return strip_nonprintable(value) if isinstance(value, str) else value
 
 
 def _quote_dot_name(name: str) -> str:
