@@ -126,34 +126,20 @@ def _build_row_spec(
     label_offset = bar_offset - _BAR_HEIGHT / 2 - 9
     left: Spec = {"x": {"value": 2}, "text": {"field": "label"}}
     tick: Spec = {"type": "tick", "size": _BAR_HEIGHT + 6, "thickness": 2, "opacity": 1, "color": INK}
+    bar_mark: Spec = {"type": "bar", "height": _BAR_HEIGHT, "yOffset": bar_offset}
+    right: Spec = {"x": {"value": "width"}, "text": {"field": "end"}}
+    above: Spec = left | {"text": {"field": "above"}}
     layers = [
-        _build_layer(
-            segments,
-            {"type": "bar", "height": _BAR_HEIGHT, "yOffset": bar_offset},
-            x=x,
-            x2={"field": "to"},
-            color=colour,
-        ),
+        _build_layer(segments, bar_mark, x=x, x2={"field": "to"}, color=colour),
         _build_layer(labels, {**text, "align": "left", "yOffset": label_offset}, **left),
-        _build_layer(
-            labels, {**text, "align": "left", "yOffset": label_offset - 15}, **(left | {"text": {"field": "above"}})
-        ),
-        _build_layer(
-            labels, {**text, "align": "right", "yOffset": label_offset}, x={"value": "width"}, text={"field": "end"}
-        ),
+        _build_layer(labels, {**text, "align": "left", "yOffset": label_offset - 15}, **above),
+        _build_layer(labels, {**text, "align": "right", "yOffset": label_offset}, **right),
         _build_layer(limits, {**tick, "yOffset": bar_offset}, x={"field": "from", "type": "quantitative"}),
     ]
-    if limits and len({limit["from"] for limit in limits}) == 1:
+    if len({limit["from"] for limit in limits}) == 1:
         note: Spec = {"type": "text", "fontSize": 11, "baseline": "bottom", "align": "right", "fontStyle": "italic"}
-        layers.append(
-            _build_layer(
-                [{"label": f"| {limits[0]['tooltip']}"}],
-                note,
-                x={"value": "width"},
-                y={"value": -4},
-                text={"field": "label"},
-            )
-        )
+        place: Spec = {"x": {"value": "width"}, "y": {"value": -4}, "text": {"field": "label"}}
+        layers.append(_build_layer([{"label": f"| {limits[0]['tooltip']}"}], note, **place))
     row_axis: Spec = {"title": bar_title or None, "labels": False, "ticks": False, "grid": False}
     y = {"field": "row", "type": "ordinal", "axis": row_axis, "scale": {"padding": 0}}
     for layer in layers:
@@ -223,9 +209,7 @@ def _build_roofline_spec(chart: RooflineChart) -> Spec:
     points = [
         point
         for point in chart.points
-        if min(point.flops_per_byte, point.flops_per_s) > 0
-        and is_drawable(point.flops_per_byte)
-        and is_drawable(point.flops_per_s)
+        if all(value > 0 and is_drawable(value) for value in (point.flops_per_byte, point.flops_per_s))
     ]
     unit = choose_display_unit("FLOP/s", [chart.peak_flops_per_s])
     ridge, peak = chart.peak_flops_per_s / chart.bandwidth_bytes_per_s, chart.peak_flops_per_s / unit.factor
@@ -236,7 +220,7 @@ def _build_roofline_spec(chart: RooflineChart) -> Spec:
     left = max(x_scale.min_value, y_scale.min_value * ridge / peak)
     bandwidth = choose_display_unit("B/s", [chart.bandwidth_bytes_per_s]).format_value(chart.bandwidth_bytes_per_s)
     words = f"memory {bandwidth}", f"peak {unit.format_value(chart.peak_flops_per_s)}"
-    ceilings = [((left, left * peak / ridge), (ridge, peak)), ((ridge, peak), (x_scale.max_value, peak))]
+    ceilings = [[(left, left * peak / ridge), (ridge, peak)], [(ridge, peak), (x_scale.max_value, peak)]]
     rows: list[Spec] = [
         {
             "x": point.flops_per_byte,
@@ -254,7 +238,7 @@ def _build_roofline_spec(chart: RooflineChart) -> Spec:
     note: Spec = {"type": "text", "baseline": "bottom", "fontSize": 11, "dy": -3}
     notes = [("left", 4, words[0]), ("right", "width", words[1])]
     layers = [
-        *(_build_path(list(ends), tooltip) for ends, tooltip in zip(ceilings, words, strict=True)),
+        *(_build_path(corners, tooltip) for corners, tooltip in zip(ceilings, words, strict=True)),
         *(
             _build_layer(
                 [{"y": peak, "label": text}], {**note, "align": align}, x={"value": x}, text={"field": "label"}

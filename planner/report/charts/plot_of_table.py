@@ -39,12 +39,11 @@ def resolve_plot_spec(
     series_columns: Sequence[str] | None,
     selection: RowSelectionMode,
 ) -> PlotSpec:
-    """What is asked for, with what suits the table where nothing is: MFU over the first number that was swept, and a
-    series for each model and cluster. Raises InputError with the nearest name for a column that is not there.
+    """The plot that options describe; by default MFU over the first number that was swept, and a series for each
+    model and cluster. Raises InputError with the nearest name for a column that is not there.
     """
-    input_columns = (
-        list(columns)[: list(columns).index(_STATUS_COLUMN)] if _STATUS_COLUMN in columns else list(columns)
-    )
+    names = list(columns)
+    input_columns = names[: names.index(_STATUS_COLUMN)] if _STATUS_COLUMN in columns else names
     swept_columns = [name for name in input_columns if len(_collect_values(columns, name)) > 1]
     number_columns = [name for name in columns if _is_number_column(columns[name])]
     for key, name in (("--x", x), ("--y", y), *(("--by", column) for column in series_columns or ())):
@@ -57,9 +56,8 @@ def resolve_plot_spec(
         or next((name for name in swept_columns if name in number_columns), None)
         or next(iter(swept_columns or input_columns))
     )
-    y_column = y or next(
-        (name for name in ("mfu", "step_time_s", *number_columns) if name in columns and name != x_column), None
-    )
+    y_candidates = [name for name in ("mfu", "step_time_s", *number_columns) if name in columns and name != x_column]
+    y_column = y or next(iter(y_candidates), None)
     if y_column is None:
         raise InputError("no column is a number", key="--y", expected="results with at least one plan")
     default_series_columns = [name for name in ("model", "cluster") if name in swept_columns and name != x_column]

@@ -33,16 +33,17 @@ TraceEvent = dict[str, object]
 
 @dataclass(frozen=True)
 class StepTrace:
-    """The file's text, and what is to be said of it; empty where nothing is."""
+    """The file's text, and a note on what is not drawn; empty where all is."""
 
     text: str
     note: str
 
 
 def build_step_trace(scenario: Scenario, plan: PlanPart, *, all_ranks: bool = False) -> StepTrace:
-    """One step of the plan, a process for each stage or for each rank; `scenario`: the plan's own question.
+    """One step of the plan, a process for each stage or for each rank; `scenario`: that of the plan.
 
-    Of many micro-batches so many are drawn that the file stays small. Raises InputError for more than MOST_RANKS.
+    Of many micro-batches so many are drawn that the file stays small. Raises InputError for more than
+    MAX_TRACE_RANKS.
     """
     s = build_plan_strategies(plan)
     if all_ranks and scenario.devices > MAX_TRACE_RANKS:
@@ -51,10 +52,8 @@ def build_step_trace(scenario: Scenario, plan: PlanPart, *, all_ranks: bool = Fa
             "too many ranks to draw", key="--ranks", value=f"all {scenario.devices:,}", expected=expected
         )
     max_micro_batches = _compute_max_micro_batches(scenario, s) if all_ranks else MAX_TRACE_MICRO_BATCHES
-    drawn_count, n = (
-        count_simulated_micro_batches(scenario, s, max_micro_batches),
-        int(count_micro_batches(scenario, s)[0]),
-    )
+    drawn_count = count_simulated_micro_batches(scenario, s, max_micro_batches)
+    n = int(count_micro_batches(scenario, s)[0])
     slots = simulate_pipeline(scenario, s, max_micro_batches)
     slots_by_stage: list[list[ScheduleSlot]] = [[] for _ in range(int(s.pp[0]))]
     for slot in slots:
@@ -74,7 +73,7 @@ def build_step_trace(scenario: Scenario, plan: PlanPart, *, all_ranks: bool = Fa
         "micro_batches": n,
         "micro_batches_drawn": drawn_count,
         "step_time_s": plan.step_time_s,
-        "exchanges": "a chunk's exposed communication is one piece after its kernels; overlapped is not drawn",
+        "communication": "a chunk's exposed communication is one piece after its kernels; overlapped is not drawn",
     }
     document = {"displayTimeUnit": "ms", "otherData": metadata, "traceEvents": events}
     return StepTrace(msgspec.json.encode(document).decode() + "\n", note)
@@ -99,14 +98,10 @@ def _enumerate_processes(scenario: Scenario, s: Strategies, all_ranks: bool) -> 
 
 
 def _compute_trailing_work(scenario: Scenario, s: Strategies, stage: int) -> list[tuple[str, int, float]]:
-    """What follows the pipeline: name, thread, seconds. One figure for all stages, the fullest one's."""
+    """What follows the pipeline: name, thread, seconds. The same for all stages: that of the worst stage."""
     terms = compute_step_costs(scenario, s).terms
-    threads = {
-        "data_parallel": _COMMUNICATION_THREAD,
-        "offload": _COMMUNICATION_THREAD,
-        "optimizer": _COMPUTE_THREAD,
-        "overhead": _COMPUTE_THREAD,
-    }
+    threads = dict.fromkeys(("data_parallel", "offload"), _COMMUNICATION_THREAD)
+    threads |= dict.fromkeys(("optimizer", "overhead"), _COMPUTE_THREAD)
     return [(name.replace("_", " "), thread, float(terms[name][0])) for name, thread in threads.items()]
 
 
@@ -115,13 +110,11 @@ def _build_stage_events(slots: list[ScheduleSlot], trailing_work: list[tuple[str
     events: list[TraceEvent] = []
     for slot in slots:
         event_args = {"micro_batch": slot.micro_batch, "chunk": slot.chunk}
-        name: str = "weight gradient" if slot.pass_type == "weight" else slot.pass_type
-        compute_end_s = slot.start_s + slot.compute_s
+        pass_name = "weight gradient" if slot.pass_type == "weight" else slot.pass_type
+        name, compute_end_s = f"{pass_name} {slot.micro_batch}", slot.start_s + slot.compute_s
+        events += _build_complete_event(name, _COMPUTE_THREAD, slot.start_s, compute_end_s, event_args)
         events += _build_complete_event(
-            f"{name} {slot.micro_batch}", _COMPUTE_THREAD, slot.start_s, compute_end_s, event_args
-        )
-        events += _build_complete_event(
-            f"exchange of {name} {slot.micro_batch}", _COMMUNICATION_THREAD, compute_end_s, slot.end_s, event_args
+            f"communication of {name}", _COMMUNICATION_THREAD, compute_end_s, slot.end_s, event_args
         )
     time_s = slots[-1].end_s
     for name, thread, seconds in trailing_work:
@@ -135,18 +128,8 @@ def _build_complete_event(
 ) -> list[TraceEvent]:
     """One complete event in whole nanoseconds, so that neighbours never overlap; none for what takes no time."""
     start_ns, end_ns = (int(np.rint(1e9 * seconds)) for seconds in (start_s, end_s))
-    if end_ns <= start_ns:
-        return []
-    return [
-        {
-            "name": name,
-            "ph": "X",
-            "ts": start_ns / 1e3,
-            "dur": (end_ns - start_ns) / 1e3,
-            "tid": thread,
-            "args": event_args,
-        }
-    ]
+    times: TraceEvent = {"ts": start_ns / 1e3, "dur": (end_ns - start_ns) / 1e3}
+    return [{"name": name, "ph": "X", **times, "tid": thread, "args": event_args}] if end_ns > start_ns else []
 
 
 def _enumerate_process_events(pid: int, name: str, events: list[TraceEvent]) -> Iterator[TraceEvent]:

@@ -1,6 +1,6 @@
 """A fabric drawn: switches in rows, nodes with their devices below, a torus as a grid, and the inside of one node.
 
-Of many equal parts the first and the last ones are drawn, and how many there are is told.
+Of many equal parts the first and the last ones are drawn, below a caption with their number.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _MAX_BOX_WIDTH, _SHORT_NAME_LENGTH, _CHARACTER_WIDTH = 62.0, 7, 6.2
 
 @dataclass(frozen=True)
 class _FabricRow:
-    """One row of parts: what is said of it, and the vertices that are drawn."""
+    """One row of parts: its caption, and the vertices that are drawn."""
 
     caption: str
     vertices: list[int]
@@ -58,14 +58,12 @@ def render_fabric_drawing(cluster: Cluster, wiring: Wiring | None, document: Top
         y, section_shapes = render_text_lines(y, text, css_class, max_chars)
         shapes += section_shapes
     y += 5
+    torus, section_shapes = find_cluster_torus(cluster), []
     if wiring is None:
         y, section_shapes = _render_level_boxes(document, y)
-    else:
-        y, section_shapes = (
-            _render_fabric_rows(wiring, y) if wiring.switches or find_cluster_torus(cluster) is None else (y, [])
-        )
+    elif wiring.switches or torus is None:
+        y, section_shapes = _render_fabric_rows(wiring, y)
     shapes += section_shapes
-    torus = find_cluster_torus(cluster)
     if torus is not None:
         y, section_shapes = render_torus_grid(torus, y, cluster, wiring)
         shapes += section_shapes
@@ -113,15 +111,13 @@ def _render_fabric_rows(wiring: Wiring, y: float) -> tuple[float, list[str]]:
             gap_shift = row.has_omitted and number >= (len(row.vertices) + 1) // 2
             x = _LEFT_MARGIN + (number + gap_shift + 0.5) * step
             positions[vertex] = (x, y + 16)
-            shapes += (
-                _render_host(wiring, vertex, x, y + 16)
-                if row is rows[-1]
-                else _render_switch(wiring, vertex, x, y + 16, max_box_width)
-            )
+            if row is rows[-1]:
+                shapes += _render_host(wiring, vertex, x, y + 16)
+            else:
+                shapes += _render_switch(wiring, vertex, x, y + 16, max_box_width)
         if row.has_omitted:
-            shapes.append(
-                render_label(_LEFT_MARGIN + ((len(row.vertices) + 1) // 2 + 0.5) * step, y + 30, "...", "middle")
-            )
+            gap_x = _LEFT_MARGIN + ((len(row.vertices) + 1) // 2 + 0.5) * step
+            shapes.append(render_label(gap_x, y + 30, "...", "middle"))
         y += _ROW_HEIGHT
     max_device_rows = -(-min(int(wiring.devices.max()), _MAX_DEVICES) // 4)
     return y + 16 * max_device_rows - 24, _render_links(wiring, positions) + shapes
@@ -148,9 +144,8 @@ def _build_switch_rows(wiring: Wiring) -> list[_FabricRow]:
     is_rack_switch[wiring.endpoints[wiring.scale_up].ravel()] = True
     switch_groups: dict[tuple[int, bool, str], list[int]] = {}
     for vertex in range(len(wiring.hosts), count):
-        switch_groups.setdefault((int(distance[vertex]), not is_rack_switch[vertex], names[vertex]), []).append(
-            vertex
-        )
+        key = (int(distance[vertex]), not is_rack_switch[vertex], names[vertex])
+        switch_groups.setdefault(key, []).append(vertex)
     return [
         _select_row_vertices(name, np.array(group_vertices), _compute_row_limit(wiring, group_vertices), wiring)
         for (*_, name), group_vertices in sorted(switch_groups.items())
@@ -159,11 +154,8 @@ def _build_switch_rows(wiring: Wiring) -> list[_FabricRow]:
 
 def _compute_row_limit(wiring: Wiring, vertices: list[int]) -> int:
     """How many of a row are drawn: fewer where their names are long."""
-    return (
-        _MAX_SWITCHES
-        if max(len(wiring.vertex_names[vertex]) for vertex in vertices) <= _SHORT_NAME_LENGTH
-        else _MAX_SWITCHES - 2
-    )
+    has_short_names = max(len(wiring.vertex_names[vertex]) for vertex in vertices) <= _SHORT_NAME_LENGTH
+    return _MAX_SWITCHES if has_short_names else _MAX_SWITCHES - 2
 
 
 def _select_row_vertices(name: str, vertices: IntArray, limit: int, wiring: Wiring | None = None) -> _FabricRow:
@@ -218,10 +210,8 @@ def _render_links(wiring: Wiring, positions: dict[int, DrawingPosition]) -> list
     for (source, target), rate in zip(vertex_pairs, rates, strict=True):
         rate_by_pair[source, target] = rate_by_pair.get((source, target), 0.0) + rate
     shapes = []
-    names, scale_up = (
-        wiring.vertex_names,
-        {tuple(pair) for pair in wiring.endpoints[is_drawn & wiring.scale_up].tolist()},
-    )
+    names = wiring.vertex_names
+    scale_up = {tuple(pair) for pair in wiring.endpoints[is_drawn & wiring.scale_up].tolist()}
     for (source, target), rate in rate_by_pair.items():
         lower, upper = positions[source], positions[target]
         title = f"{names[source]} - {names[target]}: {format_si(rate, 'B/s')}"

@@ -49,21 +49,13 @@ def render_node_topology(wiring: Wiring, cluster: Cluster, y: float) -> tuple[fl
         short_name = name.rsplit("/", 1)[-1]
         row_size = sum(other[1] == position[1] for other in positions.values())
         box_width = 24 if is_device else min(84.0, DRAWING_WIDTH / row_size - 4)
-        shapes.append(
-            render_box(
-                position[0] - box_width / 2,
-                position[1] - 9,
-                box_width,
-                18,
-                name,
-                "device" if is_device else "scale-up",
-            )
+        x, middle = position
+        css_class, label = (
+            "device" if is_device else "scale-up",
+            shorten_name(short_name, max(int(box_width / 6.2), 3)),
         )
-        shapes.append(
-            render_label(
-                position[0], position[1] + 4, shorten_name(short_name, max(int(box_width / 6.2), 3)), "small middle"
-            )
-        )
+        shapes.append(render_box(x - box_width / 2, middle - 9, box_width, 18, name, css_class))
+        shapes.append(render_label(x, middle + 4, label, "small middle"))
     return max(position[1] for position in positions.values()) + 24, shapes
 
 
@@ -94,10 +86,8 @@ def _place_in_circle(graph: nx.Graph[str], center_y: float) -> dict[str, Drawing
     positions = {}
     for number, name in enumerate(devices):
         angle = 2 * math.pi * number / len(devices) - math.pi / 2
-        positions[name] = (
-            DRAWING_WIDTH / 2 + 1.6 * _CIRCLE_RADIUS * math.cos(angle),
-            center_y + _CIRCLE_RADIUS * math.sin(angle),
-        )
+        x, y = 1.6 * _CIRCLE_RADIUS * math.cos(angle), _CIRCLE_RADIUS * math.sin(angle)
+        positions[name] = (DRAWING_WIDTH / 2 + x, center_y + y)
     for number, name in enumerate(others):
         positions[name] = (DRAWING_WIDTH / 2 + 70 * (number - (len(others) - 1) / 2), center_y)
     return positions
@@ -116,32 +106,24 @@ def _place_in_tree(graph: nx.Graph[str], top: float) -> dict[str, DrawingPositio
 
 
 def render_torus_grid(torus: Torus, y: float, cluster: Cluster, wiring: Wiring | None) -> tuple[float, list[str]]:
-    """The first two axes of a torus, a part of them where they are long; words say what is not drawn. Of what faults
-    took, devices stand empty and links are missing.
+    """The first two axes of a torus, a part of them where they are long, with a caption. Failed devices are drawn
+    empty, failed links are missing.
     """
     remaining_torus = _RemainingTorus(torus, cluster, wiring)
     sides = (*torus.shape, 1)[:2]
     drawn_sides = tuple(min(side, _MAX_TORUS_SIDE) for side in sides)
     step = min(44.0, (DRAWING_WIDTH - 80) / drawn_sides[0])
     left, top = (DRAWING_WIDTH - step * (drawn_sides[0] - 1)) / 2, y + 50
-    shape_text = " x ".join(map(str, torus.shape))
-    shapes = [
-        render_label(10, y + 8, f"torus {shape_text}, {format_si(torus.link_bytes_per_s, 'B/s')} a link each way")
-    ]
+    shape, rate = " x ".join(map(str, torus.shape)), format_si(torus.link_bytes_per_s, "B/s")
+    shapes = [render_label(10, y + 8, f"torus {shape}, {rate} a link each way")]
     if drawn_sides != sides or len(torus.shape) > 2:
-        planes_note = "" if len(torus.shape) < 3 else f", one of {math.prod(torus.shape[2:])} such planes"
-        shapes.append(
-            render_label(
-                10,
-                y + 22,
-                f"drawn: {drawn_sides[0]} x {drawn_sides[1]} of {sides[0]} x {sides[1]}{planes_note}",
-                "small",
-            )
-        )
+        planes = "" if len(torus.shape) < 3 else f", one of {math.prod(torus.shape[2:])} such planes"
+        drawn = f"drawn: {drawn_sides[0]} x {drawn_sides[1]} of {sides[0]} x {sides[1]}{planes}"
+        shapes.append(render_label(10, y + 22, drawn, "small"))
     cells = compute_coordinates(np.arange(math.prod(drawn_sides)), drawn_sides)
     positions = [(left + step * float(column), top + step * float(row)) for column, row in cells.tolist()]
     wrap = (*torus.wrap, False)[:2]
-    title = f"{format_si(torus.link_bytes_per_s, 'B/s')} each way"
+    title = f"{rate} each way"
     for axis, pairs in enumerate_grid_neighbours(drawn_sides, wrap):
         for source, target in pairs.tolist():
             if remaining_torus.is_joined(cells[source], cells[target]):
@@ -156,7 +138,7 @@ def render_torus_grid(torus: Torus, y: float, cluster: Cluster, wiring: Wiring |
 
 
 class _RemainingTorus:
-    """What is left of the first torus of a cluster with faults."""
+    """The first torus of a cluster without its failed parts."""
 
     def __init__(self, torus: Torus, cluster: Cluster, wiring: Wiring | None) -> None:
         """`wiring`: what is in use of it."""
@@ -171,12 +153,8 @@ class _RemainingTorus:
 
     def is_joined(self, first: IntArray, second: IntArray) -> bool:
         """Whether the nodes of two devices, at these places in the first plane, are there and joined."""
-        first_node, second_node = self._format_node_name(first), self._format_node_name(second)
-        return (
-            self.is_complete
-            or (first_node, second_node) in self.joined_pairs
-            or (second_node, first_node) in self.joined_pairs
-        )
+        pair = self._format_node_name(first), self._format_node_name(second)
+        return self.is_complete or pair in self.joined_pairs or pair[::-1] in self.joined_pairs
 
     def _format_node_name(self, cell: IntArray) -> str:
         column, row = (cell // self.block).tolist()
@@ -187,12 +165,10 @@ def _render_torus_link(start: DrawingPosition, end: DrawingPosition, axis: int, 
     """A link to the next device, or round from the last to the first."""
     if start[axis] < end[axis]:
         return render_line(start, end, title, "scale-up")
-    bend_distance = 0.7 * step
-    control = (
-        ((start[0] + end[0]) / 2, start[1] - bend_distance)
-        if axis == 0
-        else (start[0] - bend_distance, (start[1] + end[1]) / 2)
-    )
+    if axis == 0:
+        control = ((start[0] + end[0]) / 2, start[1] - 0.7 * step)
+    else:
+        control = (start[0] - 0.7 * step, (start[1] + end[1]) / 2)
     return render_arc(start, end, control, f"{title}, round the end", "scale-up")
 
 
