@@ -40,7 +40,7 @@ class ConditionPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class PlanCheckPart(DocumentPart, frozen=True, kw_only=True):
-    """One plan of the file. Its answer is `plan` or `heterogeneous`; both are null where nothing fits."""
+    """One plan of the file. Its answer is `plan` or `mixed`; both are null where nothing fits."""
 
     name: str
     line: PositiveInt

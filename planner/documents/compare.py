@@ -8,7 +8,7 @@ import msgspec
 
 from planner.documents.plan import ModelPart
 from planner.documents.schema import Document, DocumentPart, PositiveFloat
-from planner.documents.sizing import RunSizePart, TrainingRunPart
+from planner.documents.size import RunSizePart, TrainingRunPart
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 

@@ -93,7 +93,7 @@ class PoolPlanPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class HeteroPlanPart(DocumentPart, frozen=True, kw_only=True):
-    """The best plan of one layout. `terms` add up to `step_time_s`; `overlapped` is overlapped with compute.
+    """The best plan of one layout. `terms` add up to `step_time_s`; `hidden` is overlapped with compute.
 
     For data-parallel shares the terms are those of the slower pool. For pipelines they are those of the slowest
     stage up to the last micro-batch, then those of the slower pool.

@@ -194,7 +194,7 @@ Mfu = Annotated[PositiveFloat, declare_figure("ratio", "model FLOPs utilization"
 
 
 class PlanPart(DocumentPart, frozen=True, kw_only=True):
-    """One plan. `terms` add up to `step_time_s`; those of `overlapped` are overlapped with compute."""
+    """One plan. `terms` add up to `step_time_s`; the times of `hidden` are overlapped with compute."""
 
     strategy: Annotated[StrategyPart, declare_columns("{}")]
     settings: Annotated[SettingsPart, declare_columns("{}")]

@@ -1,4 +1,7 @@
-"""Building blocks of the documents: types of numbers, parts without unknown keys, and their JSON Schema."""
+"""Building blocks of the documents: types of numbers, parts without unknown keys, and their JSON Schema.
+
+Docstrings of documents are part of the schema: they name JSON keys (`hidden`), not the names of attributes.
+"""
 
 from __future__ import annotations
 

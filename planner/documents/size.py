@@ -1,14 +1,71 @@
-"""The size document: how many nodes a run needs, and the sizes around it. Field order is output order."""
+"""The size document: how many nodes a run needs, and the sizes around it. Field order is output order.
+
+The compare document has its parts too: a training run, and its outcome on a number of nodes.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from planner.documents.plan import ModelPart
-from planner.documents.schema import Document, PositiveFloat
-from planner.documents.sizing import ComputeOptimalPart, RunSizePart, TrainingRunPart
+from planner.documents.figures import declare_columns
+from planner.documents.plan import ModelPart, StrategyPart
+from planner.documents.schema import (
+    Document,
+    DocumentPart,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    UnitFraction,
+)
 
 SCHEMA_VERSION: Literal["1.1"] = "1.1"
+
+
+class TrainingRunPart(DocumentPart, frozen=True, kw_only=True):
+    """The training run: its tokens, steps and batch."""
+
+    tokens: PositiveInt
+    steps: PositiveInt
+    global_batch: PositiveInt
+    tokens_per_step: PositiveInt
+    precision: str | None
+    """Null: bf16 where the accelerator supports it, else fp16."""
+
+
+class RunSizePart(DocumentPart, frozen=True, kw_only=True):
+    """The whole run on a number of nodes with the best plan; failures and lost time are included.
+
+    `usd` is the rental cost of all nodes of the plan until the end; energy and carbon are those of the facility. A
+    value is null where no source states the figure that it needs.
+    """
+
+    nodes: PositiveInt
+    devices: PositiveInt
+    spare_nodes: NonNegativeInt
+    """Spare nodes that pay off, in addition to the nodes of the plan; their rent is not included."""
+    days: PositiveFloat
+    days_without_failures: PositiveFloat
+    goodput_share: UnitFraction
+    usd: NonNegativeFloat | None
+    energy_kwh: NonNegativeFloat | None
+    carbon_kg: NonNegativeFloat | None
+    step_time_s: PositiveFloat
+    tokens_per_s: PositiveFloat
+    """Goodput: tokens per second after failures."""
+    tokens_per_usd: NonNegativeFloat | None
+    tokens_per_joule: NonNegativeFloat | None
+    mfu: PositiveFloat
+    strategy: Annotated[StrategyPart, declare_columns("{}")]
+
+
+class ComputeOptimalPart(DocumentPart, frozen=True, kw_only=True):
+    """The compute-optimal model for the same FLOPs by Chinchilla's rule (arXiv 2203.15556): 20 tokens a parameter."""
+
+    parameters: PositiveFloat
+    tokens: PositiveFloat
+    tokens_per_parameter: PositiveFloat
+    """Tokens per parameter of the run itself."""
 
 
 class SizeDocument(Document, frozen=True, kw_only=True):

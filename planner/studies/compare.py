@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from planner.documents.compare import ClusterOfferPart, RankingFigure
-from planner.documents.sizing import RunSizePart
+from planner.documents.size import RunSizePart
 from planner.errors import InputError, NothingFits
 from planner.hardware import database
 from planner.search.parallel import map_in_parallel

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from planner.documents.sizing import ComputeOptimalPart, RunSizePart, TrainingRunPart
+from planner.documents.size import ComputeOptimalPart, RunSizePart, TrainingRunPart
 from planner.errors import InputError
 from planner.studies.run_estimate import (
     ClusterOffer,

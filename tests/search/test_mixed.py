@@ -19,6 +19,7 @@ from planner.cost.plan_tables import build_plan_tables
 from planner.cost.scenario import build_scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import build_strategy
+from planner.documents.figures import read_figure_values
 from planner.documents.heterogeneous import HeterogeneousDocument
 from planner.errors import InputError, NothingFits
 from planner.search.heterogeneous.candidates import build_share_table
@@ -32,6 +33,7 @@ from planner.search.heterogeneous.layer_partition import (
 from planner.search.heterogeneous.pipeline import build_pipeline_segments, find_best_stages
 from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space
+from planner.studies.conditions.figures import PLAN_FIGURES
 from planner.studies.heterogeneous_plan import search_hetero_plans
 from planner.workload.operators import Workload
 from tests.examples import lab, pools, tiny
@@ -364,3 +366,16 @@ def test_settings_and_pins_hold_for_both_kinds() -> None:
         assert way.settings.schedule == "zero-bubble"
         assert {(k.strategy.tp, k.strategy.pp, k.strategy.micro_batch) for k in way.pools} == {(2, 2, 1)}
     assert told.run is not None and told.run.steps == -(-(10**9) // (32 * 1024))
+
+
+def test_figures_of_two_pools_are_those_that_both_share() -> None:
+    document = answer(slow_tflops=150)
+    values, plan = read_figure_values(document), document.best_plan
+    assert set(values) <= set(PLAN_FIGURES)
+    assert "strategy.tp" not in values
+    assert values["settings.schedule"] == plan.settings.schedule
+    assert values["samples_per_s"] == plan.samples_per_s
+    assert values["nodes"] == sum(pool.nodes for pool in document.cluster.pools)
+    assert values["memory.headroom"] == min(
+        pool.memory.capacity_bytes - pool.memory.total_bytes for pool in plan.pools
+    )

@@ -81,6 +81,7 @@ REFUSED = {
     "mfu > 0.4)": "unexpected )",
     "and": "unexpected and",
     "strategy.recompute == 'ful'": "did you mean full?",
+    "framework == 'megatrom'": "did you mean megatron?",
     "strategy.recompute > 'full'": "texts and truth values have no order",
     "strategy.recompute == 3": "sides of different types",
     "strategy.recompute + 1 == 2": "not a number",

@@ -15,8 +15,7 @@ from planner.errors import InputError, NothingFits, PlannerError, find_nearest_n
 from planner.units import format_counted_noun, format_days
 
 if TYPE_CHECKING:
-    from planner.documents.size import SizeDocument
-    from planner.documents.sizing import RunSizePart
+    from planner.documents.size import RunSizePart, SizeDocument
     from planner.studies.run_estimate import ClusterOffer, RunEstimate, TrainingRun
 
 _TRIAL_RUN_TOKENS = 10**12
@@ -225,7 +224,7 @@ def _build_size_document(
 
 def _parse_value_field(name: str | None, output_format: SizeOutputFormat) -> str:
     """The field of `--format value`. Raises InputError."""
-    from planner.documents.sizing import RunSizePart
+    from planner.documents.size import RunSizePart
 
     if name is None:
         return "nodes"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from planner.documents.compare import ClusterOfferPart, CompareDocument
 from planner.documents.figures import flatten_part
 from planner.documents.plan import ModelPart, StrategyPart
-from planner.documents.sizing import RunSizePart
+from planner.documents.size import RunSizePart
 from planner.report.report import (
     Chart,
     ChartAxis,

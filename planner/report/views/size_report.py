@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from planner.documents.figures import flatten_part
 from planner.documents.plan import ModelPart, StrategyPart
-from planner.documents.size import SizeDocument
-from planner.documents.sizing import RunSizePart, TrainingRunPart
+from planner.documents.size import RunSizePart, SizeDocument, TrainingRunPart
 from planner.report.report import (
     BarChart,
     ChartAxis,
