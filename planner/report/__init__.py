@@ -1,1 +1,1 @@
-"""How a plan is told: terminal, JSON and the other forms."""
+"""Documents as reports, and reports as text: terminal, HTML, Markdown, CSV and the other formats."""

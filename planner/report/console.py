@@ -24,7 +24,7 @@ def strip_nonprintable(text: str) -> str:
 
 
 def render_for_file(render_text: Callable[[], str]) -> str:
-    """What `render_text` makes where stdout is no terminal, whatever it is."""
+    """The text of `render_text` as for a stdout that is no terminal."""
     reset_token = _RENDER_FOR_FILE.set(True)
     try:
         return render_text()
@@ -33,15 +33,13 @@ def render_for_file(render_text: Callable[[], str]) -> str:
 
 
 def build_console(plain_width: int = _PLAIN_WIDTH) -> Console:
-    """A console that keeps what is printed: as wide as the terminal and with its colours, where stdout is one.
-    Else without colour and `plain_width` wide.
-
-    What it has kept is `build_console.file.getvalue()`; see `get_console_text`.
+    """A console that keeps what is printed, for `get_console_text`: as wide as the terminal and with its colours where
+    stdout is one, else without colour and `plain_width` characters wide.
     """
     from rich.console import Console
 
     if _RENDER_FOR_FILE.get() or sys.stdout is None or not sys.stdout.isatty():
-        # said, so that FORCE_COLOR and the like do not make it one: lines would be wrapped
+        # stated, since FORCE_COLOR would make it a terminal, which wraps lines
         return Console(file=StringIO(), width=plain_width, color_system=None, highlight=False, force_terminal=False)
     terminal = Console()
     colours = None if "NO_COLOR" in os.environ else terminal.color_system
@@ -60,7 +58,7 @@ def get_console_text(out: Console) -> str:
 
 
 def sample_evenly(values: Sequence[T], max_count: int) -> list[T]:
-    """Of many values so many, from end to end; all of few."""
+    """At most `max_count` of the values, evenly spaced from the first to the last."""
     if len(values) <= max_count:
         return list(values)
     return [values[round(i * (len(values) - 1) / (max_count - 1))] for i in range(max_count)]

@@ -1,5 +1,5 @@
-"""Every answer in every form: the document's report, printed in a terminal or written as CSV, JSON Lines, Markdown,
-HTML or JUnit XML. JSON is not among them: it is the document itself.
+"""Every document in every format: its report in a terminal, or as CSV, JSON Lines, Markdown, HTML or JUnit XML. JSON
+is not among them: it is the document itself.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _REPORT_BUILDERS = {
     "planner.documents.topology.TopologyDocument": "topology_report:build_topology_report",
     "planner.documents.listing.ListingDocument": "listing_report:build_listing_report",
 }
-"""What makes the report of a document, by the document's class: nothing is loaded for the others."""
+"""The builder of the report, by the class of the document; its module is imported where it is needed."""
 
 
 def render_document(document: object, output_format: str) -> str:
-    """The document as text in a form: table (the terminal's), csv, jsonl, markdown, html or junit."""
+    """The document as text: `table` (for the terminal), csv, jsonl, markdown, html or junit. Raises ValueError."""
     report = build_report(document)
     if output_format == "table":
         from planner.report.formats.terminal import render_terminal
@@ -54,7 +54,7 @@ def render_document(document: object, output_format: str) -> str:
 
 
 def build_report(document: object) -> Report:
-    """The report of a document of any command. Raises TypeError for what is none."""
+    """The report of a document of any command. Raises TypeError for another object."""
     document_type = type(document)
     builder_path = _REPORT_BUILDERS.get(f"{document_type.__module__}.{document_type.__qualname__}")
     if builder_path is None:

@@ -201,7 +201,7 @@ def _format_time(seconds: float) -> str:
 
 
 def _format_operator_name(operator: OperatorPart) -> str:
-    """The operator and the kind of layer that it is in."""
+    """The operator and the type of its layer: `dense: mlp up`."""
     return f"{operator.layer}: {operator.name}".replace("_", " ")
 
 
