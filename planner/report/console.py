@@ -33,7 +33,7 @@ def render_for_file(render_text: Callable[[], str]) -> str:
 
 
 def build_console(plain_width: int = _PLAIN_WIDTH) -> Console:
-    """A console that keeps what is printed, for `get_console_text`: as wide as the terminal and with its colours where
+    """A console that keeps what is printed, for `get_console_text`: with the width and colours of the terminal where
     stdout is one, else without colour and `plain_width` characters wide.
     """
     from rich.console import Console
