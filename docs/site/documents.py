@@ -14,22 +14,22 @@ from docs.site.structs import (
     format_key_table,
 )
 from docs.site.words import escape_text, format_code, format_page, format_table
-from planner.cli.commands.schema import DocumentType, import_document_type
+from planner.cli.commands.schema import DOCUMENT_TYPES, import_document_type
 
 
 def build_pages() -> dict[str, str]:
     """Every page by its path."""
     places: StructLocations = {}
     pages, rows = {}, []
-    for document in DocumentType:
-        name, root = f"{document.value}.md", import_document_type(document)
+    for document in DOCUMENT_TYPES:
+        name, root = f"{document}.md", import_document_type(document)
         schema: dict[str, Any] = root.build_json_schema()
         new_structs = [struct for struct in collect_structs(root) if struct not in places]
         places |= {struct: build_location(name, _format_heading(struct)) for struct in new_structs}
         pages[f"documents/{name}"] = _build_page(document, schema, new_structs, places, name)
         rows.append(
             (
-                f"[{format_code(document.value)}]({name})",
+                f"[{format_code(document)}]({name})",
                 escape_text(schema["title"]),
                 format_docstring(root).split("\n\n")[0],
             )
@@ -44,10 +44,10 @@ def build_pages() -> dict[str, str]:
 
 
 def _build_page(
-    document: DocumentType, schema: dict[str, Any], new_structs: list[Struct], places: StructLocations, name: str
+    document: str, schema: dict[str, Any], new_structs: list[Struct], places: StructLocations, name: str
 ) -> str:
     blocks = [
-        f"{escape_text(schema['title'])}. {format_code(f'planner schema {document.value}')} prints it as JSON Schema."
+        f"{escape_text(schema['title'])}. {format_code(f'planner schema {document}')} prints it as JSON Schema."
     ]
     for struct in new_structs:
         blocks += [
@@ -56,7 +56,7 @@ def _build_page(
             format_key_table(struct, PageView(places, name, nulls=True)),
             _format_mapping_names(schema, struct),
         ]
-    return format_page(f"{format_code(document.value)} document", *blocks)
+    return format_page(f"{format_code(document)} document", *blocks)
 
 
 def _format_mapping_names(schema: dict[str, Any], struct: Struct) -> str:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
+import inspect
 import itertools
 import re
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
-from importlib import import_module
-from typing import Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from planner.cli.commands import COMMANDS, HIDDEN_COMMANDS, PLANNER_SUMMARY, load_command
 from planner.cli.io.output import build_write_error, write_stderr, write_stdout
+from planner.cli.options.command import Command, CommandGroup, format_option_help, format_value_name
 from planner.errors import InputError, PlannerError
-from planner.request.options import GROUPS
+from planner.request.options import GROUPS, Option
 
 _APP_SETTINGS = {
     "context_settings": {"help_option_names": ["-h", "--help"]},
@@ -26,48 +26,23 @@ _APP_SETTINGS = {
 }
 _DEFAULT_SAMPLES = 200
 """The value of `--uncertainty` without a number."""
-_COMMANDS = {
-    "plan": "plan",
-    "estimate": "estimate",
-    "explain": "explain",
-    "export": "export",
-    "what-if": "what_if",
-    "check": "check",
-    "diff": "diff",
-    "topology": "topology",
-    "size": "size",
-    "compare": "compare",
-    "sweep": "sweep",
-    "plot": "plot",
-    "validate": "validate",
-    "schema": "schema",
-    "completion": "completion",
-    "models": "models",
-    "cluster": "cluster",
-    "clusters": "cluster",
-    "hardware": "hardware",
-}
-"""The modules of the commands, in the order of the help; each is imported when it is needed."""
-_HIDDEN_COMMANDS = ("clusters",)
-"""Other names of commands."""
 
 
 class PanelCommand(TyperCommand):
     """A command whose help shows its options in panels."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the options in panels, in the order of the table of options."""
-        panels: dict[str, list[tuple[str, str]]] = {group: [] for group in ("Arguments", *GROUPS, "Options")}
+        """Write the options in panels: first those of this command alone, then those of all, in their order."""
+        panels: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
-                is_argument = parameter.param_type_name == "argument"
-                panel = getattr(parameter, "rich_help_panel", None) or ("Arguments" if is_argument else "Options")
-                panels[panel].append(record)
-        for panel, records in panels.items():
-            if records:
+                panels.setdefault(getattr(parameter, "rich_help_panel", None) or "Help", []).append(record)
+        order = ("Arguments", *(panel for panel in panels if panel not in (*GROUPS, "Help")), *GROUPS, "Help")
+        for panel in dict.fromkeys(order):
+            if panel in panels:
                 with formatter.section(panel):
-                    formatter.write_dl(records)
+                    formatter.write_dl(panels[panel])
 
 
 class LazyCommands(MutableMapping[str, Any]):
@@ -78,7 +53,7 @@ class LazyCommands(MutableMapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._commands:
-            self._commands[name] = _build_command(name, _COMMANDS[name])
+            self._commands[name] = _build_typer_command(name, load_command(name))
         return self._commands[name]
 
     def __setitem__(self, name: str, command: Any) -> None:
@@ -88,10 +63,10 @@ class LazyCommands(MutableMapping[str, Any]):
         del self._commands[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_COMMANDS)
+        return iter(COMMANDS)
 
     def __len__(self) -> int:
-        return len(_COMMANDS)
+        return len(COMMANDS)
 
 
 class LazyGroup(TyperGroup):
@@ -101,17 +76,60 @@ class LazyGroup(TyperGroup):
         super().__init__(**settings)
         self.commands = LazyCommands()
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands with their summaries; their parameters are not built for it."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, load_command(name).summary) for name in COMMANDS if name not in HIDDEN_COMMANDS]
+            )
 
-def _build_command(name: str, module_name: str) -> Any:
-    """The command of a module, or its group of commands."""
-    module = import_module(f"planner.cli.commands.{module_name}")
-    app = getattr(module, f"{module_name}_app", None)
-    if app is None:
-        app = typer.Typer(**_APP_SETTINGS)  # type: ignore[arg-type]
-        app.command(name, cls=PanelCommand)(getattr(module, module_name))
-    command = typer.main.get_command(app)
-    command.name, command.hidden = name, name in _HIDDEN_COMMANDS
-    return command
+
+def _build_typer_command(name: str, command: Command | CommandGroup) -> Any:
+    """A command, or a group of commands, for typer."""
+    app = typer.Typer(no_args_is_help=isinstance(command, CommandGroup), **_APP_SETTINGS)  # type: ignore[arg-type]
+    if isinstance(command, CommandGroup):
+        app.callback()(lambda: None)
+        app.info.help = command.help
+        for subname, subcommand in command.commands.items():
+            _add_command(app, subname, subcommand)
+    else:
+        _add_command(app, name, command)
+    typer_command = typer.main.get_command(app)
+    typer_command.name, typer_command.hidden = name, name in HIDDEN_COMMANDS
+    return typer_command
+
+
+def _add_command(app: typer.Typer, name: str, command: Command) -> None:
+    """Enter a command, whose options become the parameters that typer reads."""
+    parameters = [build_parameter(option) for option in command.options]
+
+    def run(**arguments: object) -> None:
+        command.run(arguments)
+
+    run.__doc__ = command.help
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": None}
+    app.command(name, cls=PanelCommand)(run)
+
+
+def build_parameter(option: Option) -> inspect.Parameter:
+    """An option as a parameter for typer. Values stay texts, which the table's parsers read."""
+    value_type: object = bool if option.is_switch else str
+    if option.is_repeatable:
+        value_type = list[value_type]  # type: ignore[valid-type]
+    if option.is_argument:
+        info = typer.Argument(metavar=option.metavar, help=format_option_help(option), rich_help_panel=option.group)
+    else:
+        info = typer.Option(
+            *(option.flags or (option.key,)),
+            metavar=format_value_name(option) or None,
+            help=format_option_help(option),
+            rich_help_panel=option.group,
+            show_default=False,
+        )
+    default = inspect.Parameter.empty if option.is_required else None
+    annotation = Annotated[value_type if option.is_required else value_type | None, info]  # type: ignore[valid-type, operator]
+    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def build_planner_app() -> typer.Typer:
@@ -119,7 +137,7 @@ def build_planner_app() -> typer.Typer:
     app = typer.Typer(
         name="planner",
         cls=LazyGroup,
-        help="Plan distributed training runs.",
+        help=PLANNER_SUMMARY,
         no_args_is_help=True,
         **_APP_SETTINGS,  # type: ignore[arg-type]
     )
@@ -129,16 +147,12 @@ def build_planner_app() -> typer.Typer:
 
 def build_plan_app() -> typer.Typer:
     """`plan` alone, without the imports of other commands."""
-    from planner.cli.commands.plan import plan
-
     app = typer.Typer(name="plan", **_APP_SETTINGS)  # type: ignore[arg-type]
-    app.command("plan", cls=PanelCommand)(plan)
+    _add_command(app, "plan", cast(Command, load_command("plan")))
     return app
 
 
-def _print_version(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
-) -> None:
+def _print_version(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
     if version:
         from planner import __version__
 
@@ -158,9 +172,6 @@ def run_plan_program() -> None:
 
 def _run_program(program: Callable[[], object]) -> None:
     """Run a program; a PlannerError becomes a message on stderr and an exit code."""
-    # the process ends after the answer: garbage collection would cost more time than it saves
-    gc.disable()
-    atexit.register(gc.freeze)
     try:
         try:
             _check_model_size_sign(sys.argv[1:])

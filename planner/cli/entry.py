@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -37,6 +39,9 @@ def _run_planner() -> None:
 def _run_interruptible(program: Callable[[], None]) -> None:
     """Run a program; a signal ends it with a line of text and the exit code 128 plus the signal's number."""
     catch_signals()
+    # the process ends after the answer: garbage collection would cost more time than it saves
+    gc.disable()
+    atexit.register(gc.freeze)
     try:
         if os.environ.get("_PLANNER_COMPLETE") in _COMPLETION_SHELLS:
             from planner.cli.completion.complete import print_completions

@@ -72,6 +72,8 @@ class Completion:
 
 MODEL_COMPLETION = Completion(source="models", endings=(".json", ".toml"))
 CLUSTER_ENDINGS = (".toml", ".yaml", ".yml", ".json")
+OUTPUT_ENDINGS = (".html", ".md", ".csv", ".jsonl", ".json", ".xml", ".txt")
+"""Endings of the files of `--output`, each of which is a format."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,9 @@ class Option:
     @property
     def key(self) -> str:
         """The option's name in messages."""
-        return "MODEL" if self.is_argument else f"--{self.name.replace('_', '-')}"
+        if self.is_argument:
+            return self.metavar
+        return self.flags[0].partition("/")[0] if self.flags else f"--{self.name.replace('_', '-')}"
 
     def read_value(self, value: OptionValue) -> object:
         """The parsed value. Raises InputError that names the option."""
@@ -363,7 +367,7 @@ OPTIONS: tuple[Option, ...] = (
         "Also write a file, in the format of its ending: .html, .md, .csv, .jsonl, .json, .xml (JUnit) or .txt. "
         "May be given several times.",
         values.parse_texts, ("--output", "-o"), "FILE", (*_SCENARIO, COMPARE), is_repeatable=True, is_path=True,
-        in_answer=False,
+        in_answer=False, completion=Completion(endings=OUTPUT_ENDINGS),
     ),
     Option(
         "hostfile", "Output", "Write the hosts in the order of their ranks.", metavar="FILE", commands=_PLANS,

@@ -261,9 +261,9 @@ def test_other_commands_write_no_file_over_either(tmp_path: Path, monkeypatch: p
         done = call("planner", *arguments)
         assert done.returncode == 2, arguments
         assert "a different file" in done.stderr
-    for arguments in (
-        ("explain", "nothing.json", "--trace", "a.txt"),
-        ("cluster", "import", "nothing", "-o", "a.txt"),
+    for key, arguments in (
+        ("--trace", ("explain", "nothing.json", "--trace", "a.txt")),
+        ("--output", ("cluster", "import", "nothing", "-o", "a.txt")),
     ):
-        assert call("planner", *arguments).stderr.startswith("error: a.txt: unknown file format"), arguments
+        assert call("planner", *arguments).stderr.startswith(f"error: {key}: unknown file format"), arguments
     assert Path("plan.json").read_text() == "{}"

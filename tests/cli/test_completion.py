@@ -8,17 +8,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from inspect import signature
 from pathlib import Path
 from typing import get_args
 
 import pytest
-import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cli.app import build_plan_app, build_planner_app
+from planner.cli.commands import COMMANDS, load_command
+from planner.cli.commands.cluster_import import IMPORT_FORMATS
+from planner.cli.commands.hardware import SORT_WORDS
 from planner.cli.completion.complete import print_completions
-from planner.cli.options.words import COMPLETION_SOURCES, IMPORT_FORMATS
+from planner.cli.options.command import Command
+from planner.cli.options.words import list_option_words
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.importers.detect_format import DESCRIPTION_FORMATS
 from planner.cluster.model import presets
@@ -27,7 +30,7 @@ from planner.cost.strategies import RECOMPUTE_MODES
 from planner.cost.techniques import OPTIMIZERS as KNOWN_OPTIMIZERS
 from planner.hardware import catalogue, database
 from planner.hardware.grids import read_grid
-from planner.request.options import OBJECTIVES, OPTIMIZERS
+from planner.request.options import OBJECTIVES, OPTIMIZERS, Option
 from planner.search.objective import ObjectiveName
 from planner.studies.changes import SCENARIO_KEYS, apply_cluster_change, check_change_key
 from planner.workload.presets import list_preset_names
@@ -129,18 +132,35 @@ def test_no_arrays_are_loaded_for_an_answer() -> None:
         assert len(done.stdout.splitlines()) > 1
 
 
-def commands() -> Iterator[tuple[str, typer.models.ParameterInfo]]:
-    """The parameters of all commands."""
-    waiting = [typer.main.get_command(app) for app in (build_planner_app(), build_plan_app())]
-    while waiting:
-        command = waiting.pop()
-        waiting += getattr(command, "commands", {}).values()
-        yield from ((command.name or "", one) for one in command.params)
+def commands() -> Iterator[Command]:
+    """Every command, those of groups too."""
+    for name in COMMANDS:
+        command = load_command(name)
+        yield from [command] if isinstance(command, Command) else command.commands.values()
 
 
-def test_every_place_is_one_of_a_command() -> None:
-    known = {name for _, one in commands() for name in (*one.opts, one.metavar)}
-    assert set(COMPLETION_SOURCES) <= known
+def offered(command: str, key: str) -> list[str]:
+    """The words of an option of a command."""
+    declared = load_command(command)
+    assert isinstance(declared, Command)
+    (option,) = [one for one in declared.options if one.key == key]
+    return [word for word, _ in list_option_words(option)]
+
+
+def test_every_command_takes_its_options() -> None:
+    for command in commands():
+        passed = {one.name for one in command.options if one.name not in command.value_names} - {"format"}
+        passed |= {"values"} if command.value_names else set()
+        taken = signature(command.function).parameters
+        if not any(one.kind is one.VAR_KEYWORD for one in taken.values()):
+            assert passed == set(taken), command.function.__name__
+
+
+def test_every_completion_is_of_words_that_there_are() -> None:
+    def is_complete(option: Option) -> bool:
+        return option.completion is None or not option.completion.source or bool(list(list_option_words(option)))
+
+    assert all(is_complete(option) for command in commands() for option in command.options)
 
 
 def test_what_is_offered_is_what_is_taken() -> None:
@@ -148,16 +168,15 @@ def test_what_is_offered_is_what_is_taken() -> None:
     assert tuple(KNOWN_OPTIMIZERS) == OPTIMIZERS
     assert set(IMPORT_FORMATS) - {"auto"} == set(DESCRIPTION_FORMATS)
     for name, setting in SETTINGS.items():
-        offered = [word for word, _ in COMPLETION_SOURCES[f"--{name.replace('_', '-')}"].word_source()]
-        assert set(offered) == {*setting.values, "all"}
-    assert tuple(word for word, _ in COMPLETION_SOURCES["--recompute"].word_source()) == tuple(RECOMPUTE_MODES)
-    for name, _ in COMPLETION_SOURCES["--sort"].word_source():
+        assert set(offered("plan", f"--{name.replace('_', '-')}")) == {*setting.values, "all"}
+    assert offered("plan", "--recompute") == list(RECOMPUTE_MODES)
+    for name in SORT_WORDS:
         assert catalogue.sort_accelerator_entries(catalogue.read_accelerator_entries()[:2], name, None)
 
 
 def test_every_change_that_is_offered_can_be_made() -> None:
     cluster = resolve_cluster(presets.load_cluster_spec("dgx-h100"), "dgx-h100")
-    for name, _ in COMPLETION_SOURCES["--set"].word_source():
+    for name in offered("what-if", "--set"):
         key = name.removesuffix("=")
         if key not in SCENARIO_KEYS:
             check_change_key(key, cluster, "bf16")

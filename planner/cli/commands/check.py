@@ -2,49 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from planner.cli.options.output import FilesOption, FormatOption, OutputFormat, RequireOption, read_conditions
+from planner.cli.input.plan_list import PlanEntry, read_plan_list
+from planner.cli.io import ci as ci_reports
+from planner.cli.io.files import check_distinct_files, make_folder, write_file_atomically
+from planner.cli.io.output import DocumentOutput, write_stderr
+from planner.cli.lazy import import_lazily
+from planner.cli.options.command import declare_command
+from planner.cli.options.output import CI, DOCUMENT_OPTIONS, REQUIRE, declare_file_argument, parse_conditions
 from planner.errors import InputError, NothingFits, RequirementNotMet
+from planner.request.files import list_model_files
+from planner.request.notices import collect_warnings, warn
+from planner.request.options import FILE_KEYS, Completion, Option
+from planner.request.values import format_option_value
 
-if TYPE_CHECKING:
-    from planner.cli.input.plan_list import PlanEntry
-    from planner.documents.check import CheckDocument, PlanCheckPart
-    from planner.documents.heterogeneous import HeterogeneousDocument
-    from planner.documents.plan import PlanDocument
-    from planner.request.values import OptionValue
-    from planner.studies.conditions.parse import Condition
+with import_lazily():
+    from planner.documents import check as check_documents
+    from planner.documents import figures, heterogeneous, plan
+    from planner.report import console
+    from planner.report.formats import json_text
+    from planner.request import answer, plan_request
+    from planner.studies.conditions import evaluate, parse
 
-PlansFileArgument = Annotated[Path, typer.Argument(metavar="PLANS.toml", help="A file with [[plans]] tables.")]
-OutDirOption = Annotated[
-    Path | None,
-    typer.Option("--out-dir", metavar="FOLDER", help="Also write each plan's document to this folder, as NAME.json."),
-]
-CodeQualityOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--code-quality",
-        metavar="FILE",
-        help="Also write unmet requirements as a GitLab code quality report. Default: in GitLab CI only.",
+
+@declare_command(
+    declare_file_argument(
+        "plans_file", "PLANS.toml", "A TOML file of plans: tables [[plans]] with options of `plan`.", ".toml"
     ),
-]
-CiOption = Annotated[bool, typer.Option("--ci/--no-ci", help="Report to GitHub Actions or GitLab CI when run there.")]
-
-
+    REQUIRE,
+    *DOCUMENT_OPTIONS,
+    Option(
+        "out_dir", "Output", "Also write each plan's document to this folder, as NAME.json.", metavar="FOLDER",
+        in_answer=False, completion=Completion(endings=()),
+    ),
+    Option(
+        "code_quality", "Output",
+        "Also write unmet requirements as a GitLab code quality report. Default: in GitLab CI only.", metavar="FILE",
+        is_path=True, in_answer=False, completion=Completion(endings=()),
+    ),
+    CI,
+)  # fmt: skip
 def check(
-    plans_file: PlansFileArgument,
-    require: RequireOption = None,
-    form: FormatOption = OutputFormat.TABLE,
-    files: FilesOption = None,
-    out_dir: OutDirOption = None,
-    code_quality: CodeQualityOption = None,
-    ci: CiOption = True,
+    plans_file: Path,
+    require: Sequence[str],
+    output: DocumentOutput,
+    out_dir: str | None,
+    code_quality: Path | None,
+    ci: bool,
 ) -> None:
-    """Compute the plans of a file and check each against its requirements.
+    """Check the plans of a file against their requirements.
 
     \b
     Examples:
@@ -52,70 +60,59 @@ def check(
       planner check plan.toml --require 'mfu >= 40%' --require 'memory.headroom >= 5GiB'
       planner check plan.toml -o check.json -o check.xml --out-dir plans
     """
-    from planner.cli.input.plan_list import read_plan_list
-    from planner.cli.io.ci import (
-        annotate_input_errors,
-        find_code_quality_file,
-        report_check_to_github,
-        write_code_quality_report,
-    )
-    from planner.cli.io.output import check_output_files, write_document, write_stderr
-
-    common_conditions, plan_entries = read_conditions(require), read_plan_list(plans_file)
-    plan_outputs = (
-        [("--out-dir", out_dir / _format_plan_file_name(plan_entry.name)) for plan_entry in plan_entries]
-        if out_dir is not None
-        else []
-    )
-    code_quality_file = find_code_quality_file(code_quality, ci=ci)
-    output_files = check_output_files(
-        files,
-        other_outputs=[*plan_outputs, ("--code-quality", code_quality_file)],
-        input_files=_list_read_files(plan_entries),
+    common_conditions, plan_entries = parse_conditions(require), read_plan_list(plans_file)
+    plan_paths = [] if out_dir is None else [Path(out_dir) / f"{plan_entry.name}.json" for plan_entry in plan_entries]
+    code_quality_file = ci_reports.find_code_quality_file(code_quality, ci=ci)
+    check_distinct_files(
+        [
+            *(("--output", path) for path in output.files),
+            *(("--out-dir", path) for path in plan_paths),
+            ("--code-quality", code_quality_file),
+        ],
+        _list_read_files(plan_entries),
     )
     checked_parts, input_errors = _check_plans(plan_entries, common_conditions, str(plans_file))
     if input_errors:
         if ci:
-            annotate_input_errors(
+            ci_reports.annotate_input_errors(
                 str(plans_file), [(plan_entries[number].line, error) for number, error in input_errors]
             )
         for _, error in input_errors[:-1]:
             write_stderr(f"error: {error}\n")
         raise input_errors[-1][1]
-    document = _build_check_document(str(plans_file), checked_parts)
-
+    document = check_documents.CheckDocument(
+        schema_version=check_documents.SCHEMA_VERSION,
+        file=str(plans_file),
+        outcome=check_documents.find_worst_outcome([part.outcome for part in checked_parts]),
+        checked=checked_parts,
+    )
     if out_dir is not None:
-        _write_plan_documents(out_dir, document)
-    write_code_quality_report(document, code_quality_file)
-    write_document(document, form.value, output_files)
+        make_folder(Path(out_dir), "--out-dir")
+        for part, path in zip(checked_parts, plan_paths, strict=True):
+            plan_answer = check_documents.get_checked_answer(part)
+            if plan_answer is not None:
+                write_file_atomically(path, json_text.render_json(plan_answer))
+    ci_reports.write_code_quality_report(document, code_quality_file)
+    output.write(document)
     if ci:
-        report_check_to_github(document)
+        ci_reports.report_check_to_github(document)
     _raise_failed_checks(document)
 
 
 def _list_read_files(plan_entries: Sequence[PlanEntry]) -> list[tuple[str, str]]:
     """The files that the plans name, each with its key."""
-    from planner.request.files import list_model_files
-    from planner.request.options import FILE_KEYS
-    from planner.request.values import format_option_value
-
-    file_options = [
-        (f"{plan_entry.key_path}.{key}", format_option_value(plan_entry.options[key]))
+    return [
+        file
         for plan_entry in plan_entries
         for key in FILE_KEYS
         if key in plan_entry.options
+        for file in list_model_files(f"{plan_entry.key_path}.{key}", format_option_value(plan_entry.options[key]))
     ]
-    return [file for key_path, name in file_options for file in list_model_files(key_path, name)]
-
-
-def _format_plan_file_name(plan_name: str) -> str:
-    """The name of a plan's document in the folder of `--out-dir`."""
-    return f"{plan_name}.json"
 
 
 def _check_plans(
-    plan_entries: Sequence[PlanEntry], common_conditions: Sequence[Condition], origin: str
-) -> tuple[list[PlanCheckPart], list[tuple[int, InputError]]]:
+    plan_entries: Sequence[PlanEntry], common_conditions: Sequence[parse.Condition], origin: str
+) -> tuple[list[check_documents.PlanCheckPart], list[tuple[int, InputError]]]:
     """Every checked plan, and the input error of a plan by its number."""
     checked_parts, input_errors = [], []
     for number, plan_entry in enumerate(plan_entries):
@@ -126,20 +123,16 @@ def _check_plans(
     return checked_parts, input_errors
 
 
-def _check_plan(plan_entry: PlanEntry, common_conditions: Sequence[Condition], origin: str) -> PlanCheckPart:
+def _check_plan(
+    plan_entry: PlanEntry, common_conditions: Sequence[parse.Condition], origin: str
+) -> check_documents.PlanCheckPart:
     """A plan compared with its requirements. Raises InputError that names the file and the key."""
-    from planner.documents.check import PlanCheckPart
-    from planner.documents.figures import read_figure_values
-    from planner.documents.heterogeneous import HeterogeneousDocument
-    from planner.documents.plan import PlanDocument
-    from planner.studies.conditions.evaluate import build_condition_part, evaluate_condition
-
     line_conditions = [(item.condition, item.line) for item in plan_entry.conditions]
     line_conditions += [(item, plan_entry.line) for item in common_conditions]
     try:
-        plan_document = _compute_entry_document(plan_entry, origin)
+        document = _compute_entry_document(plan_entry, origin)
     except NothingFits as error:
-        return PlanCheckPart(
+        return check_documents.PlanCheckPart(
             name=plan_entry.name,
             line=plan_entry.line,
             outcome="nothing fits",
@@ -148,45 +141,40 @@ def _check_plan(plan_entry: PlanEntry, common_conditions: Sequence[Condition], o
             plan=None,
             heterogeneous=None,
         )
-    values = read_figure_values(plan_document)
-    parts = [build_condition_part(evaluate_condition(item, values), line) for item, line in line_conditions]
-    return PlanCheckPart(
+    figure_values = figures.read_figure_values(document)
+    parts = [
+        evaluate.build_condition_part(evaluate.evaluate_condition(item, figure_values), line)
+        for item, line in line_conditions
+    ]
+    return check_documents.PlanCheckPart(
         name=plan_entry.name,
         line=plan_entry.line,
         outcome="met" if all(item.met for item in parts) else "not met",
         obstacle="",
         requirements=parts,
-        plan=plan_document if isinstance(plan_document, PlanDocument) else None,
-        heterogeneous=plan_document if isinstance(plan_document, HeterogeneousDocument) else None,
+        plan=document if isinstance(document, plan.PlanDocument) else None,
+        heterogeneous=document if isinstance(document, heterogeneous.HeterogeneousDocument) else None,
     )
 
 
-def _compute_entry_document(plan_entry: PlanEntry, origin: str) -> PlanDocument | HeterogeneousDocument:
-    """The answer of `plan` to a table's options; its warnings are printed with the plan's name."""
-    from planner.request.answer import compute_answer
-    from planner.request.notices import collect_warnings, warn
-    from planner.request.plan_request import build_plan_request
+def _compute_entry_document(
+    plan_entry: PlanEntry, origin: str
+) -> plan.PlanDocument | heterogeneous.HeterogeneousDocument:
+    """The answer of `plan` to a table's options, its best plan alone unless they ask for more.
 
+    Warnings are printed with the plan's name.
+    """
     with collect_warnings() as collected:
         try:
-            plan_document = compute_answer(build_plan_request(plan_entry.options))
+            document = answer.compute_answer(plan_request.build_plan_request(plan_entry.options))
         except InputError as error:
             raise _relocate_to_entry(error, plan_entry, origin) from None
     for line in collected:
         warn(f"{plan_entry.name}: {line}")
-    return _keep_best_plan(plan_document, plan_entry.options)
-
-
-def _keep_best_plan(
-    document: PlanDocument | HeterogeneousDocument, options: Mapping[str, OptionValue]
-) -> PlanDocument | HeterogeneousDocument:
-    """The answer with its best plan alone, unless the options ask for more."""
+    if not isinstance(document, plan.PlanDocument) or "top" in plan_entry.options or "pareto" in plan_entry.options:
+        return document
     from msgspec.structs import replace
 
-    from planner.documents.plan import PlanDocument
-
-    if not isinstance(document, PlanDocument) or "top" in options or "pareto" in options:
-        return document
     return replace(document, plans=document.plans[:1])
 
 
@@ -205,41 +193,20 @@ def _relocate_to_entry(error: InputError, plan_entry: PlanEntry, origin: str) ->
     return error.relocate(origin, ", ".join(key_paths) or plan_entry.key_path)
 
 
-def _build_check_document(plans_file: str, checked_parts: list[PlanCheckPart]) -> CheckDocument:
-    from planner.documents.check import SCHEMA_VERSION, CheckDocument, find_worst_outcome
-
-    outcome = find_worst_outcome([part.outcome for part in checked_parts])
-    return CheckDocument(schema_version=SCHEMA_VERSION, file=plans_file, outcome=outcome, checked=checked_parts)
-
-
-def _write_plan_documents(folder: Path, document: CheckDocument) -> None:
-    """Write every answer as a separate document. Raises InputError where the folder cannot be made."""
-    from planner.cli.io.files import make_folder, write_file_atomically
-    from planner.documents.check import get_checked_answer
-    from planner.report.formats.json_text import render_json
-
-    make_folder(folder, "--out-dir")
-    for part in document.checked:
-        plan_document = get_checked_answer(part)
-        if plan_document is not None:
-            write_file_atomically(folder / _format_plan_file_name(part.name), render_json(plan_document))
-
-
-def _raise_failed_checks(document: CheckDocument) -> None:
+def _raise_failed_checks(document: check_documents.CheckDocument) -> None:
     """Raise NothingFits or RequirementNotMet that names every plan that fails."""
-    from planner.report.console import strip_nonprintable
-    from planner.studies.conditions.evaluate import list_unmet_conditions
-
     infeasible_plans = [
         f"{part.name}: {part.obstacle}" for part in document.checked if part.outcome == "nothing fits"
     ]
     unmet_conditions = [
-        sentence for part in document.checked for sentence in list_unmet_conditions(part.name, part.requirements)
+        sentence
+        for part in document.checked
+        for sentence in evaluate.list_unmet_conditions(part.name, part.requirements)
     ]
     if infeasible_plans:
         # an obstacle may contain texts of the user's files
         raise NothingFits(
-            "\n".join(map(strip_nonprintable, "\n".join([*infeasible_plans, *unmet_conditions]).split("\n")))
+            "\n".join(map(console.strip_nonprintable, "\n".join([*infeasible_plans, *unmet_conditions]).split("\n")))
         )
     if unmet_conditions:
         raise RequirementNotMet("\n".join(unmet_conditions))

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from planner.cli.io.output import write_stdout
+from planner.cli.options.command import declare_command
+from planner.request.options import Option
+from planner.request.values import parse_choice
 
-
-class CompletionShell(StrEnum):
-    """The supported shells."""
-
-    BASH = "bash"
-    ZSH = "zsh"
-    FISH = "fish"
+SHELLS = ("bash", "zsh", "fish")
+_SCRIPTS_FOLDER = Path(__file__).parents[1] / "completion" / "shells"
 
 
-COMPLETION_SCRIPTS = Path(__file__).parents[1] / "completion" / "shells"
-
-
-def completion(shell: Annotated[CompletionShell, typer.Argument(help="bash, zsh or fish.")]) -> None:
+@declare_command(
+    Option(
+        "shell", "Arguments", "bash, zsh or fish.", partial(parse_choice, names=SHELLS), metavar="SHELL",
+        choices=SHELLS, is_argument=True, is_required=True,
+    )
+)  # fmt: skip
+def completion(shell: str) -> None:
     """Print the script by which a shell completes commands.
 
     It completes options, models, clusters and files as well, for `plan` and `planner`.
@@ -33,6 +33,4 @@ def completion(shell: Annotated[CompletionShell, typer.Argument(help="bash, zsh 
       planner completion bash
       planner completion fish > planner.fish
     """
-    from planner.cli.io.output import write_stdout
-
-    write_stdout((COMPLETION_SCRIPTS / f"planner.{shell}").read_text("utf-8"), is_machine_readable=True)
+    write_stdout((_SCRIPTS_FOLDER / f"planner.{shell}").read_text("utf-8"), is_machine_readable=True)

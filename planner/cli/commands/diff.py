@@ -2,51 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
 
-import typer
-
-from planner.cli.commands.check import CiOption
-from planner.cli.options.output import FilesOption, FormatOption, OutputFormat
+from planner.cli.io.ci import append_step_summary
+from planner.cli.io.output import DocumentOutput
+from planner.cli.lazy import import_lazily
+from planner.cli.options.command import declare_command
+from planner.cli.options.output import CI, DOCUMENT_OPTIONS, declare_file_argument
 from planner.errors import InputError, RequirementNotMet
+from planner.request.files import read_text_file
+from planner.request.options import Option
+from planner.request.values import OptionValue, parse_texts
+from planner.units import parse_quantity
 
-if TYPE_CHECKING:
-    import msgspec
-
-    from planner.documents.check import CheckDocument
-    from planner.documents.diff import DiffDocument
-    from planner.documents.heterogeneous import HeterogeneousDocument
-    from planner.documents.plan import PlanDocument
-
-T = TypeVar("T", bound="msgspec.Struct")
+with import_lazily():
+    from planner import decode
+    from planner.documents import check as check_documents
+    from planner.documents import heterogeneous, plan
+    from planner.report.formats import diff_markdown
+    from planner.studies import diff as diff_study
+    from planner.studies.conditions import evaluate, figures
+    from planner.studies.conditions import parse as conditions
 
 _EXPECTED_DOCUMENT = "the output of `plan`, `planner estimate` or `planner check` with --format json"
-BaseDocumentArgument = Annotated[Path, typer.Argument(metavar="BASE.json", help="The document before.")]
-HeadDocumentArgument = Annotated[Path, typer.Argument(metavar="HEAD.json", help="The document after.")]
-ThresholdOption = Annotated[
-    str, typer.Option("--threshold", help="Leave out figures that changed by a smaller share: 1%.")
-]
-DiffRequireOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--require",
-        metavar="CONDITION",
-        help="A requirement on base.NAME, head.NAME or change.NAME, else the exit code is 4: "
-        "'change.step_time_s <= 5%'. May be given several times.",
+
+
+def _parse_share(value: OptionValue, key: str) -> float:
+    return parse_quantity(str(value), "ratio", key=key)
+
+
+@declare_command(
+    declare_file_argument("base", "BASE.json", "The document before.", ".json"),
+    declare_file_argument("head", "HEAD.json", "The document after.", ".json"),
+    Option(
+        "threshold", "Comparison", "Leave out figures that changed by a smaller share: 1%.", _parse_share,
+        metavar="PERCENT", default="0.1%",
     ),
-]
-
-
-def diff(
-    base: BaseDocumentArgument,
-    head: HeadDocumentArgument,
-    form: FormatOption = OutputFormat.TABLE,
-    files: FilesOption = None,
-    threshold: ThresholdOption = "0.1%",
-    require: DiffRequireOption = None,
-    ci: CiOption = True,
-) -> None:
+    Option(
+        "require", "Comparison",
+        "A requirement on base.NAME, head.NAME or change.NAME, else the exit code is 4: "
+        "'change.step_time_s <= 5%'. May be given several times.",
+        parse_texts, metavar="CONDITION", is_repeatable=True,
+    ),
+    *DOCUMENT_OPTIONS,
+    CI,
+)  # fmt: skip
+def diff(base: Path, head: Path, threshold: float, require: Sequence[str], ci: bool, output: DocumentOutput) -> None:
     """Show what changed between two plans, by how much, and why.
 
     \b
@@ -55,80 +58,53 @@ def diff(
       planner diff base.json head.json --format markdown --threshold 1%
       planner diff base.json head.json --require 'change.step_time_s <= 5%'
     """
-    from planner.cli.io.ci import append_step_summary
-    from planner.cli.io.output import check_output_files, write_document
-    from planner.report.formats.diff_markdown import render_diff_markdown
-    from planner.studies.conditions.figures import build_compared_figures
-    from planner.studies.conditions.parse import parse_condition
-    from planner.studies.diff import compare_documents
-    from planner.units import parse_quantity
-
-    output_files = check_output_files(files, input_files=[("BASE", base), ("HEAD", head)])
-    min_change = parse_quantity(threshold, "ratio", key="--threshold")
-    figures = build_compared_figures()
-    conditions = [parse_condition(render_table, figures) for render_table in require or ()]
+    compared_figures = figures.build_compared_figures()
+    requirements = [conditions.parse_condition(text, compared_figures) for text in require]
     base_document, head_document = _read_diff_document(base), _read_diff_document(head)
-    _check_same_document_type(base_document, head_document, head)
-    document = compare_documents(
-        base_document, head_document, (base.as_posix(), head.as_posix()), min_change, conditions
+    if isinstance(base_document, check_documents.CheckDocument) != isinstance(
+        head_document, check_documents.CheckDocument
+    ):
+        expected = "two of `planner check`, or two of `plan` or `planner estimate`; see planner check --out-dir"
+        problem = "one document has the plans of a file, the other a single plan"
+        raise InputError(problem, origin=str(head), expected=expected)
+    document = diff_study.compare_documents(
+        base_document, head_document, (base.as_posix(), head.as_posix()), threshold, requirements
     )
-
-    def render_markdown() -> str:
-        return render_diff_markdown(document)
-
-    write_document(document, form.value, output_files, {".markdown": render_markdown, ".md": render_markdown})
+    render_markdown = partial(diff_markdown.render_diff_markdown, document)
+    output.write(document, {".markdown": render_markdown, ".md": render_markdown})
     if ci:
         append_step_summary(render_markdown())
-    _raise_unmet_conditions(document)
-
-
-def _raise_unmet_conditions(document: DiffDocument) -> None:
-    """Raise RequirementNotMet that names every plan and the requirements that it fails."""
-    from planner.studies.conditions.evaluate import list_unmet_conditions
-
     unmet_conditions = [
         sentence
         for difference in document.differences
-        for sentence in list_unmet_conditions(difference.name, difference.requirements)
+        for sentence in evaluate.list_unmet_conditions(difference.name, difference.requirements)
     ]
     if unmet_conditions:
         raise RequirementNotMet("\n".join(unmet_conditions))
 
 
-def _check_same_document_type(base_document: msgspec.Struct, head_document: msgspec.Struct, path: Path) -> None:
-    """Raise InputError for a single plan and a file of plans."""
-    from planner.documents.check import CheckDocument
-
-    if isinstance(base_document, CheckDocument) != isinstance(head_document, CheckDocument):
-        expected = "two of `planner check`, or two of `plan` or `planner estimate`; see planner check --out-dir"
-        raise InputError(
-            "one document has the plans of a file, the other a single plan", origin=str(path), expected=expected
-        )
-
-
-def _read_diff_document(path: Path) -> CheckDocument | PlanDocument | HeterogeneousDocument:
+def _read_diff_document(
+    path: Path,
+) -> check_documents.CheckDocument | plan.PlanDocument | heterogeneous.HeterogeneousDocument:
     """A document of `plan`, `estimate` or `check`. Raises InputError for another document or version."""
-    from planner.decode import parse_mapping
-    from planner.request.files import read_text_file
-
-    raw = parse_mapping(read_text_file(path, (".json",), _EXPECTED_DOCUMENT), "json", str(path))
+    origin = str(path)
+    raw = decode.parse_mapping(read_text_file(path, (".json",), _EXPECTED_DOCUMENT), "json", origin)
     if "checked" in raw:
-        from planner.documents import check as check_document
-
-        _check_schema_version(raw, check_document.SCHEMA_VERSION, str(path))
-        _check_inner_versions(raw, str(path))
-        return _convert_document(raw, check_document.CheckDocument, str(path))
+        _check_schema_version(raw, check_documents.SCHEMA_VERSION, origin)
+        checked = raw["checked"]
+        for number, checked_plan in enumerate(checked if isinstance(checked, list) else ()):
+            for key, version in (("plan", plan.SCHEMA_VERSION), ("mixed", heterogeneous.SCHEMA_VERSION)):
+                answer = checked_plan.get(key) if isinstance(checked_plan, dict) else None
+                if isinstance(answer, dict):
+                    _check_schema_version(answer, version, origin, f"checked[{number}].{key}.")
+        return decode.convert_to_type(raw, check_documents.CheckDocument, origin)
     if "ways" in raw:
-        from planner.documents import heterogeneous as mixed_document
-
-        _check_schema_version(raw, mixed_document.SCHEMA_VERSION, str(path))
-        return _convert_document(raw, mixed_document.HeterogeneousDocument, str(path))
-    from planner.documents import plan as document
-
+        _check_schema_version(raw, heterogeneous.SCHEMA_VERSION, origin)
+        return decode.convert_to_type(raw, heterogeneous.HeterogeneousDocument, origin)
     if "plans" not in raw or "model" not in raw:
-        raise InputError("not a document with plans", origin=str(path), expected=_EXPECTED_DOCUMENT)
-    _check_schema_version(raw, document.SCHEMA_VERSION, str(path))
-    return _convert_document(raw, document.PlanDocument, str(path))
+        raise InputError("not a document with plans", origin=origin, expected=_EXPECTED_DOCUMENT)
+    _check_schema_version(raw, plan.SCHEMA_VERSION, origin)
+    return decode.convert_to_type(raw, plan.PlanDocument, origin)
 
 
 def _check_schema_version(raw: dict[str, object], version: str, origin: str, key_prefix: str = "") -> None:
@@ -141,22 +117,3 @@ def _check_schema_version(raw: dict[str, object], version: str, origin: str, key
             value=str(raw.get("schema_version")),
             expected=f"{version}; make both documents with the same planner",
         )
-
-
-def _check_inner_versions(raw: dict[str, object], origin: str) -> None:
-    """The versions of the answers in a check document."""
-    from planner.documents import heterogeneous as mixed_document
-    from planner.documents import plan as document
-
-    checked = raw["checked"]
-    for number, checked_plan in enumerate(checked if isinstance(checked, list) else ()):
-        for key, version in (("plan", document.SCHEMA_VERSION), ("mixed", mixed_document.SCHEMA_VERSION)):
-            plan_document = checked_plan.get(key) if isinstance(checked_plan, dict) else None
-            if isinstance(plan_document, dict):
-                _check_schema_version(plan_document, version, origin, f"checked[{number}].{key}.")
-
-
-def _convert_document(raw: dict[str, object], document_type: type[T], origin: str) -> T:
-    from planner.decode import convert_to_type
-
-    return convert_to_type(raw, document_type, origin)

@@ -2,60 +2,59 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Any, cast
 
-import typer
-
-from planner.cli.input.plan_file import (
-    ClusterOverrideOption,
-    ModelOverrideOption,
-    PlanFileArgument,
-    PlanFileOverrides,
-    PlanNumberOption,
-    read_plan_cluster,
-    read_plan_document,
-    read_plan_scenario,
+from planner.cli.input import plan_file as plan_files
+from planner.cli.io.files import write_file_atomically
+from planner.cli.io.output import DocumentOutput
+from planner.cli.lazy import import_lazily
+from planner.cli.options.command import OptionValues, declare_command
+from planner.cli.options.output import (
+    CLUSTER_OVERRIDE,
+    DOCUMENT_OPTIONS,
+    MODEL_OVERRIDE,
+    PLAN_FILE,
+    PLAN_NUMBER,
+    declare_choice,
 )
-from planner.cli.options.output import FilesOption, FormatOption, OutputFormat
-from planner.cli.options.parameters import OptionValues, take_options
 from planner.errors import InputError
+from planner.request.notices import warn
+from planner.request.options import Completion, Option
 
-if TYPE_CHECKING:
-    from planner.cluster.model.cluster import Cluster
-    from planner.cost.scenario import Scenario
-    from planner.documents.plan import PlanDocument, PlanPart
-
-
-class TraceRanks(StrEnum):
-    """The ranks in a trace."""
-
-    STAGES = "stages"
-    ALL = "all"
+with import_lazily():
+    from planner.cluster.model import cluster as clusters
+    from planner.cost import scenario as scenarios
+    from planner.documents import plan
+    from planner.report.formats import trace as step_traces
+    from planner.request import plan_request, resolve
+    from planner.studies import explain as explain_study
 
 
-TraceOption = Annotated[
-    Path | None,
-    typer.Option("--trace", help="Also write a step as a trace for Perfetto or Chrome, a file ending in .json."),
-]
-RanksOption = Annotated[
-    TraceRanks,
-    typer.Option("--ranks", case_sensitive=False, help="Processes in the trace: one per stage, or all ranks."),
-]
-
-
-@take_options("explain")
+@declare_command(
+    PLAN_FILE,
+    PLAN_NUMBER,
+    MODEL_OVERRIDE,
+    CLUSTER_OVERRIDE,
+    *DOCUMENT_OPTIONS,
+    Option(
+        "trace", "Output", "Also write a step as a trace for Perfetto or Chrome, a file ending in .json.",
+        is_path=True, in_answer=False, completion=Completion(endings=(".json",)),
+    ),
+    declare_choice(
+        "ranks", "Output", "Processes in the trace: one per stage, or all ranks.", "stages", "all", default="stages"
+    ),
+    request="explain",
+)  # fmt: skip
 def explain(
     values: OptionValues,
-    plan_file: PlanFileArgument,
-    number: PlanNumberOption = 1,
-    form: FormatOption = OutputFormat.TABLE,
-    files: FilesOption = None,
-    trace: TraceOption = None,
-    ranks: RanksOption = TraceRanks.STAGES,
-    model: ModelOverrideOption = None,
-    cluster: ClusterOverrideOption = None,
+    plan_file: Path,
+    number: int,
+    model: str | None,
+    cluster: str | None,
+    output: DocumentOutput,
+    trace: Path | None,
+    ranks: str,
 ) -> None:
     """Show why a plan's step takes as long as it does.
 
@@ -67,53 +66,34 @@ def explain(
       planner explain plan.json
       planner explain plan.json --plan 2 -o why.html --trace step.json
     """
-    from planner.cli.io.files import check_suffix
-    from planner.cli.io.output import check_output_files, write_document
-    from planner.request.files import list_model_files
-    from planner.request.plan_request import parse_option_values
-    from planner.studies.explain import check_plan_unchanged, explain_plan
-
-    check_suffix(trace, (".json",))
-    options = parse_option_values(values, "explain")
-    overrides = PlanFileOverrides(model, cluster, cast("tuple[str, ...]", options.pop("fault", ())))
-    teacher_files = list_model_files("--distil", cast("str | None", options.get("distil")))
-    input_files = [("PLAN", plan_file), *overrides.input_files, *teacher_files]
-    output_files = check_output_files(files, other_outputs=[("--trace", trace)], input_files=input_files)
-    document = read_plan_document(plan_file, number)
-    scenario, scenario_cluster = _read_plan_scenario_and_cluster(document, number, overrides, options, plan_file)
-    explain_document = explain_plan(
-        scenario, scenario_cluster, document, number, check_plan_unchanged(scenario, document, number, str(plan_file))
-    )
+    techniques = plan_request.parse_option_values(values, "explain")
+    faults = cast("tuple[str, ...]", techniques.pop("fault", ()))
+    document = plan_files.read_plan_document(plan_file, number)
+    plan_cluster = plan_files.read_plan_cluster(document, cluster, faults, plan_file)
+    scenario = plan_files.read_plan_scenario(document, model, plan_cluster, plan_file)
+    scenario = _build_scenario(document, number, scenario, plan_cluster, techniques, plan_file)
+    is_unchanged = explain_study.check_plan_unchanged(scenario, document, number, str(plan_file))
+    explain_document = explain_study.explain_plan(scenario, plan_cluster, document, number, is_unchanged)
     if trace is not None:
-        _write_step_trace(trace, scenario, document.plans[number - 1], ranks)
+        step_trace = step_traces.build_step_trace(scenario, document.plans[number - 1], all_ranks=ranks == "all")
+        write_file_atomically(trace, step_trace.text)
+        if step_trace.note:
+            warn(f"{trace}: {step_trace.note}")
+    output.write(explain_document)
 
-    write_document(explain_document, form.value, output_files)
 
-
-def _read_plan_scenario_and_cluster(
-    document: PlanDocument, number: int, overrides: PlanFileOverrides, techniques: dict[str, object], plan_file: Path
-) -> tuple[Scenario, Cluster]:
-    """The scenario of this plan, with its settings, and its cluster. Raises InputError."""
-    from planner.request.resolve import apply_techniques
-    from planner.studies.explain import build_plan_scenario
-
-    cluster = read_plan_cluster(document, overrides.cluster, overrides.faults, plan_file)
-    scenario = read_plan_scenario(document, overrides.model, cluster, plan_file)
-    scenario = apply_techniques(scenario, **techniques)  # type: ignore[arg-type]
+def _build_scenario(
+    document: plan.PlanDocument,
+    number: int,
+    scenario: scenarios.Scenario,
+    cluster: clusters.Cluster,
+    techniques: dict[str, Any],
+    plan_file: Path,
+) -> scenarios.Scenario:
+    """The scenario of this plan, with its techniques and settings. Raises InputError."""
+    scenario = resolve.apply_techniques(scenario, **techniques)
     try:
-        return build_plan_scenario(scenario, cluster, document, document.plans[number - 1]), cluster
+        return explain_study.build_plan_scenario(scenario, cluster, document, document.plans[number - 1])
     except InputError as error:
         key = error.key if error.key.startswith(("--", "placement")) else f"plans[{number - 1}].{error.key}"
         raise error.relocate(str(plan_file), key) from None
-
-
-def _write_step_trace(path: Path, scenario: Scenario, plan: PlanPart, ranks: TraceRanks) -> None:
-    """Write a step of a plan for Perfetto, with a warning where the trace is incomplete."""
-    from planner.cli.io.files import write_file_atomically
-    from planner.report.formats.trace import build_step_trace
-    from planner.request.notices import warn
-
-    step_trace = build_step_trace(scenario, plan, all_ranks=ranks is TraceRanks.ALL)
-    write_file_atomically(path, step_trace.text)
-    if step_trace.note:
-        warn(f"{path}: {step_trace.note}")

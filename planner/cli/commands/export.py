@@ -3,68 +3,83 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Literal, get_args
 
-import typer
-
-from planner.cli.input.plan_file import ModelOverrideOption, PlanFileArgument, PlanNumberOption
+from planner.cli.input import plan_file as plan_files
+from planner.cli.io.files import make_folder, write_file_atomically
+from planner.cli.io.output import write_stdout
+from planner.cli.lazy import import_lazily
+from planner.cli.options.command import declare_command
+from planner.cli.options.output import MODEL_OVERRIDE, PLAN_FILE, PLAN_NUMBER, declare_choice, declare_switch
 from planner.errors import InputError
+from planner.request.notices import warn
+from planner.request.options import Completion, Option
+from planner.request.values import OptionValue, parse_texts
 from planner.trainers.names import ProgramName
 
-if TYPE_CHECKING:
-    from planner.export.run import PlannedRun
-    from planner.export.trainer import FileTexts
-
+with import_lazily():
+    from planner.export import exported
+    from planner.export import run as planned_runs
+    from planner.export import trainer as trainers
 
 LauncherName = Literal["slurm", "torchrun", "kubernetes", "skypilot", "sagemaker", "azureml", "gcp-tpu"]
 
-ProgramOption = Annotated[ProgramName, typer.Option("--to", case_sensitive=False, help="The trainer.")]
-LauncherOption = Annotated[
-    LauncherName | None,
-    typer.Option(
-        "--launcher",
-        case_sensitive=False,
-        help="The launcher that starts it on all nodes. Default: write the trainer's files only.",
+
+def _split_words(value: OptionValue, key: str) -> tuple[str, ...]:
+    """Split into words as a shell does. Raises InputError for quotes without an end."""
+    try:
+        return tuple(shlex.split(str(value)))
+    except ValueError as error:
+        expected = "words as in a shell"
+        raise InputError(f"invalid quotes: {error}", key=key, value=value, expected=expected) from None
+
+
+@declare_command(
+    PLAN_FILE,
+    PLAN_NUMBER,
+    MODEL_OVERRIDE,
+    replace(
+        declare_choice("to", "Trainer and launcher", "The trainer that runs the plan.", *get_args(ProgramName)),
+        is_required=True,
     ),
-]
-OutputFolderOption = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", metavar="DIR", help="Write the files into a folder. Default: print them."),
-]
-ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
-ScriptArgumentsOption = Annotated[
-    str | None,
-    typer.Option("--arguments", help="Arguments that train.sh passes on: 'train.py --lr 1e-4' for your own script."),
-]
-EnvironmentOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--env", metavar="NAME=VALUE", help="An environment variable of the run. May be given several times."
+    declare_choice(
+        "launcher", "Trainer and launcher",
+        "The launcher that starts it on all nodes. Default: write the trainer's files only.", *get_args(LauncherName),
     ),
-]
-LauncherFieldsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--with",
-        metavar="NAME=VALUE",
-        help="A field of the launcher that the plan does not determine: image, partition, account, role, bucket, ... "
+    Option(
+        "arguments", "Trainer and launcher",
+        "Arguments that train.sh passes on: 'train.py --lr 1e-4' for your own script.", _split_words,
+    ),
+    Option(
+        "env", "Trainer and launcher", "An environment variable of the run. May be given several times.", parse_texts,
+        metavar="NAME=VALUE", is_repeatable=True,
+    ),
+    Option(
+        "fields", "Trainer and launcher",
+        "A field of the launcher that the plan does not determine: image, partition, account, role, bucket, ... "
         "May be given several times.",
+        parse_texts, ("--with",), "NAME=VALUE", is_repeatable=True,
     ),
-]
-
-
+    Option(
+        "folder", "Output", "Write the files into a folder. Default: print them.", flags=("--output", "-o"),
+        metavar="DIR", in_answer=False, completion=Completion(endings=()),
+    ),
+    declare_switch("force", "Output", "Overwrite existing files."),
+)  # fmt: skip
 def export(
-    plan_file: PlanFileArgument,
-    to: ProgramOption,
-    launcher: LauncherOption = None,
-    number: PlanNumberOption = 1,
-    folder: OutputFolderOption = None,
-    force: ForceOption = False,
-    model: ModelOverrideOption = None,
-    arguments: ScriptArgumentsOption = None,
-    variables: EnvironmentOption = None,
-    fields: LauncherFieldsOption = None,
+    plan_file: Path,
+    number: int,
+    model: str | None,
+    to: ProgramName,
+    launcher: LauncherName | None,
+    arguments: tuple[str, ...] | None,
+    env: Sequence[str],
+    fields: Sequence[str],
+    folder: str | None,
+    force: bool,
 ) -> None:
     """Write the files that run a plan: a trainer's, a launcher's.
 
@@ -79,52 +94,36 @@ def export(
       planner export fsdp.json --to torchtitan --launcher skypilot
       planner export fsdp.json --to fsdp2 --arguments 'train.py --epochs 1'
     """
-    from planner.cli.io.output import write_stdout
-    from planner.export.exported import export_plan
-    from planner.export.trainer import UserExtras
-    from planner.request.notices import warn
-
-    extras = UserExtras(_split_words(arguments), _parse_name_value_pairs(variables, "--env"))
-    exported_plan = export_plan(
+    variables, launcher_fields = _parse_name_value_pairs(env, "--env"), _parse_name_value_pairs(fields, "--with")
+    exported_plan = exported.export_plan(
         _read_planned_run(plan_file, number, model),
         to,
-        extras,
+        trainers.UserExtras(arguments or (), variables),
         launcher,
-        _parse_name_value_pairs(fields, "--with"),
+        launcher_fields,
     )
     if folder is None:
         write_stdout(_join_files(exported_plan.files), is_machine_readable=True)
     else:
-        _write_files(folder, exported_plan.files, force)
+        _write_files(Path(folder), exported_plan.files, force)
     for note in exported_plan.notes:
         warn(note)
 
 
-def _read_planned_run(plan_file: Path, number: int, model: str | None) -> PlannedRun:
-    from planner.cli.input.plan_file import read_plan_document, read_plan_model, read_plan_model_spec
-    from planner.export.run import build_planned_run
-
-    document = read_plan_document(plan_file, number)
-    workload = read_plan_model(document, model, plan_file)
+def _read_planned_run(path: Path, number: int, model: str | None) -> planned_runs.PlannedRun:
+    document = plan_files.read_plan_document(path, number)
+    workload = plan_files.read_plan_model(document, model, path)
+    model_spec = plan_files.read_plan_model_spec(document, model, path)
     try:
-        return build_planned_run(document, number, read_plan_model_spec(document, model, plan_file), workload)
+        return planned_runs.build_planned_run(document, number, model_spec, workload)
     except InputError as error:
-        raise error if error.origin else error.relocate(str(plan_file)) from None
+        raise error if error.origin else error.relocate(str(path)) from None
 
 
-def _split_words(text: str | None) -> tuple[str, ...]:
-    """Split into words as a shell does. Raises InputError for quotes without an end."""
-    try:
-        return tuple(shlex.split(text or ""))
-    except ValueError as error:
-        expected = "words as in a shell"
-        raise InputError(f"invalid quotes: {error}", key="--arguments", value=text, expected=expected) from None
-
-
-def _parse_name_value_pairs(texts: list[str] | None, key: str) -> dict[str, str]:
+def _parse_name_value_pairs(texts: Sequence[str], key: str) -> dict[str, str]:
     """The values by name, from NAME=VALUE. Raises InputError for another form, or a repeated name."""
     pairs: dict[str, str] = {}
-    for text in texts or ():
+    for text in texts:
         name, separator, value = text.partition("=")
         is_valid_name = (
             name.replace("_", "a").replace("-", "a" if key == "--with" else "=").isalnum() and name.isascii()
@@ -137,17 +136,15 @@ def _parse_name_value_pairs(texts: list[str] | None, key: str) -> dict[str, str]
     return pairs
 
 
-def _join_files(texts_by_name: FileTexts) -> str:
+def _join_files(texts_by_name: Mapping[str, str]) -> str:
     """A single file unchanged; several files, each below its name."""
     if len(texts_by_name) == 1:
         return next(iter(texts_by_name.values()))
     return "\n".join(f"==> {name} <==\n{text}" for name, text in texts_by_name.items())
 
 
-def _write_files(folder: Path, texts_by_name: FileTexts, overwrite: bool) -> None:
+def _write_files(folder: Path, texts_by_name: Mapping[str, str], overwrite: bool) -> None:
     """Raise InputError for files that exist, before any is written."""
-    from planner.cli.io.files import make_folder, write_file_atomically
-
     existing_names = [name for name in texts_by_name if (folder / name).exists()]
     if existing_names and not overwrite:
         expected = "another folder, or --force"

@@ -2,73 +2,58 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
+from planner.cli.io.files import write_file_atomically
+from planner.cli.io.output import write_stdout
+from planner.cli.lazy import import_lazily
+from planner.cli.options.command import declare_command
+from planner.cli.options.output import declare_choice, declare_file_argument
+from planner.request.notices import warn
+from planner.request.options import Completion, Option
+from planner.request.values import parse_texts
 
-if TYPE_CHECKING:
-    from planner.report.report import PointChart
-
-_PLOT_SUFFIXES = (".svg", ".html", ".txt")
-
-
-class RowSelection(StrEnum):
-    """The choice among rows with the same x in a series."""
-
-    ALL = "all"
-    LEAST = "least"
-    MOST = "most"
+with import_lazily():
+    from planner.cli.sweeps import results as sweep_results
+    from planner.report import console, report
+    from planner.report.charts import chart_svg, plot_of_table, plot_text
+    from planner.report.formats import html_page
 
 
-ResultsFileArgument = Annotated[
-    Path, typer.Argument(metavar="RESULTS", help="The table of `planner sweep`: .parquet, .csv or .jsonl.")
-]
-PlotFilesOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--output", "-o", metavar="FILE", help="Also write a file: .svg, .html or .txt. May be given several times."
+@declare_command(
+    declare_file_argument(
+        "results", "RESULTS", "The table of `planner sweep`: .parquet, .csv or .jsonl.", ".parquet", ".csv", ".jsonl"
     ),
-]
-XColumnOption = Annotated[
-    str | None, typer.Option("--x", metavar="COLUMN", help="Column of the x axis. Default: the first swept number.")
-]
-YColumnOption = Annotated[
-    str | None, typer.Option("--y", metavar="COLUMN", help="Column of the y axis. Default: mfu.")
-]
-SeriesColumnsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--by", metavar="COLUMN[,COLUMN]", help="Column whose values are the series. Default: model and cluster."
+    Option("x", "Chart", "Column of the x axis. Default: the first swept number.", metavar="COLUMN"),
+    Option("y", "Chart", "Column of the y axis. Default: mfu.", metavar="COLUMN"),
+    Option(
+        "by", "Chart", "Column whose values are the series. Default: model and cluster.", metavar="COLUMN[,COLUMN]"
     ),
-]
-WhereOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--where",
-        metavar="CONDITION",
-        help="Rows to draw: 'nodes >= 4 and cluster == dgx-h100'. If given several times, all must be met.",
+    Option(
+        "where", "Chart",
+        "Rows to draw: 'nodes >= 4 and cluster == dgx-h100'. If given several times, all must be met.",
+        parse_texts, metavar="CONDITION", is_repeatable=True,
     ),
-]
-RowSelectionOption = Annotated[
-    RowSelection,
-    typer.Option(
-        "--take",
-        case_sensitive=False,
-        help="Rows to draw of those with the same x and series: all, or the least or most y.",
+    declare_choice(
+        "take", "Chart", "Rows to draw of those with the same x and series: all, or the least or most y.",
+        "all", "least", "most", default="all",
     ),
-]
-
-
+    Option(
+        "output", "Output", "Also write a file: .svg, .html or .txt. May be given several times.", parse_texts,
+        ("--output", "-o"), "FILE", is_repeatable=True, is_path=True, in_answer=False,
+        completion=Completion(endings=(".svg", ".html", ".txt")),
+    ),
+)  # fmt: skip
 def plot(
-    results: ResultsFileArgument,
-    files: PlotFilesOption = None,
-    x: XColumnOption = None,
-    y: YColumnOption = None,
-    by: SeriesColumnsOption = None,
-    where: WhereOption = None,
-    take: RowSelectionOption = RowSelection.ALL,
+    results: Path,
+    x: str | None,
+    y: str | None,
+    by: str | None,
+    where: Sequence[str],
+    take: plot_of_table.RowSelectionMode,
+    output: Sequence[Path],
 ) -> None:
     """Draw the results of a sweep.
 
@@ -78,42 +63,22 @@ def plot(
       planner plot results.parquet --x nodes --y mfu --by model --where 'cluster == dgx-h100'
       planner plot results.csv --x nodes --y step_time_s --take least -o plot.svg
     """
-    from planner.cli.io.files import check_distinct_files, check_suffix, write_file_atomically
-    from planner.cli.io.output import write_stdout
-    from planner.cli.sweeps.results import read_results
-    from planner.cli.sweeps.where import select_rows_where
-    from planner.report.charts.plot_of_table import build_plot, resolve_plot_spec
-    from planner.report.charts.plot_text import render_plot_text
-    from planner.request.notices import warn
-
-    for path in files or ():
-        check_suffix(path, _PLOT_SUFFIXES)
-    check_distinct_files([("--output", path) for path in files or ()], [("RESULTS", results)])
-    table = read_results(results)
-    for condition in where or ():
-        table = table.select_rows(select_rows_where(condition, table.columns))
+    table = sweep_results.read_results(results)
+    for condition in where:
+        table = table.select_rows(sweep_results.select_rows_where(condition, table.columns))
     series_columns = None if by is None else [part.strip() for part in by.split(",") if part.strip()]
-    chart, missing_rows = build_plot(
-        table.columns, resolve_plot_spec(table.columns, x, y, series_columns, take.value)
-    )
+    plot_spec = plot_of_table.resolve_plot_spec(table.columns, x, y, series_columns, take)
+    chart, missing_rows = plot_of_table.build_plot(table.columns, plot_spec)
     if missing_rows:
         warn(f"{missing_rows:,} of {len(table):,} rows have no number to draw and are left out")
-    for path in files or ():
+    for path in output:
         write_file_atomically(path, _render_plot_file(chart, path.suffix.casefold(), results.name))
-    write_stdout(render_plot_text(chart))
+    write_stdout(plot_text.render_plot_text(chart))
 
 
-def _render_plot_file(chart: PointChart, suffix: str, name: str) -> str:
-    if suffix == ".svg":
-        from planner.report.charts.chart_svg import render_svg_file
-
-        return render_svg_file(chart.title, [chart])
-    if suffix == ".txt":
-        from planner.report.charts.plot_text import render_plot_text
-        from planner.report.console import render_for_file
-
-        return render_for_file(lambda: render_plot_text(chart))
-    from planner.report.formats.html_page import render_html_page
-    from planner.report.report import Report
-
-    return render_html_page(Report("plot", name, (), (), charts=[chart]))
+def _render_plot_file(chart: report.PointChart, ending: str, name: str) -> str:
+    if ending == ".svg":
+        return chart_svg.render_svg_file(chart.title, [chart])
+    if ending == ".txt":
+        return console.render_for_file(partial(plot_text.render_plot_text, chart))
+    return html_page.render_html_page(report.Report("plot", name, (), (), charts=[chart]))

@@ -2,62 +2,54 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+import inspect
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, cast
 
-import typer
+from planner.cli.io.output import write_stdout
+from planner.cli.lazy import import_lazily
+from planner.cli.options.command import declare_command
+from planner.request.options import Option
+from planner.request.values import parse_choice
+
+with import_lazily():
+    from planner.report.formats import json_text
 
 if TYPE_CHECKING:
     from planner.documents.schema import Document
 
-
-class DocumentType(StrEnum):
-    """The documents with a schema."""
-
-    PLAN = "plan"
-    WHAT_IF = "what-if"
-    VALIDATE = "validate"
-    TOPOLOGY = "topology"
-    HARDWARE = "hardware"
-    HETEROGENEOUS = "mixed"
-    SIZE = "size"
-    COMPARE = "compare"
-    EXPLAIN = "explain"
-    CHECK = "check"
-    DIFF = "diff"
-    LIST = "list"
-
-
 DOCUMENT_TYPES = {
-    DocumentType.PLAN: "planner.documents.plan:PlanDocument",
-    DocumentType.WHAT_IF: "planner.documents.what_if:WhatIfDocument",
-    DocumentType.VALIDATE: "planner.evidence.validation_document:ValidationDocument",
-    DocumentType.TOPOLOGY: "planner.documents.topology:TopologyDocument",
-    DocumentType.HARDWARE: "planner.documents.hardware:HardwareDocument",
-    DocumentType.HETEROGENEOUS: "planner.documents.heterogeneous:HeterogeneousDocument",
-    DocumentType.SIZE: "planner.documents.size:SizeDocument",
-    DocumentType.COMPARE: "planner.documents.compare:CompareDocument",
-    DocumentType.EXPLAIN: "planner.documents.explain:ExplainDocument",
-    DocumentType.CHECK: "planner.documents.check:CheckDocument",
-    DocumentType.DIFF: "planner.documents.diff:DiffDocument",
-    DocumentType.LIST: "planner.documents.listing:ListingDocument",
+    "plan": "planner.documents.plan:PlanDocument",
+    "what-if": "planner.documents.what_if:WhatIfDocument",
+    "validate": "planner.evidence.validation_document:ValidationDocument",
+    "topology": "planner.documents.topology:TopologyDocument",
+    "hardware": "planner.documents.hardware:HardwareDocument",
+    "mixed": "planner.documents.heterogeneous:HeterogeneousDocument",
+    "size": "planner.documents.size:SizeDocument",
+    "compare": "planner.documents.compare:CompareDocument",
+    "explain": "planner.documents.explain:ExplainDocument",
+    "check": "planner.documents.check:CheckDocument",
+    "diff": "planner.documents.diff:DiffDocument",
+    "list": "planner.documents.listing:ListingDocument",
 }
 """Module and type of each document."""
 
 
-def import_document_type(document: DocumentType) -> type[Document]:
+def import_document_type(document: str) -> type[Document]:
     """The type of a document; its module is imported only when it is needed."""
     module, _, name = DOCUMENT_TYPES[document].partition(":")
     return cast("type[Document]", getattr(import_module(module), name))
 
 
-def schema(
-    document: Annotated[
-        DocumentType,
-        typer.Argument(help=f"Document: {', '.join(DocumentType)}."),
-    ] = DocumentType.PLAN,
-) -> None:
+@declare_command(
+    Option(
+        "document", "Arguments", f"Document: {', '.join(DOCUMENT_TYPES)}.",
+        partial(parse_choice, names=tuple(DOCUMENT_TYPES)), metavar="DOCUMENT", choices=tuple(DOCUMENT_TYPES),
+        default="plan", is_argument=True,
+    )
+)  # fmt: skip
+def schema(document: str) -> None:
     """Print the JSON Schema of the output of `--format json`.
 
     \b
@@ -65,16 +57,12 @@ def schema(
       planner schema
       planner schema what-if
     """
-    from planner.cli.io.output import write_stdout
-    from planner.report.formats.json_text import render_json
-
     json_schema = import_document_type(document).build_json_schema()
-    write_stdout(render_json(_clean_descriptions(json_schema)), is_machine_readable=True)
+    write_stdout(json_text.render_json(_clean_descriptions(json_schema)), is_machine_readable=True)
 
 
 def _clean_descriptions(schema: dict[str, object]) -> dict[str, object]:
     """The schema with its descriptions dedented, as Python 3.13 and later do with docstrings."""
-    import inspect
 
     def clean_value(value: object, key: str = "") -> object:
         if isinstance(value, dict):

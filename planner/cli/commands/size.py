@@ -2,68 +2,45 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from functools import partial
 
-import typer
-
-from planner.cli.options.output import build_files_option
-from planner.cli.options.parameters import OptionValues, take_options
+from planner.cli.io.output import DocumentOutput
+from planner.cli.lazy import import_lazily
+from planner.cli.options.command import OptionValues, declare_command
+from planner.cli.options.output import FORMAT, extend_output
 from planner.cli.options.run_options import RunRequest, build_run_request, read_cluster_option, resolve_run
 from planner.errors import InputError, NothingFits, PlannerError, find_nearest_name
+from planner.request.options import OUTPUT_FORMATS, Option
+from planner.request.values import parse_choice, parse_number
 from planner.units import format_counted_noun, format_days
 
-if TYPE_CHECKING:
-    from planner.documents.size import RunSizePart, SizeDocument
-    from planner.studies.run_estimate import ClusterOffer, RunEstimate, TrainingRun
+with import_lazily():
+    from planner.documents import size as size_documents
+    from planner.report.charts import chart_svg
+    from planner.report.views import size_report
+    from planner.studies import plan_parts, run_estimate
+    from planner.studies import size as size_study
 
 _TRIAL_RUN_TOKENS = 10**12
 """Tokens of the run that determines the cost per token."""
+_FORMATS = (*OUTPUT_FORMATS, "value")
 
 
-class SizeOutputFormat(StrEnum):
-    """Output formats: the usual ones, and a bare number."""
+@declare_command(
+    Option(
+        "nodes", "Cluster", "Number of nodes; only with --budget and without --deadline.", parse_number,
+        metavar="INTEGER",
+    ),
+    replace(FORMAT, parse=partial(parse_choice, names=_FORMATS), choices=_FORMATS),
+    Option("field", "Output", "Figure that --format value prints: nodes, devices, days, usd, ... Default: nodes."),
+    extend_output(".svg", help_text=".svg (the curve)", flags=("--plot",)),
+    request="size",
+)  # fmt: skip
+def size(values: OptionValues, nodes: int | None, field: str | None, output: DocumentOutput) -> None:
+    """Size a run: the nodes for a deadline, the tokens for a budget.
 
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
-    MARKDOWN = "markdown"
-    HTML = "html"
-    JUNIT = "junit"
-    VALUE = "value"
-
-
-@take_options("size")
-def size(
-    values: OptionValues,
-    nodes: Annotated[
-        str | None,
-        typer.Option(
-            "--nodes",
-            metavar="INTEGER",
-            help="Number of nodes; only with --budget and without --deadline.",
-            rich_help_panel="Cluster",
-        ),
-    ] = None,
-    form: Annotated[
-        SizeOutputFormat,
-        typer.Option("--format", "-f", case_sensitive=False, help="Output format.", rich_help_panel="Output"),
-    ] = SizeOutputFormat.TABLE,
-    field: Annotated[
-        str | None,
-        typer.Option(
-            "--field",
-            help="Figure that --format value prints: nodes, devices, days, usd, ... Default: nodes.",
-            rich_help_panel="Output",
-        ),
-    ] = None,
-    files: Annotated[list[Path] | None, build_files_option("--plot", extra_suffixes=".svg (the curve), ")] = None,
-) -> None:
-    """Find the fewest nodes for a deadline, or the tokens that a budget pays for.
-
-    The curve of sizes around the answer is printed as well.
+    With a deadline it finds the fewest nodes that meet it. The curve of sizes around the answer is printed too.
 
     \b
     Examples:
@@ -71,28 +48,20 @@ def size(
       planner size llama-3-8b --cluster dgx-h100 --budget 200kUSD --nodes 16
       planner size llama-3-8b --cluster dgx-h100 --tokens 1T --deadline 30d --format value --field devices
     """
-    from planner.cli.io.output import check_output_files, write_document
-    from planner.request.plan_request import list_input_files
-
     run = build_run_request(values, "size")
-    output_files = check_output_files(files, (".svg",), input_files=list_input_files(values))
-    value_field = _parse_value_field(field, form)
+    value_field = _parse_value_field(field, output.format_name)
     document = _build_sized_document(run, nodes)
 
     def render_curve() -> str:
-        from planner.report.charts.chart_svg import render_svg_file
-        from planner.report.views.size_report import build_size_curves
-
-        return render_svg_file(f"{document.model.title} on {document.cluster}", build_size_curves(document))
+        title = f"{document.model.title} on {document.cluster}"
+        return chart_svg.render_svg_file(title, size_report.build_size_curves(document))
 
     own_renderers = {".svg": render_curve, ".value": lambda: f"{_format_bare_value(document.answer, value_field)}\n"}
-    write_document(document, form.value, output_files, own_renderers)
+    output.write(document, own_renderers)
 
 
-def _build_sized_document(request: RunRequest, nodes: str | None) -> SizeDocument:
+def _build_sized_document(request: RunRequest, nodes: int | None) -> size_documents.SizeDocument:
     """The answer. Raises InputError, and NothingFits where no size meets the deadline and the budget."""
-    from planner.request.values import parse_number
-
     deadline_days, budget_usd, run_tokens = request.deadline_days, request.budget, request.tokens
     if run_tokens is None and (deadline_days is not None or budget_usd is None):
         raise InputError(
@@ -104,8 +73,7 @@ def _build_sized_document(request: RunRequest, nodes: str | None) -> SizeDocumen
         raise InputError(
             "is missing", key="--deadline", expected="a deadline such as 30d, or a budget such as --budget 2MUSD"
         )
-    node_count = None if nodes is None else parse_number(nodes, "--nodes")
-    if node_count is not None and run_tokens is not None:
+    if nodes is not None and run_tokens is not None:
         raise InputError(
             "conflicts with a deadline: `size` finds the nodes",
             key="--nodes",
@@ -113,39 +81,37 @@ def _build_sized_document(request: RunRequest, nodes: str | None) -> SizeDocumen
         )
     run, notes = resolve_run(request, run_tokens or _TRIAL_RUN_TOKENS)
     cluster_option, carbon_g_per_kwh = read_cluster_option(request.cluster), request.read_carbon_g_per_kwh()
-    run, estimate = _find_run_size(run, cluster_option, deadline_days, budget_usd, node_count, run_tokens)
+    run, estimate = _find_run_size(run, cluster_option, deadline_days, budget_usd, nodes, run_tokens)
     return _build_size_document(run, cluster_option, estimate, deadline_days, budget_usd, carbon_g_per_kwh, notes)
 
 
 def _find_run_size(
-    run: TrainingRun,
-    cluster_option: ClusterOffer,
+    run: run_estimate.TrainingRun,
+    cluster_option: run_estimate.ClusterOffer,
     deadline_days: float | None,
     budget_usd: float | None,
     nodes: int | None,
     tokens: int | None,
-) -> tuple[TrainingRun, RunEstimate]:
+) -> tuple[run_estimate.TrainingRun, run_estimate.RunEstimate]:
     """The size, and the run; without --tokens, of as many tokens as the budget pays for.
 
     Raises NothingFits where no size meets the deadline and the budget.
     """
-    from planner.studies.size import find_affordable_run, find_fewest_nodes, refine_fastest_within_budget
-
     if tokens is None:
         assert budget_usd is not None
-        affordable_run = find_affordable_run(run, cluster_option, budget_usd, nodes)
+        affordable_run = size_study.find_affordable_run(run, cluster_option, budget_usd, nodes)
         if affordable_run is None:
             raise _build_infeasible_error(run, cluster_option, nodes)
         return affordable_run
     if deadline_days is None:
         assert budget_usd is not None
-        estimate = refine_fastest_within_budget(run, cluster_option, budget_usd)
+        estimate = size_study.refine_fastest_within_budget(run, cluster_option, budget_usd)
         if estimate is None:
             raise NothingFits(
                 f"no size of {cluster_option.name} trains {tokens:,} tokens for {budget_usd:,.0f} USD: fewer --tokens"
             )
         return run, estimate
-    estimate = find_fewest_nodes(run, cluster_option, deadline_days)
+    estimate = size_study.find_fewest_nodes(run, cluster_option, deadline_days)
     if estimate is None:
         raise _build_deadline_error(run, cluster_option, deadline_days)
     if budget_usd is not None and (estimate.cost_usd is None or estimate.cost_usd > budget_usd):
@@ -158,22 +124,22 @@ def _find_run_size(
     return run, estimate
 
 
-def _build_infeasible_error(run: TrainingRun, cluster_option: ClusterOffer, nodes: int | None) -> PlannerError:
+def _build_infeasible_error(
+    run: run_estimate.TrainingRun, cluster_option: run_estimate.ClusterOffer, nodes: int | None
+) -> PlannerError:
     """Raise NothingFits: no plan fits on these nodes, or on any number."""
-    from planner.studies.run_estimate import explain_infeasible_size
-
     if nodes is None and cluster_option.listed_cluster is not None:
         nodes = cluster_option.listed_cluster.nodes
     if nodes is not None:
-        return explain_infeasible_size(run, cluster_option, nodes)
+        return run_estimate.explain_infeasible_size(run, cluster_option, nodes)
     return NothingFits(f"no plan of {run.workload.title} fits on {cluster_option.name}: another cluster")
 
 
-def _build_deadline_error(run: TrainingRun, cluster_option: ClusterOffer, deadline_days: float) -> PlannerError:
+def _build_deadline_error(
+    run: run_estimate.TrainingRun, cluster_option: run_estimate.ClusterOffer, deadline_days: float
+) -> PlannerError:
     """Raise NothingFits: no size meets the deadline; the message names the fastest, if any fits."""
-    from planner.studies.size import find_fastest_size
-
-    nearest_estimate = find_fastest_size(run, cluster_option)
+    nearest_estimate = size_study.find_fastest_size(run, cluster_option)
     batch_change = "larger" if run.steps > 1 else "smaller"
     if nearest_estimate is None:
         return _build_infeasible_error(run, cluster_option, None)
@@ -187,50 +153,39 @@ def _build_deadline_error(run: TrainingRun, cluster_option: ClusterOffer, deadli
 
 
 def _build_size_document(
-    run: TrainingRun,
-    cluster_option: ClusterOffer,
-    estimate: RunEstimate,
+    run: run_estimate.TrainingRun,
+    cluster_option: run_estimate.ClusterOffer,
+    estimate: run_estimate.RunEstimate,
     deadline_days: float | None,
     budget_usd: float | None,
     carbon_g_per_kwh: float | None,
     notes: list[str],
-) -> SizeDocument:
-    from planner.documents.size import SCHEMA_VERSION, SizeDocument
-    from planner.studies.plan_parts import build_model_part
-    from planner.studies.size import (
-        build_compute_optimal_part,
-        build_run_size_part,
-        build_training_run_part,
-        estimate_sizes_around,
-    )
-
-    return SizeDocument(
-        schema_version=SCHEMA_VERSION,
-        model=build_model_part(run.workload),
+) -> size_documents.SizeDocument:
+    return size_documents.SizeDocument(
+        schema_version=size_documents.SCHEMA_VERSION,
+        model=plan_parts.build_model_part(run.workload),
         cluster=cluster_option.name,
         accelerator=estimate.cluster.accelerator.name,
-        run=build_training_run_part(run),
+        run=size_study.build_training_run_part(run),
         deadline_days=deadline_days,
         budget_usd=budget_usd,
-        answer=build_run_size_part(run, estimate, carbon_g_per_kwh),
+        answer=size_study.build_run_size_part(run, estimate, carbon_g_per_kwh),
         curve=[
-            build_run_size_part(run, curve_estimate, carbon_g_per_kwh)
-            for curve_estimate in estimate_sizes_around(run, cluster_option, estimate)
+            size_study.build_run_size_part(run, curve_estimate, carbon_g_per_kwh)
+            for curve_estimate in size_study.estimate_sizes_around(run, cluster_option, estimate)
         ],
-        compute_optimal=build_compute_optimal_part(run),
+        compute_optimal=size_study.build_compute_optimal_part(run),
         notes=notes,
     )
 
 
-def _parse_value_field(name: str | None, output_format: SizeOutputFormat) -> str:
+def _parse_value_field(name: str | None, format_name: str) -> str:
     """The field of `--format value`. Raises InputError."""
-    from planner.documents.size import RunSizePart
-
     if name is None:
         return "nodes"
-    if output_format is not SizeOutputFormat.VALUE:
+    if format_name != "value":
         raise InputError("needs a single value", key="--field", value=name, expected="--format value")
-    known_fields = [field for field in RunSizePart.__struct_fields__ if field != "strategy"]
+    known_fields = [field for field in size_documents.RunSizePart.__struct_fields__ if field != "strategy"]
     field_name = name.casefold().replace("-", "_")
     if field_name not in known_fields:
         expected = f"one of {', '.join(known_fields)}"
@@ -244,7 +199,7 @@ def _parse_value_field(name: str | None, output_format: SizeOutputFormat) -> str
     return field_name
 
 
-def _format_bare_value(size_part: RunSizePart, field: str) -> str:
+def _format_bare_value(size_part: size_documents.RunSizePart, field: str) -> str:
     """A figure as a bare number. Raises InputError for an unknown figure."""
     value = getattr(size_part, field)
     if value is None:

@@ -3,50 +3,53 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from planner import __version__
+from planner.cli.io.files import write_file_atomically
+from planner.cli.io.output import write_stderr, write_stdout
+from planner.cli.lazy import import_lazily
+from planner.cli.options.command import declare_command
+from planner.cli.options.output import declare_file_argument, declare_switch
+from planner.cli.signals import ProcessInterrupted
 from planner.errors import InputError, NothingFits, PlannerError
+from planner.request.notices import collect_warnings, warn
+from planner.request.options import Completion, Option
+from planner.request.values import parse_number
 
-if TYPE_CHECKING:
-    from planner.cli.sweeps.grid import Sweep
-    from planner.cli.sweeps.journal import SweepJournal
-    from planner.cli.sweeps.results import ResultsTable
+with import_lazily():
+    from planner.cli.io import progress
+    from planner.cli.sweeps import dask, grid, journal, points, results
+    from planner.cli.sweeps import workers as local_workers
+    from planner.report import console
 
 _EXIT_INTERRUPTED = 130
 _MAX_WORKERS = 4_096
 
-SweepFileArgument = Annotated[
-    Path, typer.Argument(metavar="SWEEP.toml", help="Grids of models, clusters and options of `plan`.")
-]
-SweepOutputOption = Annotated[
-    Path, typer.Option("--output", "-o", metavar="FILE", help="The table: a file ending in .parquet, .csv or .jsonl.")
-]
-WorkersOption = Annotated[
-    int | None,
-    typer.Option("--workers", min=1, max=_MAX_WORKERS, help="Processes on this machine. Default: one per core."),
-]
-SchedulerOption = Annotated[
-    str | None,
-    typer.Option(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="Scheduler of a Dask cluster, instead of local processes: tcp://host:8786.",
+
+@declare_command(
+    declare_file_argument(
+        "file", "SWEEP.toml", "A TOML file with grids of models, clusters and options of `plan`.", ".toml"
     ),
-]
-RestartOption = Annotated[bool, typer.Option("--restart", help="Discard the answers so far and start again.")]
-
-
-def sweep(
-    file: SweepFileArgument,
-    output: SweepOutputOption,
-    workers: WorkersOption = None,
-    scheduler: SchedulerOption = None,
-    restart: RestartOption = False,
-) -> None:
+    Option(
+        "workers", "Workers", "Processes on this machine. Default: one per core.",
+        partial(parse_number, maximum=_MAX_WORKERS), metavar="INTEGER",
+    ),
+    Option(
+        "scheduler", "Workers", "Scheduler of a Dask cluster, instead of local processes: tcp://host:8786.",
+        metavar="ADDRESS",
+    ),
+    Option(
+        "output", "Output", "The table: a file ending in .parquet, .csv or .jsonl.", flags=("--output", "-o"),
+        is_path=True, is_required=True, in_answer=False,
+        completion=Completion(endings=(".parquet", ".csv", ".jsonl")),
+    ),
+    declare_switch("restart", "Output", "Discard the answers so far and start again."),
+)  # fmt: skip
+def sweep(file: Path, workers: int | None, scheduler: str | None, output: Path, restart: bool) -> None:
     """Run `plan` at every point of a grid and write a table.
 
     Answers are kept in a file beside the output: after Ctrl-C, a crash or a power cut the same command continues.
@@ -58,116 +61,75 @@ def sweep(
       planner sweep sweep.toml -o results.parquet --scheduler tcp://head:8786
       planner plot results.parquet --x nodes --y mfu --by model
     """
-    from planner.cli.io.output import write_stdout
-    from planner.cli.signals import ProcessInterrupted
-    from planner.cli.sweeps.check import check_sweep
-    from planner.cli.sweeps.fingerprint import compute_fingerprint
-    from planner.cli.sweeps.grid import read_sweep
-    from planner.cli.sweeps.journal import SweepJournal
-    from planner.cli.sweeps.results import build_results, check_results_file
-    from planner.request.notices import collect_warnings, warn
-
-    check_results_file(output)
+    results.check_results_file(output)
     if scheduler is not None and workers is not None:
         raise InputError(
             "a Dask cluster has its own workers", key="--workers, --scheduler", expected="one of the two"
         )
-    sweep_grid = read_sweep(file)
+    sweep_grid = grid.read_sweep(file)
     with collect_warnings() as warnings:
-        check_sweep(sweep_grid)
+        points.check_sweep(sweep_grid)
     for text in warnings:
         warn(text)
-    fingerprint = compute_fingerprint(sweep_grid)
-    journal_path = output.with_name(f"{output.name}.journal")
-    with SweepJournal(journal_path, fingerprint, len(sweep_grid.points), restart=restart) as journal:
+    fingerprint = journal.compute_fingerprint(sweep_grid)
+    journal_path, point_count = output.with_name(f"{output.name}.journal"), len(sweep_grid.points)
+    with journal.SweepJournal(journal_path, fingerprint, point_count, restart=restart) as sweep_journal:
         try:
-            _plan_points(sweep_grid, journal, workers, scheduler, fingerprint)
-            results = build_results(sweep_grid, journal.answers)
-            _write_results(output, results, fingerprint)
+            _answer_points(sweep_grid, sweep_journal, workers, scheduler, fingerprint)
+            table = results.build_results(sweep_grid, sweep_journal.answers)
+            metadata = {"planner": __version__, "sweep": fingerprint}
+            write_file_atomically(output, results.render_results(table, output, metadata))
+            with output.open("rb") as table_file:
+                os.fsync(table_file.fileno())  # before the journal is removed
         except (KeyboardInterrupt, ProcessInterrupted):
-            kept_text = f"{len(journal.answers):,} of {len(sweep_grid.points):,} points are kept"
-            _write_notice(f"stopped: {kept_text}; the same command continues")
-            raise typer.Exit(_EXIT_INTERRUPTED) from None
-        journal.remove_file()
-    write_stdout(_format_summary(output, results))
-    _raise_sweep_failure(results)
+            kept_text = f"{len(sweep_journal.answers):,} of {point_count:,} points are kept"
+            write_stderr(f"stopped: {kept_text}; the same command continues\n")
+            sys.exit(_EXIT_INTERRUPTED)
+        sweep_journal.remove_file()
+    counts = Counter(str(status) for status in table.columns[points.STATUS_COLUMN])
+    count_text = ", ".join(f"{counts[status]:,} {status}" for status in points.STATUSES if counts[status])
+    write_stdout(f"{console.strip_nonprintable(str(output))}: {len(table):,} points: {count_text}\n")
+    _raise_sweep_failure(counts)
 
 
-def _plan_points(
-    sweep_grid: Sweep, journal: SweepJournal, workers: int | None, scheduler: str | None, fingerprint: str
+def _answer_points(
+    sweep_grid: grid.Sweep,
+    sweep_journal: journal.SweepJournal,
+    worker_count: int | None,
+    scheduler: str | None,
+    fingerprint: str,
 ) -> None:
     """Answer the open points, those with the same model and cluster in sequence."""
-    from planner.cli.sweeps.progress import show_sweep_progress
-    from planner.cli.sweeps.workers import answer_on_this_machine, count_default_workers
-
-    total, answered_count = len(sweep_grid.points), len(journal.answers)
+    total, answered_count = len(sweep_grid.points), len(sweep_journal.answers)
     if answered_count:
-        _write_notice(f"{journal.path}: {answered_count:,} of {total:,} points are answered already")
+        write_stderr(f"{sweep_journal.path}: {answered_count:,} of {total:,} points are answered already\n")
     open_points = [
-        (number, sweep_grid.points[number]) for number in sweep_grid.order_points() if number not in journal.answers
+        (number, sweep_grid.points[number])
+        for number in sweep_grid.order_points()
+        if number not in sweep_journal.answers
     ]
     if not open_points:
         return
-    with show_sweep_progress(total, answered_count) as advance:
+    with progress.show_sweep_progress(total, answered_count) as advance:
 
         def record_answer(number: int, answer: bytes) -> None:
-            journal.add_answer(number, answer)
+            sweep_journal.add_answer(number, answer)
             advance()
 
         if scheduler is None:
-            answer_on_this_machine(open_points, workers or count_default_workers(), record_answer)
+            local_workers.answer_on_this_machine(
+                open_points, worker_count or local_workers.count_default_workers(), record_answer
+            )
         else:
-            from planner.cli.sweeps.dask import run_points_on_dask
-
-            run_points_on_dask(open_points, scheduler, fingerprint, record_answer)
+            dask.run_points_on_dask(open_points, scheduler, fingerprint, record_answer)
 
 
-def _write_results(output: Path, results: ResultsTable, fingerprint: str) -> None:
-    """Write the table and flush it to the disk before the journal is removed."""
-    from planner import __version__
-    from planner.cli.io.files import write_file_atomically
-    from planner.cli.sweeps.results import render_results
-
-    write_file_atomically(output, render_results(results, output, {"planner": __version__, "sweep": fingerprint}))
-    with output.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _count_by_status(results: ResultsTable) -> Counter[str]:
-    from planner.cli.sweeps.point import STATUS_COLUMN
-
-    return Counter(str(status) for status in results.columns[STATUS_COLUMN])
-
-
-def _format_summary(output: Path, results: ResultsTable) -> str:
-    """Write the counts of the points by status, in one line."""
-    from planner.cli.sweeps.point import BAD_INPUT, INFEASIBLE, STATUS_FAILED, STATUS_PLANNED
-    from planner.report.console import strip_nonprintable
-
-    counts = _count_by_status(results)
-    count_text = ", ".join(
-        f"{counts[status]:,} {status}"
-        for status in (STATUS_PLANNED, INFEASIBLE, BAD_INPUT, STATUS_FAILED)
-        if counts[status]
-    )
-    return f"{strip_nonprintable(str(output))}: {len(results):,} points: {count_text}\n"
-
-
-def _raise_sweep_failure(results: ResultsTable) -> None:
+def _raise_sweep_failure(counts: Counter[str]) -> None:
     """The exit code of a sweep that failed as a whole, or by a bug. The table is written in any case."""
-    from planner.cli.sweeps.point import INFEASIBLE, STATUS_FAILED, STATUS_PLANNED
-
-    counts = _count_by_status(results)
-    if counts[STATUS_FAILED]:
-        raise PlannerError(f"{counts[STATUS_FAILED]:,} points failed: the column `reason` has the reasons")
-    if counts[STATUS_PLANNED]:
+    if counts[points.STATUS_FAILED]:
+        raise PlannerError(f"{counts[points.STATUS_FAILED]:,} points failed: the column `reason` has the reasons")
+    if counts[points.STATUS_PLANNED]:
         return
-    if counts[INFEASIBLE]:
+    if counts[points.INFEASIBLE]:
         raise NothingFits("no plan fits at any point: the column `reason` has the reasons")
     raise InputError("every point has bad input", expected="see the column `reason`")
-
-
-def _write_notice(text: str) -> None:
-    from planner.cli.io.output import write_stderr
-
-    write_stderr(f"{text}\n")

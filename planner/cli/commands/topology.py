@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated
+from functools import partial
 
-import typer
+from planner.cli.io.output import DocumentOutput
+from planner.cli.lazy import import_lazily
+from planner.cli.options.command import OptionValues, declare_command
+from planner.cli.options.output import FORMAT, extend_output
+from planner.request.notices import warn
+from planner.request.options import CLUSTER_ENDINGS, Completion, Option
 
-from planner.cli.options.output import FormatOption, OutputFormat, build_files_option
-from planner.cli.options.parameters import OptionValues, take_options
+with import_lazily():
+    from planner.cluster.wired import prune_unused_links
+    from planner.report.topology import files
+    from planner.request import inputs, plan_request
+    from planner.studies import topology as topology_study
 
-_TOPOLOGY_SUFFIXES = (".graphml", ".dot", ".svg", ".html")
-ClusterArgument = Annotated[str, typer.Argument(metavar="CLUSTER", help="Preset (`planner cluster list`) or file.")]
-TopologyFilesOption = Annotated[list[Path] | None, build_files_option(extra_suffixes=".svg, .dot, .graphml, ")]
+_TOPOLOGY_ENDINGS = (".svg", ".dot", ".graphml", ".html")
 
 
-@take_options("topology")
-def topology(
-    values: OptionValues,
-    cluster: ClusterArgument,
-    form: FormatOption = OutputFormat.TABLE,
-    files: TopologyFilesOption = None,
-) -> None:
+@declare_command(
+    Option(
+        "cluster", "Arguments", "Preset (`planner cluster list`) or file.", metavar="CLUSTER", is_argument=True,
+        is_required=True, completion=Completion(source="clusters", endings=CLUSTER_ENDINGS),
+    ),
+    FORMAT,
+    extend_output(*_TOPOLOGY_ENDINGS, help_text=".svg, .dot, .graphml"),
+    request="topology",
+)  # fmt: skip
+def topology(values: OptionValues, cluster: str, output: DocumentOutput) -> None:
     """Draw a cluster's fabric and show its bandwidths.
 
     It prints the bisection, the diameter and the bandwidth of parallel groups.
@@ -33,31 +40,14 @@ def topology(
       planner topology tpu-v5e -o pod.svg
       planner topology gb200-nvl72 --nodes 36 --format json
     """
-    from planner.cli.io.output import check_output_files, write_document
-    from planner.cluster.wired.prune_unused_links import list_used_links
-    from planner.report.topology.files import render_topology_file
-    from planner.request.inputs import read_cluster
-    from planner.request.notices import warn
-    from planner.request.plan_request import parse_option_values
-    from planner.studies.topology import build_topology_document
+    resolved_cluster = inputs.read_cluster(cluster, **plan_request.parse_option_values(values, "topology"))  # type: ignore[arg-type]
+    wiring = prune_unused_links.list_used_links(resolved_cluster)
+    document = topology_study.build_topology_document(resolved_cluster, wiring)
 
-    output_files = check_output_files(files, _TOPOLOGY_SUFFIXES, input_files=[("CLUSTER", cluster)])
-    resolved_cluster = read_cluster(cluster, **parse_option_values(values, "topology"))  # type: ignore[arg-type]
-    wiring = list_used_links(resolved_cluster)
-    document = build_topology_document(resolved_cluster, wiring)
+    def render_file(ending: str) -> str:
+        file_text, note = files.render_topology_file(ending, resolved_cluster, wiring, document)
+        if note:
+            warn(f"{ending} file: {note}")
+        return file_text
 
-    def build_file_renderer(suffix: str) -> Callable[[], str]:
-        def render_file() -> str:
-            file_text, note = render_topology_file(suffix, resolved_cluster, wiring, document)
-            if note:
-                warn(f"{suffix} file: {note}")
-            return file_text
-
-        return render_file
-
-    write_document(
-        document,
-        form.value,
-        output_files,
-        {suffix: build_file_renderer(suffix) for suffix in _TOPOLOGY_SUFFIXES},
-    )
+    output.write(document, {ending: partial(render_file, ending) for ending in _TOPOLOGY_ENDINGS})

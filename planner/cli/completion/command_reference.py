@@ -1,14 +1,21 @@
-"""The description of every command, read from typer; manual pages and the reference are made from it."""
+"""The description of every command, read from its declaration; manual pages and the reference are made from it."""
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
-from typing import cast
 
-from planner.cli.completion.complete import ClickCommand, ClickParameter
+from planner.cli.commands import COMMANDS, HIDDEN_COMMANDS, PLANNER_SUMMARY, load_command
+from planner.cli.options.command import (
+    Command,
+    CommandGroup,
+    format_option_help,
+    format_value_name,
+    list_option_flags,
+)
+from planner.request.options import Option
 
 EXIT_CODES = (
     ("0", "Done."),
@@ -45,77 +52,59 @@ class CommandText:
     """Commands for the section "see also"."""
 
 
+_HELP_OPTION = OptionText(("-h", "--help"), "", "Show this help and exit.")
+_VERSION_OPTION = OptionText(("--version",), "", "Print the version and exit.")
+
+
 def describe_commands() -> dict[str, CommandText]:
     """Every visible command by name; `planner plan` is `plan`."""
-    import typer
-
-    from planner.cli.app import build_plan_app, build_planner_app
-
-    plan_command = cast(ClickCommand, typer.main.get_command(build_plan_app()))
-    planner_command = cast(ClickCommand, typer.main.get_command(build_planner_app()))
-    descriptions = {"plan": _describe_command("plan", plan_command, ("planner",))}
-    commands = dict(_walk_commands("planner", planner_command))
+    commands = {name: load_command(name) for name in COMMANDS if name not in HIDDEN_COMMANDS}
+    descriptions = {
+        "plan": _describe_command("plan", commands["plan"], ("planner",)),
+        "planner": _describe_group("planner", PLANNER_SUMMARY, commands, "plan", _VERSION_OPTION),
+    }
     for name, command in commands.items():
-        if name != "planner plan":
-            subcommands = [
-                subcommand
-                for subcommand in commands
-                if subcommand.startswith(f"{name} ") and subcommand.count(" ") == name.count(" ") + 1
-            ]
-            parent_command = name.rpartition(" ")[0] if " " in name else "plan"
-            descriptions[name] = _describe_command(name, command, (parent_command, *subcommands))
+        if isinstance(command, CommandGroup):
+            descriptions[f"planner {name}"] = _describe_group(
+                f"planner {name}", command.summary, command.commands, "planner"
+            )
+            for subname, subcommand in command.commands.items():
+                full_name = f"planner {name} {subname}"
+                descriptions[full_name] = _describe_command(full_name, subcommand, (f"planner {name}",))
+        elif name != "plan":
+            descriptions[f"planner {name}"] = _describe_command(f"planner {name}", command, ("planner",))
     return descriptions
 
 
-def _walk_commands(name: str, command: ClickCommand) -> Iterator[tuple[str, ClickCommand]]:
-    """A command and its visible subcommands."""
-    yield name, command
-    subcommands: dict[str, ClickCommand] = getattr(command, "commands", {})
-    for word, subcommand in subcommands.items():
-        if not subcommand.hidden:
-            yield from _walk_commands(f"{name} {word}", subcommand)
+def _describe_group(
+    name: str,
+    summary: str,
+    commands: Mapping[str, Command | CommandGroup],
+    parent_command: str,
+    *options: OptionText,
+) -> CommandText:
+    subcommands = tuple((word, command.summary) for word, command in commands.items())
+    related_commands = (parent_command, *(f"{name} {word}" for word in commands))
+    return CommandText(name, summary, (summary,), (), (*options, _HELP_OPTION), subcommands, (), related_commands)
 
 
-def _describe_command(name: str, command: ClickCommand, related_commands: tuple[str, ...]) -> CommandText:
-    paragraphs = re.split(r"\n\s*\n", (getattr(command, "help", "") or "").strip())
-    subcommands: dict[str, ClickCommand] = getattr(command, "commands", {})
-    arguments = [item for item in command.params if item.param_type_name == "argument"]
-    options = [item for item in command.params if item.param_type_name == "option" and not item.hidden]
+def _describe_command(name: str, command: Command | CommandGroup, related_commands: tuple[str, ...]) -> CommandText:
+    assert isinstance(command, Command)
+    paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(command.help))
+    options = [option for option in command.options if not option.is_argument]
+    arguments = [option for option in command.options if option.is_argument]
     examples = [item.splitlines()[2:] for item in paragraphs if item.startswith("\b")]
     return CommandText(
         name=name,
         summary=" ".join(paragraphs[0].split()),
         paragraphs=tuple(item for item in paragraphs if not item.startswith("\b")),
-        arguments=tuple((_format_value_name(item), item.help or "") for item in arguments),
-        options=(*map(_describe_option, options), OptionText(("-h", "--help"), "", "Show this help and exit.")),
-        commands=tuple((word, item.get_short_help_str(200)) for word, item in subcommands.items() if not item.hidden),
-        examples=tuple(tuple(line.strip() for line in lines if line.strip() != "\b") for lines in examples),
+        arguments=tuple((option.metavar, format_option_help(option)) for option in arguments),
+        options=(*map(_describe_option, options), _HELP_OPTION),
+        commands=(),
+        examples=tuple(tuple(line.strip() for line in lines) for lines in examples),
         related_commands=related_commands,
     )
 
 
-def _describe_option(parameter: ClickParameter) -> OptionText:
-    return OptionText(
-        (*parameter.opts, *parameter.secondary_opts),
-        "" if parameter.is_flag else _format_value_name(parameter),
-        _format_option_help(parameter),
-    )
-
-
-def _format_value_name(parameter: ClickParameter) -> str:
-    """The name of an option's value in the usage."""
-    if parameter.metavar:
-        return parameter.metavar
-    choices = getattr(parameter.type, "choices", None)
-    if choices:
-        return "|".join(str(word.value if isinstance(word, Enum) else word) for word in choices)
-    type_name = getattr(parameter.type, "name", "")
-    return "FILE" if type_name == "path" else "NUMBER" if re.match("int|float", type_name) else "TEXT"
-
-
-def _format_option_help(parameter: ClickParameter) -> str:
-    """The help of an option, with its default where its values are a list."""
-    default = getattr(parameter, "default", None)
-    has_listed_default = getattr(parameter.type, "choices", None) and default is not None
-    default_text = default.value if isinstance(default, Enum) else default
-    return f"{parameter.help or ''} Default: {default_text}." if has_listed_default else parameter.help or ""
+def _describe_option(option: Option) -> OptionText:
+    return OptionText(list_option_flags(option), format_value_name(option), format_option_help(option))

@@ -2,73 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from planner.cli.lazy import import_lazily
 from planner.errors import InputError
+from planner.request.files import read_text_file
 
-if TYPE_CHECKING:
-    from planner.cluster.model.cluster import Cluster
-    from planner.cost.scenario import Scenario
-    from planner.documents.plan import ClusterPart, PlanDocument
-    from planner.workload.operator_list.spec import OperatorListSpec
-    from planner.workload.operators import Workload
-    from planner.workload.spec import ModelSpec
-
-PlanFileArgument = Annotated[
-    Path, typer.Argument(metavar="PLAN.json", help="The output of `plan` or `estimate` with --format json.")
-]
-PlanNumberOption = Annotated[int, typer.Option("--plan", min=1, help="Number of the plan in the document.")]
-ModelOverrideOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        metavar="MODEL",
-        help="File of the model, for a plan of a model file: the document has only its name.",
-    ),
-]
+with import_lazily():
+    from planner import decode
+    from planner.cluster.model import cluster as clusters
+    from planner.cluster.wired import failed_parts, hostlist
+    from planner.cost import scenario as scenarios
+    from planner.documents import plan
+    from planner.request import inputs
+    from planner.workload import from_size, operators, spec
+    from planner.workload.operator_list import spec as operator_list_spec
 
 
-ClusterOverrideOption = Annotated[
-    str | None,
-    typer.Option(
-        "--cluster", "-c", help="File of the cluster, for a plan of a cluster file: the document has only its name."
-    ),
-]
-
-
-@dataclass(frozen=True)
-class PlanFileOverrides:
-    """The files of a model and a cluster that the document only names."""
-
-    model: str | None
-    cluster: str | None
-    faults: tuple[str, ...]
-
-    @property
-    def input_files(self) -> tuple[tuple[str, str | None], ...]:
-        """The files of model and cluster, if any, with the options that name them."""
-        from planner.request.files import list_model_files
-
-        return *list_model_files("--model", self.model), ("--cluster", self.cluster)
-
-
-def read_plan_document(path: Path, number: int) -> PlanDocument:
+def read_plan_document(path: Path, number: int) -> plan.PlanDocument:
     """The plan document. Raises InputError for another document, or for too few plans."""
-    from planner.decode import convert_to_type, parse_mapping
-    from planner.documents.plan import SCHEMA_VERSION, PlanDocument
-    from planner.request.files import read_text_file
-
-    raw = parse_mapping(read_text_file(path, (".json",), "the output of `plan --format json`"), "json", str(path))
+    raw = decode.parse_mapping(
+        read_text_file(path, (".json",), "the output of `plan --format json`"), "json", str(path)
+    )
     version = raw.get("schema_version")
-    if "plans" not in raw or version != SCHEMA_VERSION:
+    if "plans" not in raw or version != plan.SCHEMA_VERSION:
         problem = "unsupported version of the document" if "plans" in raw else "not a plan document"
-        expected = f"the output of this version's `plan --format json`, version {SCHEMA_VERSION}"
+        expected = f"the output of this version's `plan --format json`, version {plan.SCHEMA_VERSION}"
         raise InputError(problem, origin=str(path), key="schema_version", value=str(version), expected=expected)
-    document = convert_to_type(raw, PlanDocument, str(path))
+    document = decode.convert_to_type(raw, plan.PlanDocument, str(path))
     if number > len(document.plans):
         expected = f"from 1 to {len(document.plans)}"
         raise InputError("the document has fewer plans", key="--plan", value=number, expected=expected)
@@ -76,8 +37,8 @@ def read_plan_document(path: Path, number: int) -> PlanDocument:
 
 
 def read_plan_cluster(
-    document: PlanDocument, name_override: str | None, faults: tuple[str, ...], path: Path
-) -> Cluster:
+    document: plan.PlanDocument, name_override: str | None, faults: tuple[str, ...], path: Path
+) -> clusters.Cluster:
     """The document's cluster, of its size. Raises InputError; for a file's cluster it names the missing option."""
     part = document.cluster
     if name_override is None:
@@ -90,19 +51,15 @@ def read_plan_cluster(
     return cluster
 
 
-def _resolve_sized_cluster(name: str, part: ClusterPart, faults: tuple[str, ...]) -> Cluster:
+def _resolve_sized_cluster(name: str, part: plan.ClusterPart, faults: tuple[str, ...]) -> clusters.Cluster:
     """The cluster with the document's number of devices; on a regular cluster, failed devices are added to them."""
-    from planner.cluster.wired.failed_parts import parse_failed_part
-    from planner.cluster.wired.hostlist import expand_hostlist
-    from planner.request.inputs import read_cluster, read_cluster_spec
-
-    spec, _ = read_cluster_spec(name)
-    cluster_faults = [*(parse_failed_part(text) for text in faults), *spec.faults]
+    cluster_spec, _ = inputs.read_cluster_spec(name)
+    cluster_faults = [*(failed_parts.parse_failed_part(text) for text in faults), *cluster_spec.faults]
     max_lost_nodes = (
         0
-        if spec.hosts
+        if cluster_spec.hosts
         else sum(
-            len(expand_hostlist(lost_part.part))
+            len(hostlist.expand_hostlist(lost_part.part))
             for lost_part in cluster_faults
             if lost_part.rate == 0 and " - " not in lost_part.part
         )
@@ -110,7 +67,7 @@ def _resolve_sized_cluster(name: str, part: ClusterPart, faults: tuple[str, ...]
     cluster = None
     for lost_nodes in range(max_lost_nodes + 1):
         try:
-            cluster = read_cluster(name, None, part.devices + lost_nodes * part.devices_per_node, faults)
+            cluster = inputs.read_cluster(name, None, part.devices + lost_nodes * part.devices_per_node, faults)
         except InputError:
             # a named host may not exist in a smaller cluster
             if lost_nodes == max_lost_nodes:
@@ -122,27 +79,27 @@ def _resolve_sized_cluster(name: str, part: ClusterPart, faults: tuple[str, ...]
 
 
 def read_plan_model_spec(
-    document: PlanDocument, name_override: str | None, path: Path
-) -> ModelSpec | OperatorListSpec:
+    document: plan.PlanDocument, name_override: str | None, path: Path
+) -> spec.ModelSpec | operator_list_spec.OperatorListSpec:
     """The description of the document's model. Raises InputError; for a file's model it names the missing option."""
-    from planner.request.inputs import read_model_spec
-
     model = document.model
     if name_override is None:
         _check_resolvable_name("model", model.name, path)
-    return read_model_spec(name_override or model.name, model.seq_length if model.sample == "sequence" else None)[0]
+    return inputs.read_model_spec(
+        name_override or model.name, model.seq_length if model.sample == "sequence" else None
+    )[0]
 
 
-def read_plan_model(document: PlanDocument, name_override: str | None, path: Path) -> Workload:
+def read_plan_model(document: plan.PlanDocument, name_override: str | None, path: Path) -> operators.Workload:
     """The document's model, of its sequence length. Raises InputError as `read_plan_model_spec`, and for another
     model.
     """
-    from planner.request.inputs import read_model
-
     model = document.model
     if name_override is None:
         _check_resolvable_name("model", model.name, path)
-    workload = read_model(name_override or model.name, model.seq_length if model.sample == "sequence" else None)
+    workload = inputs.read_model(
+        name_override or model.name, model.seq_length if model.sample == "sequence" else None
+    )
     if name_override is not None and workload.parameters != model.parameters:
         expected = f"{model.title}, {model.parameters:,} parameters, as in {path}"
         value = f"{workload.title}, {workload.parameters:,} parameters"
@@ -150,12 +107,12 @@ def read_plan_model(document: PlanDocument, name_override: str | None, path: Pat
     return workload
 
 
-def read_plan_scenario(document: PlanDocument, name_override: str | None, cluster: Cluster, path: Path) -> Scenario:
+def read_plan_scenario(
+    document: plan.PlanDocument, name_override: str | None, cluster: clusters.Cluster, path: Path
+) -> scenarios.Scenario:
     """The scenario that all plans of the document share, without their settings."""
-    from planner.cost.scenario import build_scenario
-
     training_part = document.scenario
-    return build_scenario(
+    return scenarios.build_scenario(
         read_plan_model(document, name_override, path),
         cluster,
         global_batch=training_part.global_batch,
@@ -169,10 +126,9 @@ def read_plan_scenario(document: PlanDocument, name_override: str | None, cluste
 
 def _check_resolvable_name(preset_type: str, name: str, path: Path) -> None:
     """Raise InputError for a name that is not a preset: the document came from a file."""
-    from planner.request.inputs import is_preset_name
-    from planner.workload.from_size import looks_like_size
-
-    if not is_preset_name(preset_type, name) and not (preset_type == "model" and looks_like_size(name)):
+    if not inputs.is_preset_name(preset_type, name) and not (
+        preset_type == "model" and from_size.looks_like_size(name)
+    ):
         expected = f"its file: --{preset_type} PATH"
         raise InputError(
             f"the document has only the name of this {preset_type}",

@@ -9,16 +9,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from planner.cli.lazy import import_lazily
 from planner.errors import InputError, find_nearest_name
 from planner.request.files import is_existing_path, is_path_like, read_text_file
-from planner.request.inputs import is_preset_name
 from planner.request.options import FILE_KEYS, check_option_keys, list_option_keys
 from planner.request.values import OptionValue, check_option_value
 
-if TYPE_CHECKING:
-    from planner.studies.conditions.parse import Condition
+with import_lazily():
+    from planner import decode
+    from planner.request import inputs
+    from planner.studies.conditions import parse
 
 _MAX_PLANS = 1000
 _NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
@@ -32,7 +33,7 @@ _EXCLUSIVE_KEY = {"nodes": "devices", "devices": "nodes"}
 class LocatedCondition:
     """A requirement, and its line in the file for messages."""
 
-    condition: Condition
+    condition: parse.Condition
     line: int
 
 
@@ -51,10 +52,8 @@ class PlanEntry:
 
 def read_plan_list(path: Path) -> tuple[PlanEntry, ...]:
     """The plans of a file. Raises InputError that names the file and the key."""
-    from planner.decode import parse_mapping
-
     text = read_text_file(path, (".toml",), "a TOML file of plans")
-    raw = parse_mapping(text, "toml", str(path))
+    raw = decode.parse_mapping(text, "toml", str(path))
     for key in raw:
         if key not in ("defaults", "plans"):
             known_keys = ("defaults", "plans")
@@ -172,14 +171,12 @@ def _build_plan_entry(
     )
 
 
-def _parse_table_conditions(raw: object, origin: str, key: str) -> list[Condition]:
-    from planner.studies.conditions.parse import parse_condition
-
+def _parse_table_conditions(raw: object, origin: str, key: str) -> list[parse.Condition]:
     texts = [] if raw is None else raw if isinstance(raw, list) else [raw]
     if not all(isinstance(condition_text, str) for condition_text in texts):
         raise InputError("wrong type", origin=origin, key=key, value=raw, expected='a list such as ["mfu >= 40%"]')
     return [
-        parse_condition(condition_text, origin=origin, key=f"{key}[{number}]")
+        parse.parse_condition(condition_text, origin=origin, key=f"{key}[{number}]")
         for number, condition_text in enumerate(texts)
     ]
 
@@ -191,7 +188,7 @@ def _resolve_file_option(key: str, value: OptionValue, folder: Path) -> OptionVa
     local_path = str(folder / value)
     if key == "space" or is_path_like(value):
         return local_path
-    return local_path if is_existing_path(local_path) and not is_preset_name(key, value) else value
+    return local_path if is_existing_path(local_path) and not inputs.is_preset_name(key, value) else value
 
 
 def list_plan_table_keys() -> list[str]:

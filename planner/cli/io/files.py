@@ -37,23 +37,12 @@ def _resolve_location(path: str | Path) -> str:
         return str(path)
 
 
-def check_suffix(path: Path | None, suffixes: tuple[str, ...]) -> None:
-    """Raise InputError for an ending that is not one of `suffixes`; commands call it before they compute."""
-    if path is not None and path.suffix.casefold() not in suffixes:
-        value, expected = path.suffix or "no ending", f"a file ending in {', '.join(suffixes)}"
-        raise InputError("unknown file format", origin=str(path), value=value, expected=expected)
-
-
-def write_file_atomically(path: Path, content: str | bytes, suffixes: tuple[str, ...] = ()) -> None:
+def write_file_atomically(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all: to a temporary file in the same folder, which is then renamed.
 
-    A symbolic link is kept. Raises InputError for a path that is no regular file, such as a device or a pipe, and for
-    an ending that is not one of `suffixes`, if any.
+    A symbolic link is kept. Raises InputError for a path that is no regular file, such as a device or a pipe.
     """
-    origin = str(path)
-    if suffixes:
-        check_suffix(path, suffixes)
-    expected = "a writable path"
+    origin, expected = str(path), "a writable path"
     try:
         path = Path(os.path.realpath(path))
         if path.exists() and not path.is_file():

@@ -9,14 +9,20 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-import typer
-
+from planner.cli.io.files import write_file_atomically
+from planner.cli.lazy import import_lazily
 from planner.errors import InputError, PlannerError, escape_nonprintable
 from planner.request.notices import set_warning_writer
+
+with import_lazily():
+    from planner.report import console
+    from planner.report.formats import json_text, registry
 
 if TYPE_CHECKING:
     import msgspec
@@ -33,71 +39,37 @@ _FORMAT_BY_SUFFIX = {
 """The format of a file, by its ending."""
 
 
-def check_output_files(
-    files: Sequence[Path] | None,
-    extra_suffixes: Sequence[str] = (),
-    other_outputs: Sequence[tuple[str, Path | None]] = (),
-    input_files: Sequence[tuple[str, str | Path | None]] = (),
-) -> tuple[Path, ...]:
-    """Check the files of `-o` before anything is computed. `extra_suffixes`: endings in addition to the usual ones.
+@dataclass(frozen=True)
+class DocumentOutput:
+    """Where a document goes: to the files of `--output`, and to stdout in the format of `--format`."""
 
-    `other_outputs`: files that other options write; `input_files`: files that are read; each with its option. Raises
-    InputError for an unknown ending, and for a file that would be written twice or is read.
-    """
-    suffixes = (*extra_suffixes, *(suffix for suffix in _FORMAT_BY_SUFFIX if suffix not in extra_suffixes))
-    for path in files or ():
-        if path.suffix.casefold() not in suffixes:
-            expected = f"a file ending in {', '.join(suffixes)}"
-            raise InputError("unknown file format", key="--output", value=str(path), expected=expected)
-    outputs = [*(("--output", path) for path in files or ()), *other_outputs]
-    if any(path is not None for _, path in outputs):
-        from planner.cli.io.files import check_distinct_files
+    format_name: str
+    files: tuple[Path, ...]
 
-        check_distinct_files(outputs, input_files)
-    return tuple(files or ())
+    def write(self, document: msgspec.Struct, own_renderers: Mapping[str, Callable[[], str]] | None = None) -> None:
+        """Write the document to the files, then print it.
+
+        `own_renderers`: formats of one command alone, by the ending of their files. Nothing is written before all
+        texts are made. Raises InputError for a file that cannot be written.
+        """
+        texts = [
+            console.render_for_file(partial(_render_document, document, path.suffix.casefold(), own_renderers or {}))
+            for path in self.files
+        ]
+        stdout_text = _render_document(document, f".{self.format_name}", own_renderers or {})
+        for path, text in zip(self.files, texts, strict=True):
+            write_file_atomically(path, text)
+        write_stdout(stdout_text, is_machine_readable=self.format_name != "table")
 
 
-def write_document(
-    document: msgspec.Struct,
-    output_format: str,
-    files: Sequence[Path],
-    own_renderers: Mapping[str, Callable[[], str]] | None = None,
-) -> None:
-    """Write the document to the files, then to stdout in `output_format`.
-
-    `own_renderers`: formats of this command alone, by the ending of their files.
-    Nothing is written before all texts are made. Raises InputError for a file that cannot be written.
-    """
-    renderer_by_suffix = own_renderers or {}
-
-    def render_as(target_format: str, suffix: str = "") -> str:
-        if suffix in renderer_by_suffix:
-            return renderer_by_suffix[suffix]()
-        if target_format == "json":
-            from planner.report.formats.json_text import render_json
-
-            return render_json(document)
-        from planner.report.formats import registry as formats
-
-        return formats.render_document(document, target_format)
-
-    stdout_text = render_as(output_format, f".{output_format}")
-    if files:
-        from planner.cli.io.files import write_file_atomically
-        from planner.report.console import render_for_file
-
-        texts = []
-        for path in files:
-            suffix = path.suffix.casefold()
-            target_format = _FORMAT_BY_SUFFIX.get(suffix, suffix)
-            texts.append(
-                render_for_file(
-                    lambda target_format=target_format, suffix=suffix: render_as(target_format, suffix)  # type: ignore[misc]
-                )
-            )
-        for path, content in zip(files, texts, strict=True):
-            write_file_atomically(path, content)
-    write_stdout(stdout_text, is_machine_readable=output_format != "table")
+def _render_document(document: msgspec.Struct, ending: str, own_renderers: Mapping[str, Callable[[], str]]) -> str:
+    """The document in the format of a file's ending, or of a name after a dot."""
+    if ending in own_renderers:
+        return own_renderers[ending]()
+    format_name = _FORMAT_BY_SUFFIX.get(ending, ending[1:])
+    return (
+        json_text.render_json(document) if format_name == "json" else registry.render_document(document, format_name)
+    )
 
 
 def write_stdout(text: str, *, is_machine_readable: bool = False) -> None:
@@ -116,7 +88,7 @@ def write_stdout(text: str, *, is_machine_readable: bool = False) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         discard_stdout()
-        raise typer.Exit(0) from None
+        sys.exit(0)
     except OSError as error:
         raise build_write_error(error) from None
 

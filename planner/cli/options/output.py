@@ -1,143 +1,96 @@
-"""Output options that commands share: the format, the files, the requirements on a plan."""
+"""Options that several commands have: the format and the files of a document, the requirements on its best plan."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from dataclasses import replace
+from functools import partial
 
-import typer
-from typer.models import OptionInfo
+from planner.cli.lazy import import_lazily
+from planner.errors import RequirementNotMet
+from planner.request.options import OUTPUT_ENDINGS, Completion, Option, find_option
+from planner.request.values import parse_choice, parse_number, parse_switch
 
-from planner.cli.options.parameters import OptionValues
-from planner.request.options import find_option
+with import_lazily():
+    from planner.documents import figures, heterogeneous, plan
+    from planner.studies.conditions import evaluate, parse
 
-if TYPE_CHECKING:
-    from planner.documents.heterogeneous import HeterogeneousDocument
-    from planner.documents.plan import PlanDocument
-    from planner.studies.conditions.parse import Condition
-
-
-class OutputFormat(StrEnum):
-    """Output formats."""
-
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
-    MARKDOWN = "markdown"
-    HTML = "html"
-    JUNIT = "junit"
+FORMAT = find_option("format")
+OUTPUT = find_option("output")
+REQUIRE = find_option("require")
+DOCUMENT_OPTIONS = (FORMAT, OUTPUT)
 
 
-FormatOption = Annotated[
-    OutputFormat, typer.Option("--format", "-f", case_sensitive=False, help=find_option("format").help)
-]
-
-
-def build_files_option(*names: str, extra_suffixes: str = "") -> OptionInfo:
-    """The option `-o`, also by other names. `extra_suffixes`: endings in addition to the usual ones."""
-    suffixes = f"{extra_suffixes}.html, .md, .csv, .jsonl, .json, .xml (JUnit) or .txt"
-    help_text = f"Also write a file, in the format of its ending: {suffixes}. May be given several times."
-    option: OptionInfo = typer.Option("--output", *names, "-o", metavar="FILE", help=help_text)
-    return option
-
-
-FilesOption = Annotated[list[Path] | None, build_files_option()]
-RequireOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--require",
-        metavar="CONDITION",
-        help=find_option("require").help,
-    ),
-]
-
-
-@dataclass(frozen=True)
-class PlanOutput:
-    """The outputs of a plan document, and the requirements on its best plan."""
-
-    format_name: str
-    files: tuple[Path, ...]
-    hostfile: Path | None
-    rankfile: Path | None
-    conditions: tuple[Condition, ...]
-
-    def write(self, document: PlanDocument | HeterogeneousDocument) -> None:
-        """Write the files, print the document, check the conditions.
-
-        Raises InputError for a file that cannot be written, RequirementNotMet.
-        """
-        self._write_rank_files(document)
-        write_plan_document(document, self.format_name, self.files)
-        check_conditions(self.conditions, document)
-
-    def _write_rank_files(self, document: PlanDocument | HeterogeneousDocument) -> None:
-        if self.hostfile is None and self.rankfile is None:
-            return
-        from planner.cli.io.files import write_file_atomically
-        from planner.documents.plan import PlanDocument
-        from planner.export.ranks import render_hostfile, render_rankfile
-        from planner.request.answer import refuse_for_pools
-
-        if not isinstance(document, PlanDocument):
-            refuse_for_pools("--rankfile" if self.hostfile is None else "--hostfile")
-        for path, render in ((self.hostfile, render_hostfile), (self.rankfile, render_rankfile)):
-            if path is not None:
-                write_file_atomically(path, render(document))
-
-
-def read_plan_output(values: OptionValues, more_inputs: Sequence[tuple[str, str]] = ()) -> PlanOutput:
-    """The output options of a command, checked before anything is computed. Raises InputError.
-
-    `more_inputs`: further files that the command reads, each with the option that names it.
-    """
-    from planner.cli.io.output import check_output_files
-    from planner.request.plan_request import list_input_files
-
-    hostfile, rankfile = (cast("Path | None", values.get(name)) for name in ("hostfile", "rankfile"))
-    files = check_output_files(
-        cast("list[Path] | None", values["output"]),
-        other_outputs=[("--hostfile", hostfile), ("--rankfile", rankfile)],
-        input_files=[*list_input_files(values), *more_inputs],
+def declare_file_argument(name: str, metavar: str, help_text: str, *endings: str) -> Option:
+    """A required file that a command reads."""
+    return Option(
+        name,
+        "Arguments",
+        help_text,
+        metavar=metavar,
+        is_argument=True,
+        is_required=True,
+        is_path=True,
+        completion=Completion(endings=endings),
     )
-    output_format = find_option("format")
-    format_name = output_format.read_value(cast(str, values["format"] or output_format.default))
-    conditions = read_conditions(cast("list[str] | None", values.get("require")))
-    return PlanOutput(str(format_name), files, hostfile, rankfile, conditions)
 
 
-def read_conditions(texts: Sequence[str] | None) -> tuple[Condition, ...]:
+def declare_choice(name: str, group: str, help_text: str, *choices: str, default: str | None = None) -> Option:
+    """An option whose values are a few names."""
+    parse = partial(parse_choice, names=choices)
+    return Option(name, group, help_text, parse, choices=choices, default=default)
+
+
+def declare_switch(name: str, group: str, help_text: str, *flags: str, default: bool = False) -> Option:
+    """An option without a value."""
+    return Option(name, group, help_text, parse_switch, flags, default=default, is_switch=True)
+
+
+PLAN_FILE = declare_file_argument(
+    "plan_file", "PLAN.json", "The output of `plan` or `estimate` with --format json.", ".json"
+)
+PLAN_NUMBER = Option(
+    "number", "Plan", "Number of the plan in the document.", partial(parse_number, maximum=1000), ("--plan",),
+    "INTEGER", default="1",
+)  # fmt: skip
+MODEL_OVERRIDE = Option(
+    "model", "Plan", "File of the model, for a plan of a model file: the document has only its name.",
+    metavar="MODEL", completion=find_option("model").completion,
+)  # fmt: skip
+CLUSTER_OVERRIDE = Option(
+    "cluster", "Plan", "File of the cluster, for a plan of a cluster file: the document has only its name.",
+    flags=("--cluster", "-c"), metavar="CLUSTER", completion=find_option("cluster").completion,
+)  # fmt: skip
+CI = declare_switch(
+    "ci", "Output", "Report to GitHub Actions or GitLab CI when run there.", "--ci/--no-ci", default=True
+)
+
+
+def extend_output(*endings: str, help_text: str, flags: tuple[str, ...] = ()) -> Option:
+    """The option `-o` with further endings, and further names."""
+    return replace(
+        OUTPUT,
+        help=OUTPUT.help.replace("ending: ", f"ending: {help_text}, "),
+        flags=("--output", *flags, "-o"),
+        completion=Completion(endings=(*endings, *(ending for ending in OUTPUT_ENDINGS if ending not in endings))),
+    )
+
+
+def parse_conditions(texts: Sequence[str]) -> list[parse.Condition]:
     """The conditions of `--require`. Raises InputError."""
-    if not texts:
-        return ()
-    from planner.studies.conditions.parse import parse_condition
-
-    return tuple(map(parse_condition, texts))
+    return [parse.parse_condition(text) for text in texts]
 
 
-def check_conditions(conditions: Sequence[Condition], document: PlanDocument | HeterogeneousDocument) -> None:
+def check_conditions(
+    conditions: Sequence[parse.Condition], document: plan.PlanDocument | heterogeneous.HeterogeneousDocument
+) -> None:
     """Raise RequirementNotMet that names each condition that the best plan does not meet."""
     if not conditions:
         return
-    from planner.documents.figures import read_figure_values
-    from planner.errors import RequirementNotMet
-    from planner.studies.conditions.evaluate import evaluate_condition, format_unmet_condition
-
-    values = read_figure_values(document)
-    evaluated = [evaluate_condition(condition, values) for condition in conditions]
-    unmet = [format_unmet_condition(item.condition, item.explanation) for item in evaluated if not item.is_met]
+    figure_values = figures.read_figure_values(document)
+    evaluated = [evaluate.evaluate_condition(condition, figure_values) for condition in conditions]
+    unmet = [
+        evaluate.format_unmet_condition(item.condition, item.explanation) for item in evaluated if not item.is_met
+    ]
     if unmet:
         raise RequirementNotMet("\n".join(unmet))
-
-
-def write_plan_document(
-    document: PlanDocument | HeterogeneousDocument, format_name: str, files: Sequence[Path] = ()
-) -> None:
-    """Write the document to the files and print it."""
-    from planner.cli.io.output import write_document
-
-    write_document(document, format_name, files)

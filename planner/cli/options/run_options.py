@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from planner.cli.options.parameters import OptionValues
+from planner.cli.lazy import import_lazily
+from planner.cli.options.command import OptionValues
 from planner.errors import InputError
+from planner.request.files import is_existing_path
 from planner.request.options import SCENARIO_FIELDS
+from planner.request.values import GlobalBatch, parse_number
 from planner.units import DAY_S
 
-if TYPE_CHECKING:
-    from planner.request.values import GlobalBatch
-    from planner.studies.compare import ClusterCandidate
-    from planner.studies.run_estimate import ClusterOffer, TrainingRun
-    from planner.workload.operators import Workload
+with import_lazily():
+    from planner.request import inputs, plan_request, resolve
+    from planner.studies import compare, run_estimate
+    from planner.workload import operators
 
 _LARGE_MODEL_PARAMETERS = 200e9
 """Parameters from which a model's default batch is that of the largest models."""
@@ -47,22 +48,18 @@ class RunRequest:
 
     def read_carbon_g_per_kwh(self) -> float | None:
         """Grams of CO2e per kWh of the grid; None where no grid is given. Raises InputError."""
-        from planner.request.resolve import resolve_grid
-
-        grid = resolve_grid(self.grid, self.carbon_intensity)
+        grid = resolve.resolve_grid(self.grid, self.carbon_intensity)
         return None if grid is None else grid.intensity_g_per_kwh
 
 
 def build_run_request(values: OptionValues, command: str) -> RunRequest:
     """The run of these options. Raises InputError."""
-    from planner.request.plan_request import parse_option_values
-
-    parsed = parse_option_values(values, command)
+    parsed = plan_request.parse_option_values(values, command)
     fields = {field: parsed.pop(name) for name, field in SCENARIO_FIELDS.items() if name in parsed}
     return RunRequest(scenario_fields=fields, **parsed)  # type: ignore[arg-type]
 
 
-def resolve_run_batch(workload: Workload, batch: GlobalBatch | None) -> tuple[int, str]:
+def resolve_run_batch(workload: operators.Workload, batch: GlobalBatch | None) -> tuple[int, str]:
     """Sequences per step, and a note where a default is used. Raises InputError."""
     if batch is not None:
         batches = batch.count_sequences(workload.seq_length)
@@ -80,49 +77,38 @@ def resolve_run_batch(workload: Workload, batch: GlobalBatch | None) -> tuple[in
     return sequences, f"a step of {sequences:,} {workload.sample_name}s was assumed: --global-batch sets another"
 
 
-def resolve_run(request: RunRequest, tokens: int) -> tuple[TrainingRun, list[str]]:
+def resolve_run(request: RunRequest, tokens: int) -> tuple[run_estimate.TrainingRun, list[str]]:
     """The run, and notes on defaults. Raises InputError."""
-    from planner.request.inputs import check_precision, read_model
-    from planner.studies.run_estimate import TrainingRun
-
-    workload = read_model(request.model, request.seq_length)
+    workload = inputs.read_model(request.model, request.seq_length)
     batch, note = resolve_run_batch(workload, request.global_batch)
     notes = [text for text in (workload.note, note) if text]
-    precision = check_precision(request.precision)
-    return TrainingRun(workload, batch, tokens, precision, request.scenario_fields), notes
+    precision = inputs.check_precision(request.precision)
+    return run_estimate.TrainingRun(workload, batch, tokens, precision, request.scenario_fields), notes
 
 
-def read_cluster_option(name: str) -> ClusterOffer:
+def read_cluster_option(name: str) -> run_estimate.ClusterOffer:
     """A homogeneous cluster by name or file. Raises InputError."""
-    from planner.request.inputs import read_cluster_spec
-    from planner.studies.run_estimate import ClusterOffer
-
-    spec, origin = read_cluster_spec(name)
+    spec, origin = inputs.read_cluster_spec(name)
     if spec.pools:
         raise InputError(
             "the cluster is heterogeneous", key="--cluster", value=name, expected="a cluster of equal nodes"
         )
-    return ClusterOffer(spec.name, spec, origin)
+    return run_estimate.ClusterOffer(spec.name, spec, origin)
 
 
-def read_cluster_candidate(text: str) -> ClusterCandidate:
+def read_cluster_candidate(text: str) -> compare.ClusterCandidate:
     """The cluster and its nodes from `NAME` or `NAME:NODES`. Raises InputError."""
-    from planner.request.files import is_existing_path
-    from planner.request.inputs import is_joined_presets, is_preset_name
-    from planner.request.values import parse_number
-    from planner.studies.compare import ClusterCandidate
-
     name, colon, count = text.rpartition(":")
     has_node_count = bool(colon) and (
-        count.strip().isdecimal() or is_preset_name("cluster", name) or is_existing_path(name)
+        count.strip().isdecimal() or inputs.is_preset_name("cluster", name) or is_existing_path(name)
     )
     nodes = parse_number(count, "--on") if has_node_count else None
     try:
-        return ClusterCandidate(read_cluster_option(name if has_node_count else text), nodes)
+        return compare.ClusterCandidate(read_cluster_option(name if has_node_count else text), nodes)
     except InputError as error:
         if error.key != "--cluster":
             raise
-        reported_value = text if is_joined_presets(text) else error.value
+        reported_value = text if inputs.is_joined_presets(text) else error.value
         raise InputError(
             error.problem, key="--on", value=reported_value, expected=error.expected, suggestion=error.suggestion
         ) from None

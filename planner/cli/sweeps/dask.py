@@ -11,9 +11,9 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cli.sweeps.fingerprint import compute_data_digest, compute_file_digests
-from planner.cli.sweeps.grid import list_point_files
-from planner.cli.sweeps.point import PointAnswerer, build_failed_record
+from planner.cli.sweeps.grid import SweepPoint, list_point_files
+from planner.cli.sweeps.journal import compute_data_digest, compute_file_digests
+from planner.cli.sweeps.points import PointAnswerer, build_failed_record
 from planner.errors import InputError, PlannerError
 
 if TYPE_CHECKING:

@@ -1,25 +1,38 @@
-"""The answers of a sweep so far, in a file beside its output, a line for each point, which survives a killed process.
+"""The answers of a sweep so far, and the digest that identifies the sweep.
 
-The first line identifies the sweep. Every line begins with the CRC-32 of its rest: an incomplete or damaged line is
-left out, and its point is answered again. Only the main process writes here.
+The answers are in a file beside the output, a line for each point, which survives a killed process. The first line
+identifies the sweep. Every line begins with the CRC-32 of its rest: an incomplete or damaged line is left out, and
+its point is answered again. Only the main process writes here.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
+from planner import __version__
+from planner.cli.lazy import import_lazily
+from planner.cli.sweeps.grid import Sweep
 from planner.errors import InputError
+
+with import_lazily():
+    from planner.documents import plan
+    from planner.hardware import database
+    from planner.workload import presets
 
 _SYNC_INTERVAL_S = 1.0
 """Seconds of answers that a power cut may lose; a killed process loses no written line."""
 _HEAD_NAME = b"sweep"
+_ANSWER_FORMAT = "1"
+"""Version of a point's answer in the journal."""
 
 
 class SweepJournal:
@@ -139,3 +152,38 @@ def _lock_file(file: BinaryIO, path: Path) -> None:
         raise InputError("another process runs this sweep", origin=str(path), expected=expected) from None
     except OSError:
         return  # some file systems have no locks
+
+
+def compute_fingerprint(sweep: Sweep) -> str:
+    """The digest of a sweep: equal for the same points in the same order, the same version and the same files."""
+    parts = [
+        _ANSWER_FORMAT,
+        __version__,
+        plan.SCHEMA_VERSION,
+        sweep.keys,
+        sweep.points,
+        compute_file_digests(sweep.list_files()),
+        compute_data_digest(),
+    ]
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+def compute_data_digest() -> str:
+    """The digest of hardware_db and the model presets, since an edited figure changes answers of the same version."""
+    digest = hashlib.sha256()
+    for folder in (database.find_database_path(), presets.get_presets_path()):
+        for path in sorted(folder.rglob("*.toml")):
+            digest.update(f"{path.relative_to(folder).as_posix()} {_compute_file_digest(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def compute_file_digests(names: Sequence[str]) -> dict[str, str]:
+    """The digest of each file, and of the config.json of a folder; empty for unreadable files."""
+    return {name: _compute_file_digest(Path(name)) for name in names}
+
+
+def _compute_file_digest(path: Path) -> str:
+    try:
+        return hashlib.sha256((path / "config.json" if path.is_dir() else path).read_bytes()).hexdigest()
+    except OSError:
+        return ""

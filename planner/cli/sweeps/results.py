@@ -5,21 +5,29 @@ The same rows give the same bytes: columns and rows have a fixed order, and the 
 
 from __future__ import annotations
 
+import csv
 import importlib
 import io
-from collections.abc import Mapping, Sequence
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
 
-from planner.cli.sweeps.point import REASON_COLUMN, STATUS_COLUMN
+import msgspec
+
+from planner.cli.lazy import import_lazily
+from planner.cli.sweeps.grid import Sweep, SweepPoint
+from planner.cli.sweeps.points import REASON_COLUMN, STATUS_COLUMN
 from planner.errors import InputError
+from planner.request.files import read_file_bytes, read_text_file
 from planner.request.values import format_option_value
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-    from planner.cli.sweeps.grid import Sweep, SweepPoint
+with import_lazily():
+    from planner.report import console, report
+    from planner.report.charts import plot_of_table
+    from planner.report.formats import csv_jsonl
 
 RESULT_SUFFIXES = (".parquet", ".csv", ".jsonl")
 _FILE_DESCRIPTION = "the results of a sweep"
@@ -29,6 +37,17 @@ _ROW_GROUP_ROWS = 65_536
 _MAX_ROWS = 1e300
 """Largest absolute number in a cell that can be drawn."""
 _MAX_FILE_BYTES = 4_000_000_000
+
+_EXPECTED_CONDITION = 'COLUMN == VALUE, with ==, !=, <, <=, > or >=; several joined by "and"'
+_CLAUSE_PATTERN = re.compile(r"""\s*(\w+)\s*(==|!=|<=|>=|<|>|=)\s*("[^"]*"|'[^']*'|[^\s"'<>=!]+)\s*""")
+_AND_PATTERN = re.compile(r"and\b", re.IGNORECASE)
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_BOOLEAN_WORDS = {"yes": True, "true": True, "no": False, "false": False}
 
 TableCell = str | int | float | bool | None
 
@@ -57,8 +76,6 @@ def build_results(sweep: Sweep, answers: Mapping[int, bytes]) -> ResultsTable:
 
     A figure of a plan with the name of one of the sweep's keys is renamed `plan_NAME`.
     """
-    import msgspec
-
     records = [msgspec.json.decode(answers[number]) for number in range(len(sweep.points))]
     names = dict.fromkeys(name for record in records for name in record if name not in (STATUS_COLUMN, REASON_COLUMN))
     columns = {key: [_format_requested_value(point, key) for point in sweep.points] for key in sweep.keys}
@@ -101,10 +118,7 @@ def _unify_types(cells: Sequence[TableCell]) -> list[TableCell]:
 
 
 def check_results_file(path: Path) -> None:
-    """Raise InputError for an unknown ending of the file, or a missing package."""
-    if path.suffix.casefold() not in RESULT_SUFFIXES:
-        expected = f"a file ending in {', '.join(RESULT_SUFFIXES)}"
-        raise InputError("unknown file format", key="--output", value=str(path), expected=expected)
+    """Raise InputError for a folder, or a missing package."""
     if path.is_dir():
         raise InputError("is a folder", key="--output", value=str(path), expected="a file")
     if path.suffix.casefold() == ".parquet":
@@ -124,24 +138,19 @@ def render_results(results: ResultsTable, path: Path, metadata: Mapping[str, str
     ending = path.suffix.casefold()
     if ending == ".parquet":
         return _render_parquet(results, path, metadata)
-    from planner.report.formats.csv_jsonl import render_csv, render_jsonl
-    from planner.report.report import Report
-
     names = list(results.columns)
     rows = [dict(zip(names, cells, strict=True)) for cells in zip(*results.columns.values(), strict=True)]
-    report = Report("sweep", "", (), rows)
-    return render_csv(report) if ending == ".csv" else render_jsonl(report)
+    sweep_report = report.Report("sweep", "", (), rows)
+    return (csv_jsonl.render_csv if ending == ".csv" else csv_jsonl.render_jsonl)(sweep_report)
 
 
 def _render_parquet(results: ResultsTable, path: Path, metadata: Mapping[str, str]) -> bytes:
-    from planner.report.console import strip_nonprintable
-
     arrow, parquet = _import_pyarrow(path), _import_pyarrow(path, "pyarrow.parquet")
     types = {str: arrow.string(), int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
     arrays, fields = [], []
     for name, cells in results.columns.items():
         schema_metadata = next((type(cell) for cell in cells if cell is not None), float)
-        plain = [strip_nonprintable(cell) if isinstance(cell, str) else cell for cell in cells]
+        plain = [console.strip_nonprintable(cell) if isinstance(cell, str) else cell for cell in cells]
         arrays.append(arrow.array(plain, types[schema_metadata]))
         fields.append(arrow.field(name, types[schema_metadata]))
     table = arrow.Table.from_arrays(arrays, schema=arrow.schema(fields, metadata=dict(metadata)))
@@ -152,8 +161,6 @@ def _render_parquet(results: ResultsTable, path: Path, metadata: Mapping[str, st
 
 def read_results(path: Path) -> ResultsTable:
     """The table of a file that `planner sweep` wrote, or of another file in these formats. Raises InputError."""
-    from planner.request.files import read_file_bytes, read_text_file
-
     suffix = path.suffix.casefold()
     if suffix == ".parquet":
         results = _read_parquet(read_file_bytes(path, RESULT_SUFFIXES, _FILE_DESCRIPTION, _MAX_FILE_BYTES), path)
@@ -183,8 +190,6 @@ def _read_parquet(content: bytes, path: Path) -> ResultsTable:
 
 
 def _read_jsonl(text: str, path: Path) -> ResultsTable:
-    import msgspec
-
     rows: list[dict[str, object]] = []
     for number, line in enumerate(text.split("\n"), 1):  # texts may contain other line separators
         if not line.strip():
@@ -199,8 +204,6 @@ def _read_jsonl(text: str, path: Path) -> ResultsTable:
 
 
 def _read_csv(text: str, path: Path) -> ResultsTable:
-    import csv
-
     try:
         lines = list(csv.reader(io.StringIO(text)))
     except csv.Error as error:
@@ -233,3 +236,75 @@ def _parse_json_cell(value: object) -> TableCell:
     if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) < _MAX_ROWS:
         return str(value)
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def select_rows_where(condition: str, columns: Mapping[str, Sequence[TableCell]]) -> list[bool]:
+    """The rows that meet a condition; an empty cell meets only `!=`. Raises InputError for an invalid condition, an
+    unknown column, and where no row is left.
+    """
+    mask = [True] * len(next(iter(columns.values())))
+    at = 0
+    while True:
+        clause = _CLAUSE_PATTERN.match(condition, at)
+        if clause is None:
+            raise InputError("not a condition", key="--where", value=condition, expected=_EXPECTED_CONDITION)
+        name, sign, value = clause.groups()
+        if name not in columns:
+            raise plot_of_table.build_unknown_column_error(name, columns, "--where")
+        clause_mask = _evaluate_clause(columns[name], sign, value)
+        mask = [first and second for first, second in zip(mask, clause_mask, strict=True)]
+        at = clause.end()
+        if at == len(condition):
+            break
+        joined = _AND_PATTERN.match(condition, at)
+        if joined is None:
+            raise InputError("not a condition", key="--where", value=condition, expected=_EXPECTED_CONDITION)
+        at = joined.end()
+    if not any(mask):
+        raise InputError(
+            "no row meets the condition",
+            key="--where",
+            value=condition,
+            expected=_format_known_values(columns[name]),
+        )
+    return mask
+
+
+def _evaluate_clause(cells: Sequence[TableCell], sign: str, value: str) -> list[bool]:
+    """Whether each cell meets the comparison with the value; a number equals its text."""
+    text = value[1:-1] if value[0] in "\"'" else value
+    if sign in ("==", "=", "!="):
+        equal = [_is_equal(cell, text) for cell in cells]
+        return equal if sign != "!=" else [not item for item in equal]
+    number = _parse_number(text)
+    if number is None:
+        raise InputError("not a number", key="--where", value=text, expected=f"a number after {sign}")
+    compared = _COMPARISONS[sign]
+    return [_is_numeric(cell) and compared(float(cell or 0), number) for cell in cells]
+
+
+def _is_equal(cell: TableCell, text: str) -> bool:
+    if cell is None:
+        return False
+    if isinstance(cell, bool):
+        return _BOOLEAN_WORDS.get(text.casefold()) is cell
+    if isinstance(cell, int | float):
+        return _parse_number(text) == cell
+    return cell.casefold() == text.casefold()
+
+
+def _is_numeric(cell: TableCell) -> bool:
+    return isinstance(cell, int | float) and not isinstance(cell, bool)
+
+
+def _parse_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _format_known_values(cells: Sequence[TableCell]) -> str:
+    """Some of the column's values, for a message."""
+    values = [str(cell) for cell in dict.fromkeys(cells) if cell is not None]
+    return f"values in the table: {', '.join(values[:12])}{', ...' if len(values) > 12 else ''}"

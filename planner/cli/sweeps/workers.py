@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
-from planner.cli.sweeps.point import PointAnswerer, build_failed_record
+from planner.cli.sweeps.points import PointAnswerer, build_failed_record
 from planner.errors import InputError, PlannerError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from planner.cli.io.files import write_file_atomically
 from planner.cli.sweeps.grid import read_sweep
-from planner.cli.sweeps.point import PointAnswerer
+from planner.cli.sweeps.points import PointAnswerer
 from planner.cli.sweeps.results import build_results, render_results
 
 SMALL = """

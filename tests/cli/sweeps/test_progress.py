@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from planner.cli.sweeps.progress import show_sweep_progress
+from planner.cli.io.progress import show_sweep_progress
 
 
 class Terminal(io.StringIO):

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from planner.cli.sweeps.fingerprint import compute_fingerprint
 from planner.cli.sweeps.grid import read_sweep
-from planner.cli.sweeps.journal import SweepJournal
+from planner.cli.sweeps.journal import SweepJournal, compute_fingerprint
 from planner.hardware import database
 from tests.cli.run import call, run
 from tests.cli.sweeps.small import MANY, ONE, SMALL, alive, answered, children, here, started, swept, until, written

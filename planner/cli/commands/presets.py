@@ -1,0 +1,101 @@
+"""`planner models` and `planner cluster`: the presets of models and clusters, and clusters of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from planner.cli.commands.cluster_import import import_cluster
+from planner.cli.io.output import DocumentOutput
+from planner.cli.lazy import import_lazily
+from planner.cli.options.command import CommandGroup, declare_command
+from planner.cli.options.output import DOCUMENT_OPTIONS
+
+with import_lazily():
+    from planner.cluster.build import resolve
+    from planner.cluster.model import presets as cluster_presets
+    from planner.documents import listing
+    from planner.hardware import database
+    from planner.workload import presets as model_presets
+    from planner.workload import transformer
+    from planner.workload.huggingface import families
+
+
+@declare_command(*DOCUMENT_OPTIONS)
+def list_models(output: DocumentOutput) -> None:
+    """List the presets with their sizes, and the tokens of a sequence or the unit of a batch.
+
+    \b
+    Examples:
+      planner models list
+    """
+    entries = []
+    for name in model_presets.list_preset_names():
+        model = transformer.build_workload(model_presets.read_model_preset(name))
+        entries.append(
+            listing.ModelEntry(
+                name=name,
+                title=model.title,
+                parameters=model.parameters,
+                active_parameters=model.active_parameters,
+                layers=model.layer_count,
+                sample=model.sample_name,
+                seq_length=model.seq_length if model.has_tokens else None,
+            )
+        )
+    _write_listing("models", entries, output)
+
+
+@declare_command(*DOCUMENT_OPTIONS)
+def list_families(output: DocumentOutput) -> None:
+    """List the Hugging Face model types whose config.json is supported.
+
+    \b
+    Examples:
+      planner models families
+    """
+    _write_listing("families", [listing.FamilyEntry(name=name) for name in families.FAMILY_READERS], output)
+
+
+@declare_command(*DOCUMENT_OPTIONS)
+def list_clusters(output: DocumentOutput) -> None:
+    """List the presets with their hardware.
+
+    \b
+    Examples:
+      planner cluster list
+    """
+    entries = []
+    for name in database.list_database_names("clusters"):
+        cluster = resolve.resolve_cluster(
+            cluster_presets.load_cluster_spec(name), f"hardware_db/clusters/{name}.toml"
+        )
+        entries.append(
+            listing.ClusterEntry(
+                name=name,
+                title=cluster.title,
+                accelerator=cluster.accelerator.name,
+                devices_per_node=cluster.devices_per_node,
+                nodes=cluster.nodes,
+            )
+        )
+    _write_listing("clusters", entries, output)
+
+
+def _write_listing(
+    listing_type: Literal["models", "families", "clusters"],
+    entries: Sequence[listing.ModelEntry | listing.FamilyEntry | listing.ClusterEntry],
+    output: DocumentOutput,
+) -> None:
+    document = listing.ListingDocument(
+        schema_version=listing.SCHEMA_VERSION, listed=listing_type, entries=list(entries)
+    )
+    output.write(document)
+
+
+models = CommandGroup(
+    "Models: list the presets and the supported families.", {"list": list_models, "families": list_families}
+)
+cluster = CommandGroup(
+    "Clusters: list the presets, import your own.", {"list": list_clusters, "import": import_cluster}
+)
