@@ -190,7 +190,7 @@ def clusters(draw: st.DrawFn) -> Cluster:
     )
 
 
-def question(workload: Workload | None = None, cluster: Cluster | None = None, batch: int = 32) -> Scenario:
+def lab_scenario(workload: Workload | None = None, cluster: Cluster | None = None, batch: int = 32) -> Scenario:
     """A workload bound to a cluster."""
     return build_scenario(workload or tiny(), cluster or lab(), global_batch=batch)
 

@@ -70,18 +70,18 @@ class Page:
     @cached_property
     def story(self) -> list[Command | File]:
         """Named files, and the commands that write files, read those, or whose answer is shown."""
-        told: list[Command | File] = []
-        names = {one.name for one in self.parts if isinstance(one, File) and one.name}
-        for one in self.parts:
-            if isinstance(one, File):
-                told += [one] if one.name else []
+        steps: list[Command | File] = []
+        names = {part.name for part in self.parts if isinstance(part, File) and part.name}
+        for part in self.parts:
+            if isinstance(part, File):
+                steps += [part] if part.name else []
                 continue
-            written = {one.into} if one.into else set()
-            written |= {after for word, after in itertools.pairwise(one.words) if word in ("-o", "--out-dir")}
-            if written or one.answer is not None or names & set(one.words):
-                told.append(one)
+            written = {part.into} if part.into else set()
+            written |= {after for word, after in itertools.pairwise(part.words) if word in ("-o", "--out-dir")}
+            if written or part.answer is not None or names & set(part.words):
+                steps.append(part)
             names |= written
-        return told
+        return steps
 
 
 def page(path: Path) -> Page:
@@ -114,7 +114,7 @@ def plain(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
 
 
-def told(parts: list[Command | File], folder: Path, run: Run) -> Iterator[tuple[Command, int, str]]:
+def follow_story(parts: list[Command | File], folder: Path, run: Run) -> Iterator[tuple[Command, int, str]]:
     """Do what a page says, in its order, in `folder`: each command with its exit code and what it says."""
     code = 0
     for one in parts:
@@ -133,7 +133,7 @@ def told(parts: list[Command | File], folder: Path, run: Run) -> Iterator[tuple[
 def renew(path: Path, folder: Path, run: Run) -> None:
     """Put today's answers below the commands of a page."""
     text = path.read_text("utf-8")
-    for command, _, said in told(page(path).story, folder, run):
+    for command, _, said in follow_story(page(path).story, folder, run):
         if command.answer is not None:
             text = text.replace(f"$ {command.line}\n{command.answer}", f"$ {command.line}\n{plain(said)}\n", 1)
     path.write_text(text, "utf-8")

@@ -20,7 +20,7 @@ from planner.studies.conditions.figures import PLAN_FIGURES
 from planner.workload.presets import list_preset_names
 from planner.workload.spec import ModelSpec
 from tests.cli.run import call, run
-from tests.pages import ALL, ROOT, Command, File, Page, furnish, page, plain, told
+from tests.pages import ALL, ROOT, Command, File, Page, follow_story, furnish, page, plain
 
 PAGES = [page(path) for path in ALL]
 STORIES = [one for one in PAGES if any(isinstance(part, Command) for part in one.story)]
@@ -69,7 +69,7 @@ def test_what_a_page_does_step_by_step_runs_and_says_what_is_shown(
         # a sweep starts processes
         return run(*words) if "sweep" in words else call(*words)
 
-    ended = list(told(one.story, tmp_path, each))
+    ended = list(follow_story(one.story, tmp_path, each))
     assert ended
     asked = [after.line == "echo $?" for after, _, _ in ended[1:]] + [False]
     for (command, code, said), is_asked in zip(ended, asked, strict=True):

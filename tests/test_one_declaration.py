@@ -15,7 +15,7 @@ from planner.cost.step import STEP_TERMS
 from planner.documents.plan import SettingsPart
 from planner.request.options import GROUPS, list_option_keys, list_options
 from planner.studies.conditions.figures import PLAN_FIGURES
-from tests.examples import question
+from tests.examples import lab_scenario
 
 PAGES = build_manual_pages()
 
@@ -38,7 +38,7 @@ def test_a_setting_is_everywhere(setting: Setting) -> None:
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=list(SETTINGS))
 def test_the_usual_value_of_a_setting_is_the_first(setting: Setting) -> None:
-    assert setting.parse_name(setting.values[0]) == read_settings(question())[setting.name]
+    assert setting.parse_name(setting.values[0]) == read_settings(lab_scenario())[setting.name]
 
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=list(SETTINGS))

@@ -32,7 +32,7 @@ def run(
 def call(
     program: str, *arguments: str, cwd: Path | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """The same within this process: no start-up, so that many questions can be asked. What is not an exit fails."""
+    """The same within this process: no start-up, so that many commands can run. Other exceptions are raised."""
     from planner.cli import app
 
     out, err, code = io.StringIO(), io.StringIO(), 0
@@ -53,7 +53,7 @@ def call(
 
 @cache
 def _command(program: str) -> Callable[[], object]:
-    """A program's commands, made once: making them takes longer than most questions."""
+    """A program's commands, made once: making them takes longer than most commands do."""
     from typer.main import get_command
 
     from planner.cli import app
@@ -62,6 +62,6 @@ def _command(program: str) -> Callable[[], object]:
 
 
 @cache
-def asked(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The answer to a question that hangs on nothing but its words: however many tests look at it, asked once."""
+def call_cached(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The result of a command that depends on its arguments alone: run once, however many tests read it."""
     return call(program, *arguments)

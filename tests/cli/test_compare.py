@@ -9,16 +9,16 @@ import jsonschema
 import pytest
 
 from planner.hardware import database
-from tests.cli.run import asked, call
+from tests.cli.run import call, call_cached
 
 ON = ("llama-3-8b", "--on", "dgx-h100:4", "--on", "mi300x:4", "--on", "dgx-a100:4", "--tokens", "100B")
 
 
 def document(*arguments: str, code: int = 0) -> dict:
-    done = asked("planner", "compare", *arguments, "--format", "json")
+    done = call_cached("planner", "compare", *arguments, "--format", "json")
     assert done.returncode == code, done.stderr
     found = json.loads(done.stdout)
-    jsonschema.validate(found, json.loads(asked("planner", "schema", "compare").stdout))
+    jsonschema.validate(found, json.loads(call_cached("planner", "schema", "compare").stdout))
     return found
 
 
@@ -36,8 +36,8 @@ def test_each_one_is_what_plan_says_of_it() -> None:
     found = document(*ON)
     for offer in found["offers"]:
         batch = str(found["run"]["global_batch"])
-        asked = ("llama-3-8b", "--cluster", offer["name"], "--nodes", "4", "--global-batch", batch)
-        plan = json.loads(call("plan", *asked, "--format", "json").stdout)["plans"][0]
+        call_cached = ("llama-3-8b", "--cluster", offer["name"], "--nodes", "4", "--global-batch", batch)
+        plan = json.loads(call("plan", *call_cached, "--format", "json").stdout)["plans"][0]
         assert offer["size"]["step_time_s"] == pytest.approx(plan["step_time_s"], rel=0.02)
         assert offer["size"]["step_time_s"] >= plan["step_time_s"] * (1 - 1e-12)
 

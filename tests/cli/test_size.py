@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests.cli.run import asked, call
+from tests.cli.run import call, call_cached
 
 ON = ("llama-3-8b", "--cluster", "dgx-h100")
 POD = ("llama-3-70b", "--cluster", "a100-pcie")
@@ -19,10 +19,10 @@ RUN = (*ON, "--tokens", "1T", "--deadline", "30d")
 
 @cache
 def document(*arguments: str) -> dict:
-    done = asked("planner", "size", *arguments, "--format", "json")
+    done = call_cached("planner", "size", *arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    jsonschema.validate(found, json.loads(asked("planner", "schema", "size").stdout))
+    jsonschema.validate(found, json.loads(call_cached("planner", "schema", "size").stdout))
     return found
 
 
@@ -77,7 +77,7 @@ def test_a_later_deadline_never_needs_more_nodes() -> None:
 
 
 def test_a_bare_number_for_scripts() -> None:
-    nodes = asked("planner", "size", *RUN, "--format", "value")
+    nodes = call_cached("planner", "size", *RUN, "--format", "value")
     devices = call("planner", "size", *RUN, "--format", "value", "--field", "devices")
     assert int(nodes.stdout) == document(*RUN)["answer"]["nodes"]
     assert int(devices.stdout) == 8 * int(nodes.stdout)

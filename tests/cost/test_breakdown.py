@@ -17,7 +17,7 @@ from planner.cost.step import STEP_TERMS, compute_step_costs
 from planner.cost.strategies import Strategies, build_strategy
 from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload
-from tests.examples import clusters, lab, question, workloads
+from tests.examples import clusters, lab, lab_scenario, workloads
 
 
 def parts_of(asked: Scenario, s: Strategies) -> tuple[dict[str, float], float]:
@@ -34,7 +34,7 @@ def large(**changes: object) -> Scenario:
 @settings(max_examples=25, deadline=None)
 @given(workloads(), clusters(), st.integers(0, 2), st.sampled_from(["flash", "unfused"]))
 def test_the_parts_add_up_to_the_step_and_the_ideal_is_the_mfu(workload, cluster, recompute, attention) -> None:  # type: ignore[no-untyped-def]
-    asked = replace(question(workload, cluster, 32 * cluster.devices), attention_kernel=attention)
+    asked = replace(lab_scenario(workload, cluster, 32 * cluster.devices), attention_kernel=attention)
     s = build_strategy(dp=cluster.devices, recompute=recompute)
     parts, step = parts_of(asked, s)
     # what kernels lose, then every other term of the step

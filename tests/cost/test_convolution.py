@@ -24,7 +24,7 @@ from planner.trainers.registry import TRAINERS_BY_NAME
 from planner.workload.operators import Convolution, Linear
 from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload
-from tests.examples import clusters, lab, network, networks, question
+from tests.examples import clusters, lab, lab_scenario, network, networks
 
 plans = st.builds(
     build_strategy,
@@ -57,7 +57,7 @@ def test_terms_add_up_and_a_plan_scores_the_same_alone(workload, cluster, many) 
 @settings(max_examples=10)
 @given(networks(), st.integers(0, 3))
 def test_recomputation_keeps_less_and_takes_longer(workload, zero_stage) -> None:
-    q = question(workload, batch=64)
+    q = lab_scenario(workload, batch=64)
     modes = [build_strategy(dp=16, micro_batch=4, zero_stage=zero_stage, recompute=mode) for mode in range(3)]
     kept = [float(compute_peak_memory_bytes(q, plan)["activations"][0]) for plan in modes]
     assert kept[0] >= kept[1]
@@ -74,7 +74,7 @@ def shard(samples: float) -> LayerShard:
 @settings(max_examples=30)
 @given(st.integers(1, 512), st.integers(1, 512), st.integers(1, 4096), st.integers(1, 64))
 def test_a_window_of_one_is_a_multiply(inputs, outputs, places, samples) -> None:
-    q = question()
+    q = lab_scenario()
     conv = Convolution("c", inputs, outputs, 1, places, inputs * places)
     same = Linear("l", inputs, outputs, "none", full_precision=True, rows=float(places))
     one, other = (
@@ -87,7 +87,7 @@ def test_a_window_of_one_is_a_multiply(inputs, outputs, places, samples) -> None
 
 @given(st.sampled_from([1, 2, 8, 64]), st.sampled_from([1, 9, 49]), st.sampled_from([7, 56]))
 def test_groups_do_less_and_never_take_longer(groups, kernel, side) -> None:
-    q = question()
+    q = lab_scenario()
     dense = Convolution("c", 64, 128, kernel, side**2, 64 * side**2)
     grouped = replace(dense, groups=groups)
     assert grouped.weights * groups == dense.weights
@@ -105,7 +105,7 @@ def test_groups_do_less_and_never_take_longer(groups, kernel, side) -> None:
     ("groups", "inputs", "outputs"), [(32, 128, 256), (512, 512, 512), (4, 4096, 4096), (2, 16, 16)]
 )
 def test_groups_are_multiplied_so_many_at_a_time_as_is_fastest(groups, inputs, outputs) -> None:
-    q = question(cluster=resolve_cluster(load_cluster_spec("dgx-a100"), "dgx-a100", nodes=1))
+    q = lab_scenario(cluster=resolve_cluster(load_cluster_spec("dgx-a100"), "dgx-a100", nodes=1))
     op = Convolution("c", inputs, outputs, 9, 28**2, inputs * 28**2, groups=groups)
     places, window = np.array([256.0 * 28**2]), np.array([inputs // groups * 9.0])
     out, channels = np.array([outputs / groups]), np.array([inputs / groups])
@@ -134,7 +134,7 @@ def test_groups_are_multiplied_so_many_at_a_time_as_is_fastest(groups, inputs, o
 
 
 def test_the_data_needs_no_gradient() -> None:
-    q = question()
+    q = lab_scenario()
     first = Convolution("c", 64, 64, 9, 3136, 64 * 3136, input_gradient=False)
     inner = replace(first, input_gradient=True)
     assert (
@@ -177,4 +177,4 @@ def test_norms_are_part_of_convolutions_on_tpus_alone() -> None:
 
 def test_a_faster_memory_helps_a_convolutional_network() -> None:
     plan = build_strategy(dp=16, micro_batch=2)
-    assert step(question(network(), lab(hbm=4000)), plan) < step(question(network(), lab(hbm=1000)), plan)
+    assert step(lab_scenario(network(), lab(hbm=4000)), plan) < step(lab_scenario(network(), lab(hbm=1000)), plan)

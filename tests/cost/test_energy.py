@@ -35,7 +35,7 @@ from planner.search.space import Space
 from planner.workload.presets import read_model_preset
 from planner.workload.spec import ModelSpec
 from planner.workload.transformer import build_workload
-from tests.examples import clusters, lab, question, tiny, workloads
+from tests.examples import clusters, lab, lab_scenario, tiny, workloads
 
 ROWS = {row["id"]: row for row in csv.DictReader((Path(__file__).parents[1] / "published/energy.csv").open())}
 
@@ -124,7 +124,7 @@ def test_parts_and_states_add_up_and_the_bound_holds(workload, cluster, idle) ->
 
 
 def test_a_model_that_multiplies_less_draws_less_of_a_second() -> None:
-    wide, narrow = (powered(question(tiny(hidden_size=size, ffn_size=4 * size))) for size in (4096, 512))
+    wide, narrow = (powered(lab_scenario(tiny(hidden_size=size, ffn_size=4 * size))) for size in (4096, 512))
     split = search_plans(wide, Space(16, 32, {"tp": (1,), "pp": (1,), "cp": (1,)}), SearchTarget(top=1)).best
     power = [
         float(
@@ -184,7 +184,7 @@ def test_power_that_no_cluster_has_is_refused(changes, told) -> None:
 
 
 def test_without_a_nodes_power_its_share_is_of_the_devices() -> None:
-    q = powered(question(cluster=lab()))
+    q = powered(lab_scenario(cluster=lab()))
     plans = search_plans(q, Space(16, 32), SearchTarget(top=1)).best
     parts = compute_energy_parts_j(q, plans, compute_step_costs(q, plans))
     assert parts["node"] == pytest.approx(0.43 * parts["devices"])
@@ -193,7 +193,7 @@ def test_without_a_nodes_power_its_share_is_of_the_devices() -> None:
 
 
 def test_without_a_rated_power_there_is_no_energy() -> None:
-    q = question()
+    q = lab_scenario()
     plans = search_plans(q, Space(16, 32), SearchTarget(top=1)).best
     parts = compute_energy_parts_j(replace(q, power=None), plans, compute_step_costs(q, plans))
     assert not any(part.any() for part in parts.values())
@@ -235,7 +235,7 @@ def test_waiting_for_the_host_is_no_multiplying_and_only_what_waits_counts() -> 
 
     def seconds(layers_s: float, hidden: int) -> tuple[float, float]:
         """Of multiplies, and of forward and backward, with so many seconds of the host for each launch."""
-        q = powered(question(tiny(hidden_size=hidden)))
+        q = powered(lab_scenario(tiny(hidden_size=hidden)))
         q = replace(
             q, launch_mode="fused", calibration=msgspec.structs.replace(q.calibration, host_launch_s=layers_s)
         )

@@ -11,7 +11,7 @@ from planner.cost.scenario import build_scenario
 from planner.cost.strategies import build_strategy
 from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload
-from tests.examples import clusters, lab, question, tiny, workloads
+from tests.examples import clusters, lab, lab_scenario, tiny, workloads
 
 
 def total(held: dict[str, np.ndarray]) -> float:
@@ -21,14 +21,14 @@ def total(held: dict[str, np.ndarray]) -> float:
 def test_activations_equal_korthikanti() -> None:
     """arXiv 2205.05198, table 2: s b h (34 + 5 a s / h) / t a layer with sequence parallelism, unfused."""
     workload = build_workload(read_model_preset("megatron-22b"))
-    question = build_scenario(workload, lab(nodes=2, devices=8), global_batch=4, attention="unfused")
+    lab_scenario = build_scenario(workload, lab(nodes=2, devices=8), global_batch=4, attention="unfused")
     s, b, h, a, t, layers = 2048, 4, 6144, 64, 8, 48
     plan = build_strategy(tp=8, dp=2, micro_batch=2, sequence_parallel=1)
-    held = compute_peak_memory_bytes(question, plan)["activations"][0]
+    held = compute_peak_memory_bytes(lab_scenario, plan)["activations"][0]
     dropout_of_the_embedding = s * 2 * h / t
     assert held - dropout_of_the_embedding == pytest.approx(layers * s * 2 * h * (34 + 5 * a * s / h) / t)
     selective = build_strategy(tp=8, dp=2, micro_batch=2, sequence_parallel=1, recompute=1)
-    kept = compute_peak_memory_bytes(question, selective)["activations"][0] - dropout_of_the_embedding
+    kept = compute_peak_memory_bytes(lab_scenario, selective)["activations"][0] - dropout_of_the_embedding
     one_core = 5 * a * s * s * 2 / t
     assert kept == pytest.approx(layers * s * 2 * h * 34 / t + one_core)
     assert b == 2 * 2
@@ -36,7 +36,7 @@ def test_activations_equal_korthikanti() -> None:
 
 def test_model_state_equals_the_zero_paper() -> None:
     """arXiv 1910.02054, figure 1: (2 + 4 + 12) bytes a parameter, shared by stage (32-bit gradients)."""
-    q = question(batch=16)
+    q = lab_scenario(batch=16)
     parameters = q.workload.parameters
     held = compute_peak_memory_bytes(q, build_strategy(dp=16, zero_stage=0))
     assert (held["weights"] + held["gradients"] + held["optimizer"])[0] == pytest.approx(18 * parameters)
@@ -45,14 +45,14 @@ def test_model_state_equals_the_zero_paper() -> None:
 
 
 def test_early_stages_hold_more_micro_batches() -> None:
-    q = question(tiny(vocab_size=64), batch=64)
+    q = lab_scenario(tiny(vocab_size=64), batch=64)
     few = compute_peak_memory_bytes(q, build_strategy(pp=4, dp=4, micro_batch=8))["activations"][0]  # 2 micro-batches
     many = compute_peak_memory_bytes(q, build_strategy(pp=4, dp=4, micro_batch=1))["activations"][0]  # 4 in flight
     assert few == pytest.approx(many * 8 * 2 / 4)
 
 
 def test_keys_and_values_have_no_more_parts_than_heads() -> None:
-    q = question(tiny(kv_heads=2))
+    q = lab_scenario(tiny(kv_heads=2))
 
     def weights(tp: int) -> float:
         return float(compute_peak_memory_bytes(q, build_strategy(tp=tp, dp=16 // tp))["weights"][0])
@@ -84,7 +84,7 @@ def held_layers(layers: int, pp: int, vpp: int, micro_batches: int, stage: int) 
 def test_interleaved_stages_hold_what_the_schedule_holds(layers, pp, vpp, rounds) -> None:
     chunks = pp * vpp
     assume(chunks <= layers and (layers % chunks == 0 or (layers + 2) % chunks != 0))
-    q = question(tiny(layers=layers, vocab_size=64), batch=16 // pp * pp * rounds)
+    q = lab_scenario(tiny(layers=layers, vocab_size=64), batch=16 // pp * pp * rounds)
     plan = build_strategy(pp=pp, dp=16 // pp, vpp=vpp)
     p = build_plan_tables(q, plan)
     passes = count_micro_batches_in_flight(q, plan, p)[0]

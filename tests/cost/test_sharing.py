@@ -10,7 +10,7 @@ from planner.cost.data_parallel import compute_overlap_windows_s, compute_shared
 from planner.cost.plan_tables import build_plan_tables
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import build_strategy
-from tests.examples import lab, question, tiny
+from tests.examples import lab, lab_scenario, tiny
 
 TP, CP, EP = 1, 2, 4
 
@@ -27,11 +27,11 @@ TP, CP, EP = 1, 2, 4
     ],
 )
 def test_which_exchanges_meet_data_parallelism(plan, bits) -> None:
-    assert compute_shared_tier_bits(question(), plan)[0] == bits
+    assert compute_shared_tier_bits(lab_scenario(), plan)[0] == bits
 
 
 def test_a_window_loses_what_is_hidden_and_gains_what_waits_elsewhere() -> None:
-    q = replace(question(), tp_overlap=True)
+    q = replace(lab_scenario(), tp_overlap=True)
     tables = build_plan_tables(q, build_strategy(tp=2, cp=2, dp=4, sequence_parallel=1)).layer_tables
     forward, backward = compute_overlap_windows_s(tables.communication, tables.recomputable_mask)
     assert forward.shape == (3, 8, *tables.forward.shape)
@@ -55,7 +55,7 @@ def test_a_window_loses_what_is_hidden_and_gains_what_waits_elsewhere() -> None:
     batch=st.sampled_from([16, 64]),
 )
 def test_what_is_hidden_on_one_tier_fits_beside_the_compute(cp, zero, nic, seq, batch) -> None:
-    q = question(tiny(seq_length=seq, layers=8), lab(nic=nic), batch=batch)
+    q = lab_scenario(tiny(seq_length=seq, layers=8), lab(nic=nic), batch=batch)
     scores = compute_step_costs(q, build_strategy(cp=cp, dp=16 // cp, zero_stage=zero))
     compute = sum(float(scores.terms[name][0]) for name in ("forward", "backward", "recompute"))
     hidden = sum(float(scores.overlapped[name][0]) for name in ("context_parallel", "data_parallel"))
@@ -65,7 +65,7 @@ def test_what_is_hidden_on_one_tier_fits_beside_the_compute(cp, zero, nic, seq, 
 def test_data_parallelism_is_hidden_less_where_keys_travel_on_its_links() -> None:
     # four ranks a node: of context groups of eight half of the steps leave the node, as data-parallel steps do
     def hidden(exchange: str) -> float:
-        q = replace(question(tiny(seq_length=16384, layers=8), lab(nic=25), batch=16), cp_comm_type=exchange)
+        q = replace(lab_scenario(tiny(seq_length=16384, layers=8), lab(nic=25), batch=16), cp_comm_type=exchange)
         return float(compute_step_costs(q, build_strategy(cp=8, dp=2)).overlapped["data_parallel"][0])
 
     # a ring hides beside attention; an all-gather waits before it and leaves the window whole

@@ -26,7 +26,7 @@ from planner.cost.strategies import Strategies, build_strategy, join_strategies
 from planner.workload.operators import AttentionCore
 from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload
-from tests.examples import bulk_only, clusters, lab, question, tiny, workloads
+from tests.examples import bulk_only, clusters, lab, lab_scenario, tiny, workloads
 
 plans = st.builds(
     build_strategy,
@@ -83,7 +83,7 @@ def test_better_hardware_never_slows_a_plan(workload, plan, figure, factor) -> N
 @settings(max_examples=15)
 @given(plans, st.integers(2, 6))
 def test_twice_the_layers_never_shorten_a_step(plan, layers) -> None:
-    once, twice = question(tiny(layers=layers)), question(tiny(layers=2 * layers))
+    once, twice = lab_scenario(tiny(layers=layers)), lab_scenario(tiny(layers=2 * layers))
     assert step(twice, plan) > step(once, plan)
 
 
@@ -109,7 +109,7 @@ def replace_struct(q: Scenario, **changes: float) -> Scenario:
 
 @given(plans)
 def test_a_degree_of_one_costs_no_collective(plan) -> None:
-    scores = compute_step_costs(question(), plan)
+    scores = compute_step_costs(lab_scenario(), plan)
     row = plan.get_row(0)
     for degree, term in (("tp", "tensor_parallel"), ("cp", "context_parallel"), ("pp", "pipeline_send")):
         assert (scores.terms[term][0] + scores.overlapped[term][0] == 0) == (row[degree] == 1)
@@ -118,7 +118,7 @@ def test_a_degree_of_one_costs_no_collective(plan) -> None:
 
 def test_the_bubble_of_equal_stages_is_the_papers() -> None:
     """(pp - 1) / (n vpp) of the work without a bubble (arXiv 2104.04473, section 2.2), ends left out."""
-    q = replace(question(tiny(layers=48, hidden_size=2048, vocab_size=1), batch=64), launch_mode="graph")
+    q = replace(lab_scenario(tiny(layers=48, hidden_size=2048, vocab_size=1), batch=64), launch_mode="graph")
     for vpp in (1, 2, 3):
         terms = compute_step_costs(q, build_strategy(pp=4, dp=4, vpp=vpp)).terms
         work = sum(float(terms[name][0]) for name in STEP_TERMS[:6])
@@ -126,7 +126,7 @@ def test_the_bubble_of_equal_stages_is_the_papers() -> None:
 
 
 def test_the_slowest_hop_of_a_chain_sets_its_pace() -> None:
-    q = replace(question(tiny(), lab(nic=25)), rank_order="tp-pp-dp-cp")
+    q = replace(lab_scenario(tiny(), lab(nic=25)), rank_order="tp-pp-dp-cp")
     # four ranks a node: two stages two ranks apart stay in it, of four stages every second hop leaves it
     near, far = (build_strategy(tp=2, pp=pp, dp=8 // pp) for pp in (2, 4))
     inside, leaving = (float(compute_step_costs(q, plan).terms["pipeline_send"][0]) for plan in (near, far))
@@ -142,10 +142,11 @@ def test_a_token_counts_for_the_keys_that_are_before_it_within_its_window(window
 
 
 def test_a_longer_window_never_takes_less_time() -> None:
-    whole = question(tiny(seq_length=4096))
+    whole = lab_scenario(tiny(seq_length=4096))
     windows = (*range(256, 4096, 256), 4095, 4096)
     times = [
-        step(question(tiny(seq_length=4096, sliding_window=window)), build_strategy(tp=2, dp=8)) for window in windows
+        step(lab_scenario(tiny(seq_length=4096, sliding_window=window)), build_strategy(tp=2, dp=8))
+        for window in windows
     ]
     assert times == sorted(times)
     assert times[-1] == step(whole, build_strategy(tp=2, dp=8))
@@ -153,12 +154,12 @@ def test_a_longer_window_never_takes_less_time() -> None:
 
 def test_of_no_plans_there_is_nothing_to_tell() -> None:
     none = build_strategy(tp=2, pp=2, dp=4).take(np.zeros(0, dtype=np.int64))
-    exposed, hidden = compute_pipeline_send_s(question(), none, np.zeros(0, dtype=np.int64))
+    exposed, hidden = compute_pipeline_send_s(lab_scenario(), none, np.zeros(0, dtype=np.int64))
     assert exposed.shape == hidden.shape == (0,)
 
 
 def test_full_recomputation_repeats_the_exchange_of_keys() -> None:
-    q = replace(question(), cp_comm_type="all-gather")
+    q = replace(lab_scenario(), cp_comm_type="all-gather")
     none, full = (
         compute_step_costs(q, build_strategy(cp=4, dp=4, recompute=mode)).terms["context_parallel"][0]
         for mode in (0, 2)
@@ -168,7 +169,7 @@ def test_full_recomputation_repeats_the_exchange_of_keys() -> None:
 
 def test_a_ring_merges_what_it_has_in_each_pass() -> None:
     # all but the merging is hidden by far: full recomputation repeats one of two
-    q = question(tiny(seq_length=65536))
+    q = lab_scenario(tiny(seq_length=65536))
     none, full = (
         compute_step_costs(q, build_strategy(cp=4, dp=4, recompute=mode)).terms["context_parallel"][0]
         for mode in (0, 2)
@@ -178,7 +179,7 @@ def test_a_ring_merges_what_it_has_in_each_pass() -> None:
 
 def test_a_decoder_hides_the_exchange_of_keys_beside_both_its_attentions() -> None:
     model = tiny(architecture="encoder-decoder", decoder_layers=8, seq_length=4096)
-    q = replace(question(model, lab(nic=1)), launch_mode="graph")
+    q = replace(lab_scenario(model, lab(nic=1)), launch_mode="graph")
     plan = build_strategy(cp=16)
     tables, row = build_layer_tables(q, plan)
     decoder = q.workload.layer_types[1]
@@ -194,7 +195,7 @@ def test_a_decoder_hides_the_exchange_of_keys_beside_both_its_attentions() -> No
 
 def test_longer_chunks_fill_the_pipeline_longer() -> None:
     # seven layers on two stages: chunks of 2, 1, 1, 1, 1, 1 or of 2, 2, 2, 1
-    q = question(tiny(layers=7))
+    q = lab_scenario(tiny(layers=7))
     short, long = (build_strategy(pp=2, vpp=vpp, dp=8) for vpp in (3, 2))
     bubbles = [float(compute_step_costs(q, plan).terms["pipeline_bubble"][0]) for plan in (short, long)]
     assert bubbles[1] == pytest.approx(2 * bubbles[0])

@@ -34,7 +34,7 @@ from planner.search.space import Space
 from planner.workload.presets import read_model_preset
 from planner.workload.spec import ModelSpec
 from planner.workload.transformer import build_workload
-from tests.examples import clusters, lab, question, tiny, workloads
+from tests.examples import clusters, lab, lab_scenario, tiny, workloads
 
 A6000 = """
 name = "one card"
@@ -122,7 +122,7 @@ def test_optimizers_state(name, state) -> None:
 
 
 def test_muon_multiplies_and_adam_does_not() -> None:
-    q = question()
+    q = lab_scenario()
     plan = build_strategy(dp=16)
     adam, muon = (
         float(compute_step_costs(apply_optimizer(q, one), plan).terms["optimizer"][0]) for one in ("adamw", "muon")
@@ -131,7 +131,7 @@ def test_muon_multiplies_and_adam_does_not() -> None:
 
 
 def test_low_rank_factors_shrink_matrices_alone() -> None:
-    q = question(tiny())
+    q = lab_scenario(tiny())
     thin = apply_low_rank(q, 0.25)
     # of a square matrix two factors of a quarter of its rank have half its parameters
     (run,) = thin.workload.layer_runs
@@ -140,7 +140,7 @@ def test_low_rank_factors_shrink_matrices_alone() -> None:
     assert thin.workload.embedding == q.workload.embedding
     assert thin.workload.head == q.workload.head
     with pytest.raises(InputError, match="makes no matrix smaller"):
-        apply_low_rank(question(tiny(ffn_size=512, gated_mlp=False, kv_heads=2)), 0.95)
+        apply_low_rank(lab_scenario(tiny(ffn_size=512, gated_mlp=False, kv_heads=2)), 0.95)
 
 
 def test_a_teacher_costs_its_forward_pass() -> None:
@@ -160,12 +160,12 @@ def test_a_teacher_costs_its_forward_pass() -> None:
 
 def test_zeros_that_no_unit_skips_save_no_time() -> None:
     plan = build_strategy(dp=16)
-    q = question()  # a chip of no known architecture
+    q = lab_scenario()  # a chip of no known architecture
     for pruned in (apply_pruning(q), apply_pruning(q, 0.9)):
         assert step_s(pruned, plan) == step_s(q, plan)
         assert bytes_of(pruned, plan)["weights"] > bytes_of(q, plan)["weights"]
     with pytest.raises(InputError, match="nothing to prune"):
-        apply_pruning(question(build_workload(read_model_preset("gpt-oss-20b"))))
+        apply_pruning(lab_scenario(build_workload(read_model_preset("gpt-oss-20b"))))
 
 
 CHANGES: dict[str, Callable[[Scenario], Scenario]] = {
@@ -221,5 +221,5 @@ def test_every_technique_says_what_it_changes() -> None:
         assert told[0].name == "quantised training in mxfp8"
         assert all(technique.changes for technique in told)
         assert len(told) == 2
-    assert not list(describe_techniques(question()))
+    assert not list(describe_techniques(lab_scenario()))
     assert len(OPTIMIZERS) == 6

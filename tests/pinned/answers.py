@@ -9,7 +9,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
 
-from tests.cli.run import asked
+from tests.cli.run import call_cached
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures.txt"
@@ -68,7 +68,7 @@ def find_figure(document: object, path: str) -> float:
 def _run(command: list[str]) -> CompletedProcess[str]:
     program, *arguments = command
     form = () if arguments[0] == "schema" else ("--format", "json")
-    return asked(program, *arguments, *form)
+    return call_cached(program, *arguments, *form)
 
 
 def _write_answer(folder: Path, name: str) -> str:

@@ -19,7 +19,7 @@ from planner.search.search import SearchTarget, search_plans
 from planner.search.settings import enumerate_setting_scenarios
 from planner.search.space import Space
 from planner.workload.operators import Workload
-from tests.examples import clusters, lab, networks, question, tiny, workloads
+from tests.examples import clusters, lab, lab_scenario, networks, tiny, workloads
 
 
 def slow_loop(q: Scenario, space: Space) -> tuple[int, list[tuple[float, float, tuple[int, ...]]]]:
@@ -174,7 +174,7 @@ def test_every_candidate_is_counted_once(workload, cluster, batch, allowed) -> N
 
 
 def test_the_answer_does_not_depend_on_how_the_space_is_cut_into_blocks(monkeypatch) -> None:
-    q, space = question(), Space(16, 32)
+    q, space = lab_scenario(), Space(16, 32)
     whole = search_plans(q, space, SearchTarget(top=20))
     monkeypatch.setattr("planner.search.space._LAYOUTS_PER_BLOCK", 97)
     monkeypatch.setattr("planner.search.search._LAYOUTS_PER_CHUNK", 13)
@@ -185,7 +185,7 @@ def test_the_answer_does_not_depend_on_how_the_space_is_cut_into_blocks(monkeypa
 
 
 def test_more_plans_begin_with_the_fewer() -> None:
-    q, space = question(tiny(), lab(memory=3)), Space(16, 32)
+    q, space = lab_scenario(tiny(), lab(memory=3)), Space(16, 32)
     few, many = search_plans(q, space, SearchTarget(top=3)).best, search_plans(q, space, SearchTarget(top=30)).best
     assert [few.get_row(i) for i in range(3)] == [many.get_row(i) for i in range(3)]
     steps = compute_step_costs(q, many).step_time_s

@@ -10,7 +10,7 @@ from planner.search.space import Space
 from planner.studies.goodput import build_reliability_part
 from planner.studies.plan_parts import build_plan_parts
 from planner.workload.spec import MoeSpec
-from tests.examples import lab, question, tiny
+from tests.examples import lab, lab_scenario, tiny
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from tests.examples import lab, question, tiny
 )
 def test_as_many_devices_write_as_hold_a_part_of_their_own(split: dict[str, int], writers: int) -> None:
     cluster = lab(nodes=4)
-    asked = question(tiny(moe=MoeSpec(experts=16, topk=2, expert_ffn_size=256)), cluster, batch=16)
+    asked = lab_scenario(tiny(moe=MoeSpec(experts=16, topk=2, expert_ffn_size=256)), cluster, batch=16)
     pins = {"pp": 1, "cp": 1, "etp": 1, "vpp": 1, "micro_batch": 1, "zero_stage": 0, "recompute": 0} | split
     found = search_plans(
         asked, Space(cluster.devices, 16, {name: (value,) for name, value in pins.items()}), SearchTarget(top=1)

@@ -20,7 +20,7 @@ from planner.search.objective import Objective, ObjectiveName, check_objectives_
 from planner.search.pareto import find_pareto_front
 from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space
-from tests.examples import clusters, lab, question, tiny, workloads
+from tests.examples import clusters, lab, lab_scenario, tiny, workloads
 
 NAMES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
 EVERY = 100_000
@@ -33,7 +33,7 @@ def priced(q: Scenario) -> Scenario:
 
 
 def test_every_objective_orders_all_plans() -> None:
-    q = priced(question(tiny(), lab(memory=3)))
+    q = priced(lab_scenario(tiny(), lab(memory=3)))
     for name in NAMES:
         every = search_plans(q, SPACE, SearchTarget((Objective(name),), top=EVERY))
         assert len(every.best) == every.stats.feasible
@@ -85,7 +85,7 @@ def test_no_row_of_the_front_is_beaten_and_every_other_is(rows) -> None:
 
 
 def test_diverse_plans_differ_in_their_degrees_and_are_each_the_best_of_theirs() -> None:
-    q = question(tiny(), lab(memory=3))
+    q = lab_scenario(tiny(), lab(memory=3))
     every = search_plans(q, SPACE, SearchTarget(top=EVERY))
     degrees = [
         tuple(every.best.get_row(i)[name] for name in ("tp", "pp", "dp", "cp", "ep")) for i in range(len(every.best))
@@ -96,7 +96,7 @@ def test_diverse_plans_differ_in_their_degrees_and_are_each_the_best_of_theirs()
 
 
 def test_over_batches_the_best_is_by_the_token() -> None:
-    batches = [question(batch=batch) for batch in (16, 32, 64)]
+    batches = [lab_scenario(batch=batch) for batch in (16, 32, 64)]
     space = Space(16, 16, {"vpp": (1,)})
     found = search_plans(batches, space, SearchTarget((Objective(has_several_batches=True),), top=1))
     alone = [
@@ -109,7 +109,7 @@ def test_over_batches_the_best_is_by_the_token() -> None:
 
 
 def test_beyond_the_critical_batch_more_tokens_help_less() -> None:
-    small, large = question(batch=16), question(batch=64)
+    small, large = lab_scenario(batch=16), lab_scenario(batch=64)
     one = np.ones(1)
 
     def gain(critical: float) -> float:
@@ -136,5 +136,5 @@ def test_a_critical_batch_that_grows_is_averaged_over_the_run() -> None:
 @pytest.mark.parametrize(("name", "lacks"), [("cost", "rental price"), ("energy", "power")])
 def test_an_objective_without_its_figure_is_told(name: ObjectiveName, lacks: str) -> None:
     with pytest.raises(InputError, match=f"no {lacks} of chip is known"):
-        check_objectives_known((Objective(name),), question())
-    check_objectives_known((Objective(name),), priced(question()))
+        check_objectives_known((Objective(name),), lab_scenario())
+    check_objectives_known((Objective(name),), priced(lab_scenario()))

@@ -17,7 +17,7 @@ from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space
 from planner.workload.operators import Workload
 from planner.workload.spec import MoeSpec
-from tests.examples import clusters, lab, question, tiny, workloads
+from tests.examples import clusters, lab, lab_scenario, tiny, workloads
 
 ONE = SearchTarget(top=1)
 
@@ -28,7 +28,7 @@ def test_a_plan_takes_as_long_beside_others_as_alone(order: str, experts: int) -
     # splits with the same tp and cp, whose groups lie elsewhere in the network
     splits = [(pp, dp, cp) for pp, dp, cp in itertools.product((1, 2, 4, 8), repeat=3) if pp * dp * cp == 8]
     model = tiny(moe=MoeSpec(experts=experts, topk=2, expert_ffn_size=128)) if experts else tiny()
-    asked = replace(question(model, lab(nodes=4, oversubscription=4), batch=16), rank_order=order)
+    asked = replace(lab_scenario(model, lab(nodes=4, oversubscription=4), batch=16), rank_order=order)
     ep = 4 if experts else 1
     plans = [build_strategy(tp=2, pp=pp, dp=dp, cp=cp, ep=ep if dp * cp >= ep else 1) for pp, dp, cp in splits]
     together = compute_step_costs(asked, join_strategies(plans)).step_time_s
@@ -38,7 +38,7 @@ def test_a_plan_takes_as_long_beside_others_as_alone(order: str, experts: int) -
 @settings(max_examples=6, deadline=None)
 @given(workloads(), clusters())
 def test_the_answer_lies_between_the_usual_order_and_the_best_of_all(workload: Workload, cluster: Cluster) -> None:
-    asked = question(workload, cluster)
+    asked = lab_scenario(workload, cluster)
     space = Space(cluster.devices, asked.global_batch, {"vpp": (1,)})
     usual, found = search_plans(asked, space, ONE), search_rank_orders([asked], space, ONE, RANK_ORDERS)
     if not usual.stats.feasible:
@@ -51,7 +51,7 @@ def test_the_answer_lies_between_the_usual_order_and_the_best_of_all(workload: W
 def test_where_stages_are_far_apart_another_order_is_taken() -> None:
     # narrow cables up: what crosses them most is laid inside
     cluster = lab(nodes=4, nic=10, oversubscription=8)
-    asked = question(tiny(seq_length=4096), cluster, batch=64)
+    asked = lab_scenario(tiny(seq_length=4096), cluster, batch=64)
     pins = {"tp": (1,), "pp": (4,), "dp": (4,), "cp": (1,), "zero_stage": (2,), "vpp": (1,), "micro_batch": (16,)}
     space = Space(16, 64, pins)
     found = search_rank_orders([asked], space, ONE, RANK_ORDERS)
@@ -63,6 +63,6 @@ def test_where_stages_are_far_apart_another_order_is_taken() -> None:
 
 def test_an_order_that_was_asked_for_is_kept() -> None:
     cluster = lab(nodes=4, nic=10, oversubscription=8)
-    asked = replace(question(tiny(), cluster, batch=64), rank_order="tp-pp-dp-cp")
+    asked = replace(lab_scenario(tiny(), cluster, batch=64), rank_order="tp-pp-dp-cp")
     found = search_rank_orders([asked], Space(16, 64), ONE, ["tp-pp-dp-cp"])
     assert {one.rank_order for one in found.scenarios} == {"tp-pp-dp-cp"}

@@ -20,7 +20,7 @@ from planner.search.search import SearchTarget, search_plans
 from planner.search.settings import enumerate_setting_scenarios
 from planner.search.space import Space
 from planner.studies.plan_parts import build_settings_part
-from tests.examples import lab, question, tiny, workloads
+from tests.examples import lab, lab_scenario, tiny, workloads
 
 HOST = Host(memory_bytes=2e12, memory_bandwidth_bytes_per_s=4e11, link_bytes_per_s=3e10)
 plans = st.builds(
@@ -70,7 +70,7 @@ def in_words(told: object) -> str:
 
 @pytest.mark.parametrize(("name", "value"), VALUES)
 def test_a_setting_is_taken_and_told(name: str, value: str) -> None:
-    told = getattr(build_settings_part(under(with_host(question()), **{name: value})), name)
+    told = getattr(build_settings_part(under(with_host(lab_scenario()), **{name: value})), name)
     assert in_words(told) == value
 
 
@@ -78,7 +78,7 @@ def test_a_setting_is_taken_and_told(name: str, value: str) -> None:
 @settings(max_examples=8)
 @given(workloads(), plans)
 def test_terms_add_up_under_every_setting(name: str, value: str, workload, plan) -> None:
-    q = under(with_host(question(workload)), **{name: value})
+    q = under(with_host(lab_scenario(workload)), **{name: value})
     scores = compute_step_costs(q, plan)
     assert list(scores.terms) == list(STEP_TERMS)
     assert abs(sum(float(v[0]) for v in scores.terms.values()) - step(q, plan)) < 1e-9
@@ -87,7 +87,7 @@ def test_terms_add_up_under_every_setting(name: str, value: str, workload, plan)
 
 
 def test_the_best_over_settings_is_the_best_of_each_alone() -> None:
-    q, space = with_host(question(tiny(), lab(memory=3))), Space(16, 32, {"vpp": (1, 2)})
+    q, space = with_host(lab_scenario(tiny(), lab(memory=3))), Space(16, 32, {"vpp": (1, 2)})
     allowed = {
         "schedule": ("1f1b", "zero-bubble"),
         "offload": ("none", "optimizer"),
@@ -111,7 +111,7 @@ def test_the_best_over_settings_is_the_best_of_each_alone() -> None:
 
 
 def test_no_plan_is_told_twice() -> None:
-    q = question()
+    q = lab_scenario()
     every = list(enumerate_setting_scenarios(q, {"schedule": ("1f1b", "zero-bubble"), "tp_overlap": ("no", "yes")}))
     found = search_plans(every, Space(16, 32, {"tp": (1,), "pp": (1,), "vpp": (1,)}), SearchTarget(top=30))
     rows = [tuple(found.best.get_row(i).values()) for i in range(30)]
@@ -121,7 +121,7 @@ def test_no_plan_is_told_twice() -> None:
 def tally_of(**values: str) -> tuple[dict[str, int], set[tuple[int, ...]]]:
     """What each rule cut, and the splits of the best plans, under some settings."""
     space = Space(16, 32, {"vpp": (1, 2), "micro_batch": (1,), "recompute": (0,), "sequence_parallel": (0,)})
-    found = search_plans(under(question(), **values), space, SearchTarget(top=10_000))
+    found = search_plans(under(lab_scenario(), **values), space, SearchTarget(top=10_000))
     assert found.stats.candidates == found.stats.feasible + sum(found.stats.rejected_by.values())
     names = ("tp", "pp", "cp", "dp", "vpp", "zero_stage")
     rows = [found.best.get_row(i) for i in range(len(found.best))]
@@ -150,7 +150,7 @@ def test_a_sharding_group_divides_the_ranks() -> None:
 
 
 def test_what_is_recomputed_in_part_counts_in_part() -> None:
-    q, plan = question(), build_strategy(dp=16, recompute=2)
+    q, plan = lab_scenario(), build_strategy(dp=16, recompute=2)
     some, every = compute_step_costs(under(q, recompute_layers="2"), plan), compute_step_costs(q, plan)
     again = [float(one.hfu[0] / one.mfu[0] - 1) for one in (some, every)]
     assert again[0] == pytest.approx(again[1] / 4)  # two of eight layers
@@ -159,7 +159,7 @@ def test_what_is_recomputed_in_part_counts_in_part() -> None:
 @settings(max_examples=20)
 @given(workloads(), plans)
 def test_zero_bubble_never_waits_longer(workload, plan) -> None:
-    q = question(workload)
+    q = lab_scenario(workload)
     plain, zero = compute_step_costs(q, plan), compute_step_costs(under(q, schedule="zero-bubble"), plan)
     assert zero.terms["pipeline_bubble"][0] <= plain.terms["pipeline_bubble"][0]
     assert zero.step_time_s[0] <= plain.step_time_s[0]
@@ -168,14 +168,14 @@ def test_zero_bubble_never_waits_longer(workload, plan) -> None:
 @settings(max_examples=20)
 @given(workloads(), plans, st.sampled_from(["tp_overlap", "dp_overlap"]))
 def test_hiding_an_exchange_never_slows_a_step(workload, plan, name) -> None:
-    q = question(workload)
+    q = lab_scenario(workload)
     assert step(under(q, **{name: "yes"}), plan) <= step(under(q, **{name: "no"}), plan) * (1 + 1e-12)
 
 
 @settings(max_examples=20)
 @given(workloads(), plans, st.sampled_from(["optimizer", "activations", "weights"]))
 def test_offload_trades_time_for_memory(workload, plan, what) -> None:
-    q = with_host(question(workload))
+    q = with_host(lab_scenario(workload))
     there = under(q, offload=what)
     assert held(there, plan) <= held(q, plan)
     assert step(there, plan) >= step(q, plan) - float(compute_step_costs(q, plan).terms["optimizer"][0])
@@ -186,14 +186,14 @@ def test_offload_trades_time_for_memory(workload, plan, what) -> None:
 
 
 def test_weights_come_from_the_host_in_shards() -> None:
-    q = under(with_host(question(tiny(), lab(nodes=1))), offload="weights")
+    q = under(with_host(lab_scenario(tiny(), lab(nodes=1))), offload="weights")
     whole, shared = (compute_step_costs(q, build_strategy(dp=4, zero_stage=zero)) for zero in (0, 3))
     moved = [float(one.terms["offload"][0] + one.overlapped["offload"][0]) for one in (whole, shared)]
     assert moved[1] == pytest.approx(moved[0] / 4)
 
 
 def test_only_what_is_kept_goes_to_the_host() -> None:
-    q = under(with_host(question(tiny(vocab_size=64))), offload="activations")
+    q = under(with_host(lab_scenario(tiny(vocab_size=64))), offload="activations")
     kept, none = (compute_step_costs(q, build_strategy(dp=16, recompute=mode)) for mode in (2, 0))
     moved = [float(one.terms["offload"][0] + one.overlapped["offload"][0]) for one in (kept, none)]
     # 2 bytes of each value of each layer's input, down and up again, for two micro-batches
@@ -203,7 +203,7 @@ def test_only_what_is_kept_goes_to_the_host() -> None:
 
 def test_what_is_offloaded_must_fit_in_the_host() -> None:
     space = Space(16, 32, {"vpp": (1,), "zero_stage": (0,)})
-    q = under(with_host(question()), offload="optimizer")
+    q = under(with_host(lab_scenario()), offload="optimizer")
     roomy = search_plans(q, space).stats
     tight = search_plans(replace(q, host=replace(HOST, memory_bytes=4e8)), space).stats
     assert roomy.rejected_by["host-memory"] == 0
@@ -219,7 +219,7 @@ def test_what_is_offloaded_must_fit_in_the_host() -> None:
 @settings(max_examples=40)
 @given(workloads(), plans, st.integers(1, 4))
 def test_recomputing_some_layers_lies_between_none_and_all(workload, plan, layers) -> None:
-    q = question(workload)
+    q = lab_scenario(workload)
     none, full = replace(plan, recompute=0 * plan.recompute), replace(plan, recompute=0 * plan.recompute + 2)
     some = under(q, recompute_layers=str(layers))
     assert step(q, none) <= step(some, full) * (1 + 1e-12) and step(some, full) <= step(q, full) * (1 + 1e-12)
@@ -230,7 +230,7 @@ def test_recomputing_some_layers_lies_between_none_and_all(workload, plan, layer
 
 
 def test_hybrid_sharding_keeps_more_and_gathers_nearer() -> None:
-    q = question(tiny(), lab(nic=25))
+    q = lab_scenario(tiny(), lab(nic=25))
     wide = build_strategy(dp=16, zero_stage=3)
     inside = under(q, shard_group="4")
     assert held(inside, wide) > held(q, wide)
@@ -240,7 +240,7 @@ def test_hybrid_sharding_keeps_more_and_gathers_nearer() -> None:
 
 
 def test_the_order_of_dimensions_decides_who_is_near() -> None:
-    q = question(tiny(), lab(nic=25))
+    q = lab_scenario(tiny(), lab(nic=25))
     plan = build_strategy(cp=4, dp=4)
     near, far = under(q, order="tp-cp-dp-pp"), under(q, order="tp-dp-cp-pp")
     assert (

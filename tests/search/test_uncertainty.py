@@ -26,7 +26,7 @@ from planner.studies.uncertainty import (
     perturb_scenario,
     score_samples,
 )
-from tests.examples import lab, question, tiny
+from tests.examples import lab, lab_scenario, tiny
 
 SPACE = Space(16, 32)
 STEP = Objective()
@@ -61,7 +61,7 @@ def test_both_factors_of_a_pair_count_as_independent() -> None:
 
 
 def test_perturbed_numbers_are_those_of_a_cluster_bound_with_them() -> None:
-    asked = question()
+    asked = lab_scenario()
     factors = {"link_efficiency": 0.9, "nic_efficiency": 1.1, "gemm_efficiency": 0.8}
     moved = perturb_scenario(asked, factors)
     assert moved.calibration == combine_calibration(asked.calibration, factors)
@@ -71,7 +71,7 @@ def test_perturbed_numbers_are_those_of_a_cluster_bound_with_them() -> None:
 
 
 def test_without_a_spread_every_sample_is_the_search() -> None:
-    asked = question()
+    asked = lab_scenario()
     plans = find_contenders([asked], SPACE, STEP)
     times, figures = score_samples(plans, STEP, dict.fromkeys(CALIBRATION_PARAMETERS, 0.0), 3)
     assert (times == compute_step_costs(asked, plans.strategies).step_time_s).all()
@@ -80,7 +80,7 @@ def test_without_a_spread_every_sample_is_the_search() -> None:
 
 
 def test_contenders_are_the_best_distinct_plans() -> None:
-    asked = question()
+    asked = lab_scenario()
     plans = find_contenders([asked], SPACE, STEP).strategies
     assert len(plans) == MAX_CONTENDERS
     best = search_plans(asked, SPACE, SearchTarget(top=1)).best
@@ -96,7 +96,7 @@ def test_contenders_are_the_best_distinct_plans() -> None:
 
 
 def test_it_agrees_with_a_plain_loop() -> None:
-    asked = question(tiny(hidden_size=1024, ffn_size=4096))
+    asked = lab_scenario(tiny(hidden_size=1024, ffn_size=4096))
     part = estimate_first_plan_uncertainty([asked], SPACE, STEP, 40)
     plans = find_contenders([asked], SPACE, STEP)
     times, _ = score_samples(plans, STEP, part.spread, 40)
@@ -115,8 +115,8 @@ def test_it_agrees_with_a_plain_loop() -> None:
 
 
 def test_the_same_question_has_the_same_answer() -> None:
-    assert estimate_first_plan_uncertainty([question()], SPACE, STEP, 10) == estimate_first_plan_uncertainty(
-        [question()], SPACE, STEP, 10
+    assert estimate_first_plan_uncertainty([lab_scenario()], SPACE, STEP, 10) == estimate_first_plan_uncertainty(
+        [lab_scenario()], SPACE, STEP, 10
     )
 
 
@@ -132,7 +132,7 @@ def test_questions_of_several_batches_compete_by_the_token() -> None:
 
 def test_memory_is_not_uncertain() -> None:
     with pytest.raises(InputError, match="memory has no fitted parameter"):
-        estimate_first_plan_uncertainty([question()], SPACE, Objective("memory-headroom"), 10)
+        estimate_first_plan_uncertainty([lab_scenario()], SPACE, Objective("memory-headroom"), 10)
 
 
 def test_a_calibration_file_that_is_written_is_read_with_its_spreads() -> None:

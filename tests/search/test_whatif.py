@@ -22,7 +22,7 @@ from planner.studies.changes import (
     rebind_scenario,
 )
 from planner.studies.what_if import WhatIfSide, compute_elasticity, compute_what_if
-from tests.examples import lab, question, tiny
+from tests.examples import lab, lab_scenario, tiny
 
 
 def changed(cluster: Cluster, key: str, text: str) -> Cluster:
@@ -30,7 +30,7 @@ def changed(cluster: Cluster, key: str, text: str) -> Cluster:
 
 
 def side(cluster: Cluster, batch: int = 32, **pins: int) -> WhatIfSide:
-    asked = question(cluster=cluster, batch=batch)
+    asked = lab_scenario(cluster=cluster, batch=batch)
     allowed = {name: (value,) for name, value in pins.items()}
     return WhatIfSide((asked,), cluster, Space(cluster.devices, batch, allowed))
 
@@ -55,7 +55,7 @@ def compared(before: WhatIfSide, key: str, text: str) -> WhatIfDocument:
     ],
 )
 def test_a_change_is_the_cluster_with_that_figure(key: str, text: str, named: dict[str, float]) -> None:
-    asked, cluster = question(), changed(lab(oversubscription=2.0), key, text)
+    asked, cluster = lab_scenario(), changed(lab(oversubscription=2.0), key, text)
     other = lab(oversubscription=2.0, **named)
     moved, direct = rebind_scenario(asked, cluster), build_scenario(asked.workload, other, global_batch=32)
     assert moved.accelerator == direct.accelerator
@@ -82,7 +82,7 @@ def test_nothing_is_changed_in_place() -> None:
 
 
 def test_an_unchanged_cluster_gives_the_same_question() -> None:
-    asked, cluster = question(), lab()
+    asked, cluster = lab_scenario(), lab()
     same = rebind_scenario(asked, cluster)
     assert replace(same, network=asked.network) == asked
 
@@ -179,7 +179,7 @@ def test_where_nothing_fits_the_side_is_named() -> None:
 
 
 def test_elasticities_are_the_slopes_of_the_step() -> None:
-    asked, cluster = question(tiny(hidden_size=2048, ffn_size=8192)), lab(nodes=4)
+    asked, cluster = lab_scenario(tiny(hidden_size=2048, ffn_size=8192)), lab(nodes=4)
     plans = search_plans(asked, Space(16, 32, {"tp": (8,)}), SearchTarget(top=3)).best
     base = compute_step_costs(asked, plans).step_time_s
     total = np.zeros(len(plans))

@@ -8,7 +8,7 @@ import yaml
 
 from tests.export.plans import OF, exported, run_of
 from tests.export.real.needs import package
-from tests.export.real.trees import told_by, tree
+from tests.export.real.trees import run_script, tree
 
 pytestmark = pytest.mark.export
 
@@ -28,7 +28,7 @@ def test_maxtext_has_every_key_and_takes_every_value(tmp_path: Path) -> None:
     configs = files(tmp_path)
     for config in configs.values():
         assert set(config) <= set(base)
-    read = told_by("maxtext_configs.py", where, list(configs.values()), tmp_path / "told.json")
+    read = run_script("maxtext_configs.py", where, list(configs.values()), tmp_path / "told.json")
     assert read == list(configs.values())
     known = (where / "maxtext" / "layers" / "nnx_decoders.py").read_text()
     blocks = (where / "maxtext" / "common" / "common_types.py").read_text()

@@ -4,7 +4,7 @@ import pytest
 
 from tests.export.plans import OF, exported, run_of
 from tests.export.real.needs import package
-from tests.export.real.trees import told_by, tree
+from tests.export.real.trees import run_script, tree
 
 pytestmark = pytest.mark.export
 
@@ -19,7 +19,7 @@ def configs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obj
         script = exported(tmp_path_factory.mktemp("bridge"), name, "megatron-bridge") / "planned_bridge.py"
         script.with_suffix(".devices").write_text(str(run_of(name).devices))
         scripts.append(str(script))
-    told = told_by("bridge_configs.py", where, scripts, tmp_path_factory.mktemp("told") / "configs.json")
+    told = run_script("bridge_configs.py", where, scripts, tmp_path_factory.mktemp("told") / "configs.json")
     return dict(zip(OF["megatron-bridge"], told, strict=True))  # type: ignore[call-overload]
 
 

@@ -21,7 +21,7 @@ def tree(name: str) -> Path:
     return folder
 
 
-def told_by(script: str, where: Path, given: object, out: Path) -> object:
+def run_script(script: str, where: Path, given: object, out: Path) -> object:
     """What a script of this folder, run by itself with `where` on its path, writes of what it is given."""
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name(script)), str(out)],
