@@ -7,7 +7,7 @@ import math
 from planner.cost.operators import get_operator_cost
 from planner.cost.scenario import Scenario
 from planner.cost.settings import FlopsConvention
-from planner.workload.operators import AttentionCore, Layer, Workload
+from planner.workload.operators import Layer, Workload
 
 
 def _compute_layer_forward_flops(layer: Layer, seq_length: int, convention: FlopsConvention) -> float:
@@ -37,7 +37,7 @@ def compute_attention_flops(workload: Workload, global_batch: int, convention: F
     """Those FLOPs of `compute_model_flops` that attention's products have."""
     flops_per_token = 0.0
     for run in workload.layer_runs:
-        attention = Layer("", tuple(op for op in run.layer.operators if isinstance(op, AttentionCore)))
+        attention = Layer("", tuple(op for op in run.layer.operators if get_operator_cost(op).is_attention))
         flops_per_token += run.count * _compute_layer_forward_flops(attention, workload.seq_length, convention)
     return 3.0 * flops_per_token * global_batch * workload.seq_length
 

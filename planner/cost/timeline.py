@@ -81,7 +81,7 @@ PassWork = tuple[PassType, int, int]
 
 
 def build_stage_order(stage: int, pp: int, vpp: int, micro_batches: int) -> list[PassWork]:
-    """What a stage does under 1F1B, in order; interleaved, chunks take turns every pp micro-batches."""
+    """What a stage does under 1F1B, in order; interleaved, the next chunk follows after every pp micro-batches."""
     total = micro_batches * vpp
     warmup_count = pp - stage - 1 if vpp == 1 else 2 * (pp - stage - 1) + (vpp - 1) * pp
     warmup_passes = min(warmup_count, total)
