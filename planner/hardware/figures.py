@@ -1,6 +1,6 @@
 """A figure in a hardware file: a text with a unit, or a table that names its source beside a number in SI.
 
-A plain number has no unit that one could check, so it is taken only where somebody says what it is from:
+A plain number has no unit that one could check, so it is taken only with its source:
 `{ value = 4.5e11, source = "guide" }`, as in hardware_db. `bandwidth = 300` is refused, `"300GB/s"` is right.
 A zero, and a figure without a dimension (a ratio, a count), need no unit. Whatever a figure's form, one that no
 machine has is refused: a slip of a unit is a factor of a thousand.
@@ -153,7 +153,7 @@ def check_figures(spec: msgspec.Struct, origin: str) -> None:
 
 
 def _enumerate_figures(value: object, path: str, name: str = "") -> Iterator[tuple[str, str, Figure]]:
-    """Every figure below `value` with its path and the key that says what it is a figure of."""
+    """Every figure below `value` with its path and the key that gives its dimension."""
     if isinstance(value, SourcedFigure) or (name in FIGURE_DIMENSIONS and isinstance(value, int | float | str)):
         if name in FIGURE_DIMENSIONS:
             yield path, name, value

@@ -157,7 +157,7 @@ def _compute_group_bandwidth(network: Network, query: _GroupQuery) -> tuple[floa
     if query.collective == "send":
         return float(network.compute_slowest_hop(strides[0], sizes[0])[0][0]), outermost
     is_all_to_all = query.collective == "all-to-all"
-    rates = network.compute_rates_bytes_per_s(sizes, strides, "exchange" if is_all_to_all else "ring")[0]
+    rates = network.compute_rates_bytes_per_s(sizes, strides, "all-to-all" if is_all_to_all else "ring")[0]
     # rings leave by every member's own way; of an exchange only what leaves a part passes it
     inner_members, rates = inner_members[crossed], rates[crossed]
     uplink_counts = (query.ranks - 1) / (query.ranks - inner_members) if is_all_to_all else inner_members

@@ -25,7 +25,7 @@ from planner.errors import InputError
 from planner.hardware import database
 from tests.examples import DEFAULTS, LAB, lab, wired
 
-PATTERNS: tuple[TrafficPattern, ...] = ("ring", "exchange")
+PATTERNS: tuple[TrafficPattern, ...] = ("ring", "all-to-all")
 
 
 def faulty(*faults: str, nodes: int = 4, **figures: float) -> Cluster:
@@ -332,10 +332,10 @@ def test_large_exchanges_are_summed_up_as_they_are_told_one_by_one(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups = np.array([[32], [16]]), np.array([[1], [2]])
-    by_pair = build_network(cluster).compute_rates_bytes_per_s(*groups, "exchange")
+    by_pair = build_network(cluster).compute_rates_bytes_per_s(*groups, "all-to-all")
     monkeypatch.setattr("planner.cluster.network.traffic_patterns._MAX_EXPLICIT_PAIRS", 0)
     np.testing.assert_allclose(
-        build_network(cluster).compute_rates_bytes_per_s(*groups, "exchange"), by_pair, rtol=1e-9
+        build_network(cluster).compute_rates_bytes_per_s(*groups, "all-to-all"), by_pair, rtol=1e-9
     )
 
 

@@ -159,7 +159,7 @@ def test_groups_exchange_as_fast_as_concurrent_flows_allow(cluster: Cluster, siz
         groups = groups[:1]  # on links of its own
         graph = graph.subgraph(groups[0])
     demands = {one: {other: 1 / (size - 1) for other in group if other != one} for group in groups for one in group}
-    assert rate(cluster, size, stride, "exchange") == pytest.approx(concurrent(graph, demands), rel=1e-6)
+    assert rate(cluster, size, stride, "all-to-all") == pytest.approx(concurrent(graph, demands), rel=1e-6)
 
 
 @pytest.mark.parametrize(("size", "stride"), [(8, 1), (4, 2), (2, 4), (4, 1), (2, 1)])

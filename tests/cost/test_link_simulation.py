@@ -86,7 +86,7 @@ def test_an_exchange_takes_what_leaves(oversubscription: float, size: int, strid
     cluster = lab(oversubscription=oversubscription)
     fabric, network = links.switched(cluster), build_network(cluster)
     starts = [block + first for block in range(0, 16, size * stride) for first in range(stride)]
-    at = compute_tier_crossing(network, over(size, stride), "exchange")
+    at = compute_tier_crossing(network, over(size, stride), "all-to-all")
     formula = algorithms.build_all_to_all(at, np.array([SIZE]), load_collective_library("nccl")).link_time_s[0]
     every = [range(start, start + size * stride, stride) for start in starts]
     simulated = fabric.seconds(*(links.exchange(fabric, list(ranks), SIZE) for ranks in every))
@@ -113,7 +113,7 @@ def test_a_torus_works_along_all_axes_at_once(axes: int) -> None:
     )
     assert algorithms.build_torus_gather(at, np.array([SIZE])).steps[0, 0] == (side - 1) * axes
     (exchanged,) = fabric.seconds(links.torus_exchange(fabric, side, axes, SIZE))
-    everyone = compute_tier_crossing(network, over(side**axes), "exchange")
+    everyone = compute_tier_crossing(network, over(side**axes), "all-to-all")
     formula = algorithms.build_all_to_all(everyone, np.array([SIZE]), load_collective_library("xla")).link_time_s[0]
     assert exchanged == pytest.approx(formula, rel=TOLERANCE)
 

@@ -56,7 +56,7 @@ def build_device_graph(
                     graph.add_node(name, kind=re.sub(r".*/|-\d+$", "", name), host=host)
             _add_edge(graph, source, target, rate, scale_up=True)
     names = wiring.vertex_names
-    # hosts are alike: the highest NIC number of any of them gives their NICs
+    # hosts are equal: the highest NIC number of any of them gives their NICs
     nic_count = int(wiring.nic_index.max(initial=-1)) + 1
     for link in range(len(wiring.endpoints)):
         for source, target, rate in _enumerate_link_edges(wiring, names, link, nic_count, torus):

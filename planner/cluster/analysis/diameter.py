@@ -1,6 +1,6 @@
 """Diameter of a cluster: the most links on the shortest path between two devices.
 
-A switch between two devices makes two links. A NIC belongs to its device, so that the way from a device to
+A switch between two devices makes two links. A NIC belongs to its device, so that the path from a device to
 its leaf is one link (Dally and Towles 2004, Principles and Practices of Interconnection Networks, section 3.2.2).
 """
 

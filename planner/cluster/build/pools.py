@@ -108,7 +108,7 @@ def _count_nodes_by_type(spec: ClusterSpec) -> list[tuple[NodeSpec, int]]:
 
 
 def _build_pool(spec: ClusterSpec, node: NodeSpec, nodes: int, devices: int) -> NodePool:
-    """One kind alone, and so many nodes of it as hold all `devices`."""
+    """One type of node alone, and as many nodes of it as hold all `devices`."""
     pool_spec = ClusterSpec(name=node.name, title=node.title or node.name, node=node, fabric=spec.fabric, nodes=nodes)
     own_cluster = resolve_cluster(pool_spec, "", nodes=nodes)
     # more than one node, so that the fabric is there even where all devices would fit in one node of this kind

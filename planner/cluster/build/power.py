@@ -1,7 +1,7 @@
 """What a cluster's devices, nodes, network and cooling draw while a model is trained.
 
-A figure is the cluster file's, else the architecture's in hardware_db/power, else the default's there. Each says
-where it is from.
+A figure is the cluster file's, else the architecture's in hardware_db/power, else the default's there. Each has
+its source.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class IdlePowerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class NodeOverheadSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a node draws beside its devices: host, NICs, fans, power supplies."""
+    """What a node draws besides its devices: host, NICs, fans, power supplies."""
 
     share_of_rated: Figure | None = None
     """Of the node's rated power less its devices'."""
@@ -65,7 +65,7 @@ class FacilityPowerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
 
 class PowerFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A file of hardware_db/power: the default's is complete, an architecture's says what differs."""
+    """A file of hardware_db/power: the default's is complete, an architecture's has what differs."""
 
     title: str
     states: StatePowerSpec = StatePowerSpec()
@@ -78,10 +78,10 @@ class PowerFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 @dataclass(frozen=True, slots=True)
 class PowerModel:
-    """All that energy depends on beside the plan and the device's rated and idle power.
+    """All that energy depends on besides the plan and the device's rated and idle power.
 
     `state_shares`: power in each of POWER_STATES, as a share of the way from idle to rated power; `idle_share`: idle
-    power as a share of rated power; `node_w_per_device`: what a node draws beside its devices, None: `node_share` of
+    power as a share of rated power; `node_w_per_device`: what a node draws besides its devices, None: `node_share` of
     their energy; `network_w_per_device`: switches and transceivers; `pue`: what the site draws for what its computers
     draw. Powers in watts a device.
     """
@@ -116,7 +116,7 @@ def resolve_power(cluster: Cluster) -> PowerModel:
 
 
 def compute_rated_overhead_w(node: NodeSpec, accelerator: Accelerator) -> float | None:
-    """Watts that a node may draw beside its devices; None where its file or the part's gives no power.
+    """Watts that a node may draw besides its devices; None where its file or the part's gives no power.
 
     Raises InputError where the node is rated lower than its devices.
     """
@@ -139,7 +139,7 @@ def parse_pue(figure: Figure, key: str, source: str) -> Assumption:
 
 
 def _resolve_node_power(cluster: Cluster, files: Sequence[PowerFile]) -> tuple[Assumption, float | None, float]:
-    """What nodes draw beside their devices: the figure with its source, watts a device, share of the devices'."""
+    """What nodes draw besides their devices: the figure with its source, watts a device, share of the devices'."""
     measured = find_assumption(files, "node", "per_device", "w", "node_w_per_device")
     if measured is not None:
         return measured, measured.value, 0.0

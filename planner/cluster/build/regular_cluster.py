@@ -1,4 +1,4 @@
-"""A cluster in SI numbers: so many nodes of one kind, and the levels of its fabric."""
+"""A regular cluster in SI numbers, from its description: nodes, devices, levels of the fabric."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from planner.hardware.accelerator import Accelerator, resolve_accelerator
 from planner.hardware.figures import parse_figure, parse_positive_figure
 
 _DEFAULT_HOST_SHARE = 0.1
-"""Share of a device's own link that its way through the processors has, where the file has no host."""
+"""Share of a device's own link that its path through the processors has, where the file has no host."""
 
 
 def resolve_regular_cluster(
@@ -82,7 +82,7 @@ def resolve_node_accelerator(node: NodeSpec) -> Accelerator:
 
 
 def resolve_node_host(host: HostSpec | None) -> Host | None:
-    """A node's processors; None where its file does not say all of it. Raises InputError."""
+    """A node's processors; None where its file lacks one of its figures. Raises InputError."""
     if host is None or host.bandwidth is None or host.link is None:
         return None
     return Host(

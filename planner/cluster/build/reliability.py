@@ -1,7 +1,7 @@
 """How often parts of a cluster fail, how long it takes to train on, and how fast checkpoints are written and read.
 
 A figure is the user's, else the cluster file's, else the architecture's in hardware_db/reliability, else the
-default's there. Each says where it is from.
+default's there. Each has its source.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from planner.units import Dimension
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """All that goodput depends on beside the plan.
+    """All that goodput depends on besides the plan.
 
     Mean times between failures, of one device, of one node without its devices, and of software by the node; times to
     detect a failure, to restart before the checkpoint is read, and to repair a node until it is a spare again;
-    `pause_s`: what a checkpoint blocks training for beside the copy; bandwidth of the whole storage in bytes/s.
-    `spares`: nodes beside those of the plan, None: as many as pay off.
+    `pause_s`: what a checkpoint blocks training for besides the copy; bandwidth of the whole storage in bytes/s.
+    `spares`: nodes in addition to those of the plan, None: as many as pay off.
     """
 
     device_mtbf_s: float

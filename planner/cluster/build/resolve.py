@@ -25,10 +25,10 @@ def resolve_cluster(
 ) -> Cluster:
     """The cluster of `spec` with `nodes` nodes, or as many as hold `devices` (the file's count if neither).
 
-    Fewer devices than one node's make a single, partly used node. `failed_parts` are beside the file's own; with any,
-    a regular cluster is written out host by host. Raises InputError naming the file `origin`, for figures that make
-    no sense, for both counts at once, for more nodes than the cluster can have, and for a failed part that it has
-    not.
+    Fewer devices than one node's make a single, partly used node. `failed_parts` are added to the file's own; with
+    any, a regular cluster is written out host by host. Raises InputError naming the file `origin`, for figures that
+    make no sense, for both counts at once, for more nodes than the cluster can have, and for a failed part that it
+    has not.
     """
     if spec.hosts or spec.faults or failed_parts:
         return resolve_listed_cluster(spec, origin, nodes=nodes, devices=devices, failed_parts=failed_parts)
@@ -59,7 +59,7 @@ def _check_single_pool(spec: ClusterSpec) -> None:
 
 
 def _add_operations(cluster: ClusterType, spec: ClusterSpec) -> ClusterType:
-    """The cluster with what its file says of failures, storage and the site's power."""
+    """The cluster with what its file states on failures, storage and the site's power."""
     check_reliability(spec.reliability, spec.storage)
     pue = None if spec.pue is None else parse_pue(spec.pue, "pue", "the cluster's file")
     return replace(cluster, reliability=spec.reliability, storage=spec.storage, pue=pue)

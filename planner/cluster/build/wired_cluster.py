@@ -84,8 +84,8 @@ def _build_wired_cluster(
     nodes: int | None = None,
     devices: int | None = None,
 ) -> WiredCluster:
-    """`base_cluster` with the usable hosts of a wiring, or so many; `has_nics`: whether hosts reach the
-    network by NICs.
+    """`base_cluster` with the usable hosts of a wiring, or `nodes` or `devices` of them; `has_nics`: whether
+    hosts reach the network by NICs.
     """
     devices_per_host = int(wiring.devices.max())
     wiring = select_hosts(wiring, np.flatnonzero(wiring.devices == devices_per_host))
@@ -148,7 +148,7 @@ def select_nodes(cluster: WiredCluster, nodes: int) -> WiredCluster:
 @singledispatch
 def remove_slow_hosts(cluster: Cluster) -> tuple[Cluster, tuple[str, ...]] | None:
     """The cluster without the hosts whose uplinks are narrower than the median, and their names; None where all are
-    alike, as in a regular cluster.
+    equal, as in a regular cluster.
     """
     return None
 

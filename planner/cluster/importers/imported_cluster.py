@@ -210,7 +210,7 @@ def build_line_error(problem: str, line: int, value: object, expected: str = "")
 def merge_descriptions(descriptions: Sequence[tuple[str, ParsedCluster]]) -> ParsedCluster:
     """The merged content of all files, each with its file's name. Raises InputError where they contradict each other.
 
-    Of a host, the first file that states a figure counts; a host is unavailable where any file says so.
+    Of a host, the first file that states a figure counts; a host is unavailable where it is in any file.
     """
     hosts: dict[str, ParsedHost] = {}
     for origin, parsed in descriptions:

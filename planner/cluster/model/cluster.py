@@ -1,4 +1,4 @@
-"""A cluster in SI numbers: so many nodes of one kind, and the levels of its fabric."""
+"""A cluster in SI numbers: a number of equal nodes, and the levels of its fabric."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ class Cluster:
     devices_per_node: int
     levels: tuple[FabricLevel, ...]
     host: Host | None = None
-    """None where the node's file does not say all of it."""
+    """None where the node's file lacks one of its figures."""
     nics: Nics | None = None
     intra_node: IntraNodeTopology | None = None
     """How a whole node's devices are joined; None where nothing is known."""
     reliability: ReliabilitySpec | None = None
     storage: StorageSpec | None = None
-    """What the cluster's file says of failures and checkpoints, if anything."""
+    """What the cluster's file states on failures and checkpoints."""
     node_overhead_w: float | None = None
-    """Watts that a node may draw beside its devices; None where its file has no power."""
+    """Watts that a node may draw besides its devices; None where its file has no power."""
     pue: Assumption | None = None
     """Power usage effectiveness, where it is given."""
 

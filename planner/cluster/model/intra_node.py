@@ -25,7 +25,7 @@ class IntraNodeTopology:
 
     Of a PCIe node: `switch_devices` below one PCIe switch (1: there is none), `bridges` host bridges, and what the
     link between two bridges carries as a multiple of one device's bandwidth, `bridge_share`. `host_share`: the same
-    for a device's way through the processors, taken where no links join a group.
+    for a device's path through the processors, taken where no links join a group.
     """
 
     topology: str
@@ -61,7 +61,7 @@ def compute_link_shares(intra_node: IntraNodeTopology) -> Floats | None:
 
 @lru_cache(maxsize=32)
 def compute_intra_node_shares(intra_node: IntraNodeTopology) -> tuple[Floats, Floats] | None:
-    """Shares of rings and of exchanges, shape [devices + 1, devices + 1]: by members of a group and their stride.
+    """Shares of rings and of all-to-alls, shape [devices + 1, devices + 1]: by members of a group and their stride.
 
     The slowest of all groups of a kind decides. None where a switch or a torus joins all devices.
     """
@@ -82,7 +82,7 @@ def compute_intra_node_shares(intra_node: IntraNodeTopology) -> tuple[Floats, Fl
 
 
 def _enumerate_groups(devices: int, members: int, stride: int) -> Ints:
-    """All groups of so many devices, so far apart, that lie in the node side by side; shape [groups, members]."""
+    """All groups of `members` devices, `stride` apart, that lie in the node side by side; shape [groups, members]."""
     block = members * stride
     first_devices = np.arange(max(devices // block, 1))[:, None] * block + np.arange(stride)[None, :]
     groups = first_devices.reshape(-1, 1) + stride * np.arange(members)[None, :]
@@ -92,7 +92,7 @@ def _enumerate_groups(devices: int, members: int, stride: int) -> Ints:
 
 def _compute_direct_link_shares(intra_node: IntraNodeTopology, groups: Ints) -> tuple[float, float]:
     """Groups on links of their own. No algorithm beats the narrowest cut: of an all-gather, a part of k ranks has k
-    shards to send to the rest (Zhao et al. 2024, arXiv 2402.06787, section 4); of an exchange, k (g - k) messages.
+    shards to send to the rest (Zhao et al. 2024, arXiv 2402.06787, section 4); of an all-to-all, k (g - k) messages.
     """
     links = compute_link_shares(intra_node)
     assert links is not None
@@ -118,7 +118,7 @@ def _compute_subset_cuts(links: Floats) -> tuple[Floats, Floats]:
 
 
 def _compute_pcie_shares(intra_node: IntraNodeTopology, groups: Ints) -> tuple[float, float]:
-    """All groups at once over the ways up from PCIe switches and the link between host bridges: the share at which
+    """All groups at once over the uplinks of PCIe switches and the link between host bridges: the share at which
     the most loaded one is full.
     """
     members = groups.shape[1]
@@ -130,7 +130,7 @@ def _compute_pcie_shares(intra_node: IntraNodeTopology, groups: Ints) -> tuple[f
 
 
 def _compute_peak_load(intra_node: IntraNodeTopology, pairs: Ints) -> float:
-    """How many of the flows the narrowest way carries, for each device's bandwidth that it has."""
+    """Flows over the most loaded link, per bandwidth of one device that it has."""
     switch, bridge = pairs // intra_node.switch_devices, intra_node.get_bridge(pairs)
     leaves_switch = switch[:, 0] != switch[:, 1]
     leaves_bridge = bridge[:, 0] != bridge[:, 1]

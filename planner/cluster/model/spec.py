@@ -172,7 +172,7 @@ class PoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class ReliabilitySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Mean times between failures, and what a failure costs beside the work that is done again."""
+    """Mean times between failures, and what a failure costs besides lost work."""
 
     device_mtbf: Figure | None = None
     """Of one device."""
@@ -186,7 +186,7 @@ class ReliabilitySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     repair: Figure | None = None
     """Of a node, until it is a spare again."""
     spares: SpareCount | None = None
-    """Nodes beside those that the plan runs on."""
+    """Nodes in addition to those that the plan runs on."""
 
 
 class StorageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -195,7 +195,7 @@ class StorageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     write: Figure | None = None
     read: Figure | None = None
     pause: Figure | None = None
-    """What every checkpoint blocks training for beside the copy: planning, serialising, waiting for each other."""
+    """What every checkpoint blocks training for besides the copy: planning, serialising, synchronisation."""
     asynchronous: bool = False
     """Training goes on once the state is in the hosts' memory."""
 
@@ -209,7 +209,7 @@ class NodeStorageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 class ReliabilityFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A file of hardware_db/reliability: the default's is complete, an architecture's says what differs."""
+    """A file of hardware_db/reliability: the default's is complete, an architecture's has what differs."""
 
     title: str
     failures: ReliabilitySpec = ReliabilitySpec()
@@ -229,7 +229,7 @@ class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     node: str | NodeSpec | None = None
     """A name of hardware_db/nodes, or its own keys."""
     nodes: BoundedCount | None = None
-    """How many are used where `--nodes` and `--devices` say nothing."""
+    """How many are used where neither `--nodes` nor `--devices` is given."""
     max_nodes: BoundedCount | None = None
     """More are refused."""
     reference: bool = False

@@ -20,7 +20,7 @@ from planner.cluster.regular.torus import Torus, find_cluster_torus
 def _add_routes(cluster: Cluster, network: Network) -> Network:
     """`network`, the tiers of a cluster's levels, with the routes of the links where these are listed.
 
-    A regular cluster has none: its levels say what every group gets.
+    A regular cluster has none: its levels state what every group gets.
     """
     return network
 

@@ -131,7 +131,7 @@ def _resolve_torus_axes(level: LevelSpec, per_node: int, key: str) -> TorusAxes 
 def _build_shaped_axes(
     shape: tuple[int, ...], wrap: bool | tuple[bool, ...], wrap_multiple: int, devices: int, key: str
 ) -> TorusAxes:
-    """Axes of a torus whose shape is given, of so many devices. Raises InputError where the two do not agree."""
+    """Axes of a torus whose shape is given, with `devices` devices. Raises InputError where the two do not agree."""
     if math.prod(shape) != devices:
         expected = f"axes whose product is {devices}"
         value = " x ".join(map(str, shape))

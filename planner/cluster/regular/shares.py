@@ -1,4 +1,4 @@
-"""What share of a tier's bandwidth a group has where not all devices are alike to each other.
+"""The share of a tier's bandwidth that a group has where devices are not all joined equally.
 
 Below one switch every group has all of it. In a torus a group has the links of the axes that it spans, in a full mesh
 those to its own members; groups of a dragonfly+ are joined by few links each.
@@ -16,13 +16,13 @@ from planner.cluster.model.intra_node import compute_intra_node_shares
 from planner.cluster.model.wiring import Bools, Floats, Ints
 from planner.cluster.regular.torus import Torus, find_cluster_torus
 
-TrafficPattern = Literal["ring", "exchange"]
+TrafficPattern = Literal["ring", "all-to-all"]
 """Who sends to whom in a group: each rank to the next one, or every rank to every other."""
 
 
 @dataclass(frozen=True)
 class BandwidthShares:
-    """`node_shares`: shares by members and stride inside a node, of rings and of exchanges, shape [2, devices + 1,
+    """`node_shares`: shares by members and stride inside a node, of rings and of all-to-alls, shape [2, devices + 1,
     devices + 1]; None where every group has all. `is_torus`: for each tier whether it is a torus, `torus` that torus.
     `dragonfly_groups`: how many groups of a dragonfly+ the outermost tier joins; 0 where it is none.
     """
@@ -87,10 +87,11 @@ def compute_dragonfly_share(groups: int) -> float:
 def compute_torus_shares(torus: Torus, sizes: Ints, strides: Ints, pattern: TrafficPattern) -> Floats:
     """Of a device's links in a torus, those that a group has: shape [groups].
 
-    A ring has both links of an axis that it spans from end to end where the axis is closed, and one else. An exchange
-    of g ranks is as fast as the middle of its longest axis: through that of a closed axis of k go 8/k (g - 1)/g of a
-    link's bandwidth for each device, of an open one half of it (Dally and Towles 2004, Principles and Practices of
-    Interconnection Networks, section 5.2); an odd axis has no middle, its two halves exchange 1 - 1/k^2 as much.
+    A ring has both links of an axis that it spans from end to end where the axis is closed, and one else. An
+    all-to-all of g ranks is as fast as the middle of its longest axis: through that of a closed axis of k go 8/k (g -
+    1)/g of a link's bandwidth for each device, of an open one half of it (Dally and Towles 2004, Principles and
+    Practices of Interconnection Networks, section 5.2); an odd axis has no middle, between its two halves goes 1 -
+    1/k^2 as much.
     """
     axis_stops = np.cumprod(torus.shape).astype(np.float64)
     axis_starts = axis_stops / torus.shape
@@ -100,7 +101,7 @@ def compute_torus_shares(torus: Torus, sizes: Ints, strides: Ints, pattern: Traf
     links = np.where((length >= torus.shape) & np.array(torus.wrap), 2.0, 1.0)
     is_spanned = length > 1
     ring = np.maximum(np.where(is_spanned, links, 0.0).sum(axis=1), 1.0)
-    if pattern == "exchange":
+    if pattern == "all-to-all":
         odd_factor = 1 - np.where(length % 2 == 1, 1 / length**2, 0.0)
         middle_share = np.where(is_spanned, 4 * links / (length * np.where(is_spanned, odd_factor, 1.0)), np.inf).min(
             axis=1

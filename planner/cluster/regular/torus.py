@@ -71,7 +71,7 @@ def _build_torus(level: FabricLevel, axes: TorusAxes, devices: int, per_node: in
 
 
 def compute_slice_shape(devices: int, dims: int, full_shape: tuple[int, ...] = ()) -> tuple[int, ...]:
-    """The part of a torus that so many devices are given: all of `full_shape`, or the most cubic one, short axes
+    """The part of a torus that a number of devices gets: all of `full_shape`, or the most cubic one, short axes
     first, that lies inside of it (anywhere, where none does).
     """
     if full_shape and math.prod(full_shape) == devices:
@@ -94,7 +94,7 @@ def _build_cubic_key(shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
 
 
 def _enumerate_factors(number: int, factor_count: int) -> Iterator[tuple[int, ...]]:
-    """All ordered ways to write a number as a product of so many."""
+    """Every ordered product of `factor_count` factors that is the number."""
     if factor_count == 1:
         yield (number,)
         return
@@ -109,7 +109,7 @@ def _list_divisors(number: int) -> list[int]:
 
 
 def compute_coordinates(index: Ints, shape: tuple[int, ...]) -> Ints:
-    """Places of so many things along each axis of a grid, the first axis counting fastest: shape [..., axes]."""
+    """Places of indices along each axis of a grid, the first axis counting fastest: shape [..., axes]."""
     strides = np.cumprod((1, *shape[:-1]))
     places: Ints = index[..., None] // strides % np.array(shape)
     return places

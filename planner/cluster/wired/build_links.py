@@ -92,7 +92,7 @@ def build_regular_wiring(cluster: Cluster) -> Wiring:
 
 
 def _compute_host_groups(cluster: Cluster, devices: int) -> Ints:
-    """The group of each host where a level's groups have so many devices."""
+    """The group of each host where a group of a level has `devices` devices."""
     return np.arange(cluster.nodes) * cluster.devices_per_node // devices
 
 

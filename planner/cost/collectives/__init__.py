@@ -50,14 +50,14 @@ def compute_all_reduce_s(network: Network, size_bytes: Floats, group: RankGroup)
 
 def compute_all_to_all_s(network: Network, size_bytes: Floats, group: RankGroup) -> Floats:
     """All-to-all, pairwise; `size_bytes` is what each device has, 1/g of it for every member."""
-    crossing, library = compute_tier_crossing(network, group, "exchange"), find_collective_library(network)
+    crossing, library = compute_tier_crossing(network, group, "all-to-all"), find_collective_library(network)
     schedule = algorithms.build_all_to_all(crossing, size_bytes, library)
     return compute_fastest_s(crossing, library, [schedule], size_bytes)
 
 
 def compute_expert_all_to_all_s(network: Network, size_bytes: Floats, topk: int, group: RankGroup) -> Floats:
     """All-to-all of tokens to `topk` experts each, spread evenly; `size_bytes` is one copy of a device's tokens."""
-    crossing, library = compute_tier_crossing(network, group, "exchange"), find_collective_library(network)
+    crossing, library = compute_tier_crossing(network, group, "all-to-all"), find_collective_library(network)
     schedule = algorithms.build_expert_all_to_all(crossing, size_bytes, topk)
     return compute_fastest_s(crossing, library, [schedule], size_bytes)
 
