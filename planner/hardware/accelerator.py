@@ -96,12 +96,9 @@ class Accelerator:
     def get_peak_flops(self, precision: str) -> float:
         """Dense FLOP/s at `precision`. Raises InputError where the part has no such unit."""
         if precision not in self.peak_flops:
-            raise InputError(
-                f"{self.name} states no dense peak for this precision",
-                key="--precision",
-                value=precision,
-                expected=f"one of {', '.join(sorted(self.peak_flops))}",
-            )
+            problem = f"{self.name} states no dense peak for this precision"
+            expected = f"one of {', '.join(sorted(self.peak_flops))}"
+            raise InputError(problem, key="--precision", value=precision, expected=expected)
         return self.peak_flops[precision]
 
 

@@ -68,16 +68,12 @@ def compute_intra_node_shares(intra_node: IntraNodeTopology) -> tuple[Floats, Fl
     if intra_node.topology not in ("fully-connected", "hybrid-cube-mesh", "pcie") or intra_node.devices < 2:
         return None
     count = intra_node.devices
+    compute_shares = _compute_pcie_shares if intra_node.topology == "pcie" else _compute_direct_link_shares
     ring, all_to_all = np.ones((2, count + 1, count + 1))
     for members in range(2, count + 1):
         for stride in range(1, (count - 1) // (members - 1) + 1):
             groups = _enumerate_groups(count, members, stride)
-            shares = (
-                _compute_pcie_shares(intra_node, groups)
-                if intra_node.topology == "pcie"
-                else _compute_direct_link_shares(intra_node, groups)
-            )
-            ring[members, stride], all_to_all[members, stride] = shares
+            ring[members, stride], all_to_all[members, stride] = compute_shares(intra_node, groups)
     return ring, all_to_all
 
 

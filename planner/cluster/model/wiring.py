@@ -7,6 +7,7 @@ those whose parts are needed one by one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Integer = TypeVar("Integer", np.int16, np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +68,31 @@ class Wiring:
 def compute_uplink_bytes_per_s(wiring: Wiring) -> Floats:
     """Bytes/s of each host's links to the network together, shape [hosts]."""
     return wiring.sum_host_bytes_per_s(~wiring.in_rack)
+
+
+def compute_hops(head: Ints, first_link: Ints, sources: Ints, integer: type[Integer]) -> NDArray[Integer]:
+    """Hops from each source to every vertex, shape [vertices, sources], by breadth-first search from all at once.
+
+    Links are directed and ordered by the vertex that they leave: `head`, where they lead, shape [links];
+    `first_link`, where the links of each vertex begin, shape [vertices + 1]. They stand in both directions. The
+    largest number of the type `integer` stands for vertices that are not joined.
+    """
+    vertices = len(first_link) - 1
+    reached = np.zeros((vertices, len(sources)), dtype=np.bool_)
+    reached[sources, np.arange(len(sources))] = True
+    hops = np.full(reached.shape, np.iinfo(integer).max, dtype=integer)
+    hops[reached] = 0
+    linked = np.flatnonzero(np.diff(first_link) > 0)
+    packed = np.packbits(reached, axis=1)
+    for distance in range(1, vertices if len(linked) else 1):
+        grown = packed.copy()
+        grown[linked] |= np.bitwise_or.reduceat(packed[head], first_link[linked], axis=0)
+        newly_reached = np.unpackbits(grown & ~packed, axis=1, count=len(sources)).astype(np.bool_)
+        if not newly_reached.any():
+            break
+        hops[newly_reached] = distance
+        packed = grown
+    return hops
 
 
 def find_connected_parts(wiring: Wiring, links: Bools) -> Ints:

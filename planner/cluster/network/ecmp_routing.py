@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.model.wiring import Bools, Floats, Ints, Wiring
+from planner.cluster.model.wiring import Bools, Floats, Ints, Wiring, compute_hops
 from planner.errors import InputError
 
 _MAX_ROUTERS = 8_192
@@ -39,6 +39,15 @@ def sum_by_index(index: Ints, weights: Floats | Ints, count: int) -> Floats:
     """The sum of the weights at each index below `count`, shape [count]. `index`, `weights`: shape [values]."""
     sums: Floats = np.bincount(index, weights=weights, minlength=count).astype(np.float64)
     return sums
+
+
+def enumerate_runs(first: Ints, count: Ints) -> tuple[Ints, Ints]:
+    """`count` numbers from each `first` on, one run after the other: the run of each number, and the number.
+
+    `first`, `count`: shape [runs]; the result: shape [numbers].
+    """
+    run_index = np.repeat(np.arange(len(count)), count)
+    return run_index, first[run_index] + np.arange(len(run_index)) - (np.cumsum(count) - count)[run_index]
 
 
 def build_port_flows(source: Ints, target: Ints, amount: Floats, ports: int) -> Flows:
@@ -83,16 +92,11 @@ class Routes:
         port_bytes_per_s = np.add.reduceat(self.uplink_bytes_per_s, self.first_uplink[:-1])
         source, target, amount = self._split_over_uplinks(flows)
         if (self.router_hops[self.uplink_router[source], self.uplink_router[target]] == _UNREACHABLE).any():
-            raise InputError(
-                "hosts have no NICs on a common network", key="links", expected="a path between all hosts"
-            )
+            problem = "hosts have no NICs on a common network"
+            raise InputError(problem, key="links", expected="a path between all hosts")
         load = self._compute_link_load(self.uplink_router[source], self.uplink_router[target], amount)
-        seconds_per_unit = (
-            flows.leaving / port_bytes_per_s,
-            flows.arriving / port_bytes_per_s,
-            load / self.link_bytes_per_s,
-        )
-        worst = max(float(seconds.max(initial=0.0)) for seconds in seconds_per_unit)
+        port_seconds = flows.leaving / port_bytes_per_s, flows.arriving / port_bytes_per_s
+        worst = max(float(times.max(initial=0.0)) for times in (*port_seconds, load / self.link_bytes_per_s))
         return 1.0 / worst if worst else np.inf
 
     def _split_over_uplinks(self, flows: Flows) -> tuple[Ints, Ints, Floats]:
@@ -104,11 +108,7 @@ class Routes:
         if (counts == 1).all():
             return self.first_uplink[flows.source], self.first_uplink[flows.target], flows.amount
         source_uplinks, target_uplinks = counts[flows.source], counts[flows.target]
-        flow_index = np.repeat(np.arange(len(flows.source)), source_uplinks * target_uplinks)
-        pair_index = np.arange(len(flow_index)) - np.repeat(
-            np.cumsum(source_uplinks * target_uplinks) - source_uplinks * target_uplinks,
-            source_uplinks * target_uplinks,
-        )
+        flow_index, pair_index = enumerate_runs(np.zeros_like(flows.source), source_uplinks * target_uplinks)
         source = self.first_uplink[flows.source][flow_index] + pair_index // target_uplinks[flow_index]
         target = self.first_uplink[flows.target][flow_index] + pair_index % target_uplinks[flow_index]
         hops = self.router_hops[self.uplink_router[source], self.uplink_router[target]]
@@ -133,16 +133,9 @@ class Routes:
         load = np.zeros(len(self.tail))
         router, target, amount = _merge_flows(router, target, amount, routers)
         while len(router):
-            degree = np.diff(self.first_link)[router]
-            flow_index = np.repeat(np.arange(len(router)), degree)
-            link = (
-                self.first_link[router][flow_index]
-                + np.arange(len(flow_index))
-                - np.repeat(np.cumsum(degree) - degree, degree)
-            )
-            is_nearer = (
-                self.router_hops[self.head[link], target[flow_index]] < self.router_hops[router, target][flow_index]
-            )
+            flow_index, link = enumerate_runs(self.first_link[router], np.diff(self.first_link)[router])
+            next_hops = self.router_hops[self.head[link], target[flow_index]]
+            is_nearer = next_hops < self.router_hops[router, target][flow_index]
             flow_index, link = flow_index[is_nearer], link[is_nearer]
             weight = self.link_bytes_per_s[link]
             part = amount[flow_index] * weight / sum_by_index(flow_index, weight, len(router))[flow_index]
@@ -220,35 +213,22 @@ def build_routes(wiring: Wiring) -> tuple[Routes, NetworkPorts]:
     routers = np.concatenate([np.flatnonzero(is_forwarding), np.arange(hosts, len(wiring.vertex_names))])
     router_of[routers] = np.arange(len(routers))
     if len(routers) > _MAX_ROUTERS:
-        raise InputError(
-            "too many switches to be routed one by one",
-            key="switches",
-            value=len(routers),
-            expected=f"at most {_MAX_ROUTERS:,}; a regular cluster is described by [[fabric]] levels",
-        )
-    is_router_link = (router_of[endpoints] >= 0).all(axis=1)
+        expected = f"at most {_MAX_ROUTERS:,}; a regular cluster is described by [[fabric]] levels"
+        problem = "too many switches to be routed one by one"
+        raise InputError(problem, key="switches", value=len(routers), expected=expected)
+    is_uplink = (router_of[endpoints] < 0).any(axis=1)
+    router_links, link_rate = endpoints[~is_uplink], rate[~is_uplink]
     entry_routers = np.concatenate(
-        [router_of[endpoints[~is_router_link].ravel()], router_of[np.flatnonzero(is_forwarding)]]
+        [router_of[endpoints[is_uplink].ravel()], router_of[np.flatnonzero(is_forwarding)]]
     )
-    equivalent_router = _find_equivalent_routers(
-        router_of[endpoints[is_router_link]],
-        rate[is_router_link],
-        np.unique(entry_routers[entry_routers >= 0]),
-        len(routers),
-    )
+    entry_routers = np.unique(entry_routers[entry_routers >= 0])
+    equivalent_router = _find_equivalent_routers(router_of[router_links], link_rate, entry_routers, len(routers))
     router_of[routers] = equivalent_router[router_of[routers]]
-    tail, head, link_bytes_per_s, first_link = _build_directed_links(
-        router_of[endpoints[is_router_link]], rate[is_router_link], len(routers)
-    )
+    tail, head, link_bytes_per_s, first_link = _build_directed_links(router_of[router_links], link_rate, len(routers))
     ports, uplinks = _build_ports(
-        wiring,
-        is_forwarding,
-        endpoints[~is_router_link],
-        nic_index[~is_router_link],
-        rate[~is_router_link],
-        router_of,
+        wiring, is_forwarding, endpoints[is_uplink], nic_index[is_uplink], rate[is_uplink], router_of
     )
-    router_hops = _compute_router_hops(tail, head, first_link)
+    router_hops = compute_hops(head, first_link, np.arange(len(routers)), np.int16)
     network_routes = Routes(tail, head, link_bytes_per_s, first_link, *uplinks, router_hops)
     _check_reachability(wiring, network_routes, ports)
     return network_routes, ports
@@ -297,10 +277,8 @@ def _build_ports(
     # a host that passes traffic on is its own entry
     forwarding_hosts = np.flatnonzero(is_forwarding)
     host, router = np.concatenate([host, forwarding_hosts]), np.concatenate([router, router_of[forwarding_hosts]])
-    nic_index, rate = (
-        np.concatenate([nic_index, np.full(len(forwarding_hosts), -1)]),
-        np.concatenate([rate, np.full(len(forwarding_hosts), np.inf)]),
-    )
+    nic_index = np.concatenate([nic_index, np.full(len(forwarding_hosts), -1)])
+    rate = np.concatenate([rate, np.full(len(forwarding_hosts), np.inf)])
     nic_index = np.where(is_forwarding[host], -1, nic_index)
     nic_columns = int(nic_index.max(initial=0)) + 2
     keys, port = np.unique(host * nic_columns + nic_index + 1, return_inverse=True)
@@ -308,12 +286,9 @@ def _build_ports(
     first_port = np.searchsorted(port_host, np.arange(len(wiring.hosts) + 1))
     hosts_without_port = np.flatnonzero(np.diff(first_port) == 0)
     if len(hosts_without_port) and not _has_single_rack(wiring):
-        raise InputError(
-            "has no uplink",
-            key="links",
-            value=wiring.hosts[int(hosts_without_port[0])],
-            expected="a link to a switch or to another host",
-        )
+        host_name = wiring.hosts[int(hosts_without_port[0])]
+        expected = "a link to a switch or to another host"
+        raise InputError("has no uplink", key="links", value=host_name, expected=expected)
     device_port = _assign_device_ports(wiring, port_nic, first_port)
     order = np.lexsort((router, port))
     first_uplink = np.searchsorted(port[order], np.arange(len(keys) + 1))
@@ -340,10 +315,9 @@ def _assign_device_ports(wiring: Wiring, port_nic: Ints, first_port: Ints) -> In
     """The port of each device, shape [devices]: devices are spread evenly over the NIC numbers in use, and where a
     host lacks that NIC, the nearest one of the host is taken.
     """
-    host = np.repeat(np.arange(len(wiring.hosts)), wiring.devices)
+    host, local = enumerate_runs(np.zeros_like(wiring.devices), wiring.devices)
     if not len(port_nic):
         return np.zeros(len(host), dtype=np.int64)
-    local = np.arange(len(host)) - np.repeat(np.cumsum(wiring.devices) - wiring.devices, wiring.devices)
     preferred_nic = local * max(int(port_nic.max()) + 1, 1) // wiring.devices[host]
     return _find_nearest_port(port_nic, first_port, host, preferred_nic)
 
@@ -361,50 +335,15 @@ def _find_nearest_port(port_nic: Ints, first_port: Ints, host: Ints, preferred_n
     return best
 
 
-def _compute_router_hops(tail: Ints, head: Ints, first_link: Ints) -> NDArray[np.int16]:
-    """Hops between all routers, shape [routers, routers], by breadth-first search from all at once over packed bits.
-
-    Links are ordered by `tail`; `first_link` is where each router's begin. Routers that are not joined are
-    `_UNREACHABLE` apart.
-    """
-    routers = len(first_link) - 1
-    router_hops = np.full((routers, routers), _UNREACHABLE, dtype=np.int16)
-    reached = np.eye(routers, dtype=bool)
-    packed = np.packbits(reached, axis=1)
-    router_hops[reached] = 0
-    starts = first_link[:-1][np.diff(first_link) > 0]
-    linked_routers = np.flatnonzero(np.diff(first_link) > 0)
-    for hops in range(1, routers):
-        grown = packed.copy()
-        if len(starts):
-            grown[linked_routers] |= np.bitwise_or.reduceat(packed[head], starts, axis=0)
-        newly_reached = np.unpackbits(grown & ~packed, axis=1, count=routers).astype(bool)
-        if not newly_reached.any():
-            break
-        router_hops[newly_reached] = hops
-        packed = grown
-    return router_hops
-
-
 def _check_reachability(wiring: Wiring, network_routes: Routes, ports: NetworkPorts) -> None:
     """Raise InputError for a host that reaches the first one by none of its ports."""
     if _has_single_rack(wiring):
         return
-    uplink_bounds = (
-        network_routes.first_uplink[ports.first_port[:1]],
-        network_routes.first_uplink[ports.first_port[1:2]],
-    )
-    hops_to_first_host = network_routes.router_hops[
-        :, network_routes.uplink_router[uplink_bounds[0][0] : uplink_bounds[1][0]]
-    ].min(axis=1)
-    host_hops = np.minimum.reduceat(
-        hops_to_first_host[network_routes.uplink_router], network_routes.first_uplink[ports.first_port[:-1]]
-    )
+    first_uplink = network_routes.first_uplink[ports.first_port]  # of each host
+    first_routers = network_routes.uplink_router[first_uplink[0] : first_uplink[1]]
+    hops_to_first_host = network_routes.router_hops[:, first_routers].min(axis=1)
+    host_hops = np.minimum.reduceat(hops_to_first_host[network_routes.uplink_router], first_uplink[:-1])
     cut_off = np.flatnonzero(host_hops == _UNREACHABLE)
     if len(cut_off):
-        raise InputError(
-            f"cannot reach {wiring.hosts[0]}",
-            key="links",
-            value=wiring.hosts[int(cut_off[0])],
-            expected="a path between all hosts",
-        )
+        problem, host_name = f"cannot reach {wiring.hosts[0]}", wiring.hosts[int(cut_off[0])]
+        raise InputError(problem, key="links", value=host_name, expected="a path between all hosts")

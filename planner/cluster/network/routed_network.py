@@ -100,18 +100,10 @@ class RoutedNetwork(Network):
     def _compute_share(self, pattern: TrafficPattern, sizes: tuple[int, ...], strides: tuple[int, ...]) -> float:
         """Of its rated share of the uplink, what a device of the slowest group has."""
         routed_share = self._compute_routed_share(pattern, sizes, strides)
-        healthy_share = (
-            None
-            if self.healthy_network is None
-            else self.healthy_network._compute_routed_share(pattern, sizes, strides)
-        )
-        if routed_share is None:
-            return 1.0
-        return (
-            routed_share
-            if self.healthy_network is None
-            else min(1.0, routed_share if healthy_share is None else routed_share / healthy_share)
-        )
+        if routed_share is None or self.healthy_network is None:
+            return 1.0 if routed_share is None else routed_share
+        healthy_share = self.healthy_network._compute_routed_share(pattern, sizes, strides)
+        return min(1.0, routed_share if healthy_share is None else routed_share / healthy_share)
 
     def _compute_routed_share(
         self, pattern: TrafficPattern, sizes: tuple[int, ...], strides: tuple[int, ...]
@@ -124,15 +116,11 @@ class RoutedNetwork(Network):
             size = groups.shape[1]
             cached_share: tuple[float, ...] = ()
             if size > members_inside and pattern == "ring":
-                # rings cross by the port of every member: `members_inside` of them together carry what one device
-                # sends
+                # the ports of `members_inside` members together carry what one device sends
                 cached_share = (self._compute_flow_share(build_ring_flows(self.layout, groups)) / members_inside,)
             elif size > members_inside:
-                cached_share = (
-                    self._compute_flow_share(build_all_to_all_flows(self.layout, groups))
-                    * (size - members_inside)
-                    / size,
-                )
+                share = self._compute_flow_share(build_all_to_all_flows(self.layout, groups))
+                cached_share = (share * (size - members_inside) / size,)
             self._share_cache[key] = cached_share
         return next(iter(self._share_cache[key]), None)
 
@@ -178,10 +166,8 @@ class RoutedNetwork(Network):
 
     def _get_device(self, rank: Ints) -> Ints:
         """The device that a rank is laid on, as the wiring counts them."""
-        return (
-            self.host_order[rank // self.layout.devices_per_host] * self.layout.devices_per_host
-            + rank % self.layout.devices_per_host
-        )
+        per_host = self.layout.devices_per_host
+        return self.host_order[rank // per_host] * per_host + rank % per_host
 
 
 def build_routed_network(

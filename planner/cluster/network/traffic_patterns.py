@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.cluster.model.wiring import Floats, Ints
-from planner.cluster.network.ecmp_routing import Flows, NetworkPorts, build_port_flows, sum_by_index
+from planner.cluster.network.ecmp_routing import Flows, NetworkPorts, build_port_flows, enumerate_runs, sum_by_index
 
 _MAX_EXPLICIT_PAIRS = 2_000_000
 """Most pairs of an all-to-all that are listed singly; those of larger ones are summed by classes of ports."""
@@ -116,22 +116,17 @@ def _sum_group_all_to_all(
     pairs, amounts = [], []
     for nic_index in np.unique(ports.nic_index[own_ports]).tolist():
         own_indices = np.flatnonzero(ports.nic_index[own_ports] == nic_index)
-        source = _PortBlock(
-            own_ports[own_indices],
-            devices_per_port[own_indices],
-            layout.scale_up_domain[ports.host[own_ports[own_indices]]],
-        )
+        own_domain = layout.scale_up_domain[ports.host[own_ports[own_indices]]]
+        source = _PortBlock(own_ports[own_indices], devices_per_port[own_indices], own_domain)
         port = ports.port_by_nic[host, nic_index + 1]
         has_nic = port >= 0
         target = _PortBlock(port[has_nic], devices_on_host[has_nic], layout.scale_up_domain[host[has_nic]])
         blocks = [_sum_cross_domain(ports, source, target, size, leaving, arriving)]
         # hosts without this NIC are reached by the nearest one that both ends have
-        port_index, host_index = (
-            index.ravel() for index in np.meshgrid(own_indices, np.flatnonzero(~has_nic), indexing="ij")
-        )
-        differs_in_domain = (
-            layout.scale_up_domain[ports.host[own_ports[port_index]]] != layout.scale_up_domain[host[host_index]]
-        )
+        index_grid = np.meshgrid(own_indices, np.flatnonzero(~has_nic), indexing="ij")
+        port_index, host_index = (index.ravel() for index in index_grid)
+        port_domain = layout.scale_up_domain[ports.host[own_ports[port_index]]]
+        differs_in_domain = port_domain != layout.scale_up_domain[host[host_index]]
         port_index, host_index = port_index[differs_in_domain], host_index[differs_in_domain]
         port_pair = ports.find_common_ports(ports.host[own_ports[port_index]], host[host_index], np.array(nic_index))
         amount = devices_per_port[port_index] * devices_on_host[host_index] / size
@@ -163,10 +158,8 @@ def _sum_cross_domain(
     """
     domain_order = np.argsort(target.scale_up_domain, kind="stable")
     ordered = target.scale_up_domain[domain_order]
-    source_index, sorted_index = _enumerate_runs(
-        np.searchsorted(ordered, source.scale_up_domain),
-        np.searchsorted(ordered, source.scale_up_domain, side="right"),
-    )
+    first, end = (np.searchsorted(ordered, source.scale_up_domain, side=side) for side in ("left", "right"))
+    source_index, sorted_index = enumerate_runs(first, end - first)
     target_index = domain_order[sorted_index]
     inside_amount = source.count[source_index] * target.count[target_index] / size
     sent = source.count * target.count.sum() / size - sum_by_index(source_index, inside_amount, len(source.port))
@@ -175,22 +168,10 @@ def _sum_cross_domain(
     np.add.at(arriving, target.port, received)
     sources, source_class = np.unique(ports.port_class[source.port], return_inverse=True)
     targets, target_class = np.unique(ports.port_class[target.port], return_inverse=True)
-    class_amounts = (
-        np.outer(
-            sum_by_index(source_class, source.count, len(sources)),
-            sum_by_index(target_class, target.count, len(targets)),
-        )
-        / size
-    )
+    source_counts = sum_by_index(source_class, source.count, len(sources))
+    class_amounts = np.outer(source_counts, sum_by_index(target_class, target.count, len(targets))) / size
     np.subtract.at(class_amounts, (source_class[source_index], target_class[target_index]), inside_amount)
     return (sources[:, None] * len(ports) + targets[None, :]).ravel(), class_amounts.ravel()
-
-
-def _enumerate_runs(first: Ints, end: Ints) -> tuple[Ints, Ints]:
-    """The numbers `first` to `end` - 1 of every run, and the run of each: run index and number, shape [numbers]."""
-    count = end - first
-    run_index = np.repeat(np.arange(len(count)), count)
-    return run_index, first[run_index] + np.arange(len(run_index)) - (np.cumsum(count) - count)[run_index]
 
 
 def _find_first_positions(numbers: Ints) -> Ints:

@@ -12,11 +12,9 @@ from planner.hardware.figures import parse_figure, parse_positive_figure
 
 def has_in_network_reduction(specified: bool | None, topology: str, architecture: str) -> bool:
     """Whether a level's switches add: NVSwitches of the third generation on do, those of Hopper (NVLink SHARP)."""
-    return (
-        topology == "nvswitch" and architecture.startswith(("hopper", "blackwell"))
-        if specified is None
-        else specified
-    )
+    if specified is not None:
+        return specified
+    return topology == "nvswitch" and architecture.startswith(("hopper", "blackwell"))
 
 
 def build_fabric_levels(

@@ -54,11 +54,9 @@ def _build_torus(level: FabricLevel, axes: TorusAxes, devices: int, per_node: in
             tuple(closed_axes[axis] for axis in order),
         )
     # a ring of optical switches closes at any multiple; one of fixed links only when it is whole
-    is_closable = (
-        [side % axes.wrap_multiple == 0 for side in shape]
-        if axes.wrap_multiple
-        else np.equal(shape, full_shape or shape)
-    )
+    is_closable = list(np.equal(shape, full_shape or shape))
+    if axes.wrap_multiple:
+        is_closable = [side % axes.wrap_multiple == 0 for side in shape]
     wrap = tuple(
         bool(is_closed and side > 1 and closes)
         for is_closed, side, closes in zip(closed_axes, shape, is_closable, strict=True)
@@ -76,11 +74,8 @@ def compute_slice_shape(devices: int, dims: int, full_shape: tuple[int, ...] = (
     """
     if full_shape and math.prod(full_shape) == devices:
         return full_shape
-    shapes = [
-        shape
-        for shape in sorted(_enumerate_factors(devices, dims), key=_build_cubic_key)
-        if list(shape) == sorted(shape)
-    ]
+    shapes = sorted(_enumerate_factors(devices, dims), key=_build_cubic_key)
+    shapes = [shape for shape in shapes if list(shape) == sorted(shape)]
     limits = sorted(full_shape) or [devices] * dims
     fitting_shapes = (
         shape for shape in shapes if all(side <= limit for side, limit in zip(shape, limits, strict=True))

@@ -136,14 +136,9 @@ def _add_network_links(builder: _WiringBuilder, cluster: Cluster, group_devices:
         oversubscription = None if upper_level is None else device_bytes_per_s / upper_level.bandwidth_bytes_per_s
         first_devices = np.cumsum(top_switches.devices) - top_switches.devices
         added_latency_s = level.latency_s - lower_level.latency_s
+        group = first_devices // devices
         top_switches = _add_spines(
-            builder,
-            level.name,
-            top_switches,
-            first_devices // devices,
-            device_bytes_per_s,
-            oversubscription,
-            added_latency_s,
+            builder, level.name, top_switches, group, device_bytes_per_s, oversubscription, added_latency_s
         )
 
 

@@ -95,13 +95,8 @@ def _find_named_links(wiring: Wiring, text: str, vertex_by_name: dict[str, int],
         part, _, nic_text = (name, "", "") if name in vertex_by_name else name.rpartition(":")
         if part not in vertex_by_name:
             suggestion = find_nearest_name(name, vertex_by_name) if len(vertex_by_name) < 20_000 else ""
-            raise InputError(
-                "no part has this name",
-                key=key,
-                value=name,
-                expected=_format_expected_parts(wiring),
-                suggestion=suggestion,
-            )
+            problem, expected = "no part has this name", _format_expected_parts(wiring)
+            raise InputError(problem, key=key, value=name, expected=expected, suggestion=suggestion)
         links = (wiring.endpoints == vertex_by_name[part]).any(axis=1)
         if nic_text:
             links &= wiring.nic_index == (int(nic_text) if nic_text.isdecimal() and len(nic_text) < 10 else -2)

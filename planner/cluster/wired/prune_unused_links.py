@@ -13,10 +13,10 @@ from functools import singledispatch
 import numpy as np
 
 from planner.cluster.model.cluster import Cluster, WiredCluster
-from planner.cluster.model.wiring import Bools, Ints, Wiring
+from planner.cluster.model.wiring import Bools, Ints, Wiring, compute_hops
 from planner.cluster.wired.build_links import build_regular_wiring
 
-_UNREACHABLE = 1_000_000
+_UNREACHABLE = np.iinfo(np.int32).max
 MAX_LISTED_DEVICES = 131_072
 """Devices of the largest regular cluster whose links are listed one by one."""
 
@@ -73,7 +73,10 @@ def _find_transit_switches(wiring: Wiring) -> Bools:
     forwarding_hosts = np.unique(endpoints[(endpoints < hosts).all(axis=1)])
     inner_endpoints = endpoints[((endpoints >= hosts) | np.isin(endpoints, forwarding_hosts)).all(axis=1)]
     sources = np.union1d(entry_switches, forwarding_hosts)
-    hops = _compute_source_hops(inner_endpoints, sources, len(wiring.vertex_names))
+    tail, head = np.concatenate([inner_endpoints, inner_endpoints[:, ::-1]]).T
+    order = np.argsort(tail, kind="stable")
+    first_link = np.searchsorted(tail[order], np.arange(len(wiring.vertex_names) + 1))
+    hops = compute_hops(head[order], first_link, sources, np.int32).T.astype(np.int64)
     source_hops = hops[:, sources]
     is_transit = np.zeros(len(wiring.vertex_names), dtype=np.bool_)
     is_transit[sources] = (source_hops < _UNREACHABLE).sum(axis=1) > 1
@@ -84,26 +87,6 @@ def _find_transit_switches(wiring: Wiring) -> Bools:
     if len(other_switches):
         is_transit[other_switches] = lies_on_path[column_index.ravel()]
     return is_transit[hosts:]
-
-
-def _compute_source_hops(endpoints: Ints, sources: Ints, count: int) -> Ints:
-    """Hops from each source to every vertex, shape [sources, vertices]: breadth first from all at once."""
-    tail, head = np.concatenate([endpoints, endpoints[:, ::-1]]).T
-    order = np.argsort(tail, kind="stable")
-    tails, row_starts = np.unique(tail[order], return_index=True)
-    reached = np.zeros((count, len(sources)), dtype=np.bool_)
-    reached[sources, np.arange(len(sources))] = True
-    source_hops = np.where(reached, 0, _UNREACHABLE)
-    packed = np.packbits(reached, axis=1)
-    hops, newly_reached = 0, reached
-    while newly_reached.any() and len(tails):
-        hops += 1
-        grown = packed.copy()
-        grown[tails] |= np.bitwise_or.reduceat(packed[head[order]], row_starts, axis=0)
-        newly_reached = np.unpackbits(grown & ~packed, axis=1, count=len(sources)).astype(np.bool_)
-        source_hops[newly_reached] = hops
-        packed = grown
-    return source_hops.T
 
 
 def _is_between(hops: Ints, source_hops: Ints) -> bool:

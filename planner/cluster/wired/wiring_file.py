@@ -127,12 +127,10 @@ def _build_links(
     for index, link in enumerate(links):
         key = f"links[{index}]"
         link_bytes_per_s = parse_positive_figure(link.bandwidth, "bytes_per_s", key=f"{key}.bandwidth")
+        name_lists = [expand_hostlist_at(end, f"{key}.ends") for end in link.ends]
         left, right = (
-            [
-                _parse_endpoint(name, vertex_by_name, host_count, nic_count, key)
-                for name in expand_hostlist_at(end, f"{key}.ends")
-            ]
-            for end in link.ends
+            [_parse_endpoint(name, vertex_by_name, host_count, nic_count, key) for name in names]
+            for names in name_lists
         )
         is_link_per_nic = link.cables == nic_count and link.kind == "network"
         if len(endpoints) + len(left) * len(right) * (nic_count if is_link_per_nic else 1) > _MAX_LINKS:
@@ -161,11 +159,9 @@ def _check_port_count(host_links: int, link_count: int, nic_index: int, nic_coun
     """More links than a host's NICs, or the one NIC that is named, have ports. A node without NICs has none to
     count.
     """
-    ports, owner = (
-        (_PORTS_PER_NIC, "per NIC")
-        if nic_index >= 0
-        else (_PORTS_PER_NIC * nic_count, f"for the {nic_count} NICs of a host")
-    )
+    ports, owner = _PORTS_PER_NIC, "per NIC"
+    if nic_index < 0:
+        ports, owner = _PORTS_PER_NIC * nic_count, f"for the {nic_count} NICs of a host"
     if nic_count and max(link_count, 0 if nic_index >= 0 else host_links) > ports:
         count_text = link_count if link_count > ports else f"{host_links} on one host"
         raise InputError("more links than NIC ports", key=key, value=count_text, expected=f"at most {ports} {owner}")
