@@ -28,11 +28,9 @@ def looks_like_hostfile(text: str) -> bool:
     """Whether the first lines that are not empty are lines of a hostfile."""
     lines = [line for line in (_strip_comment(line) for line in text[:20_000].splitlines()[:50]) if line]
     slot_lines = sum(1 for line in lines if _SLOTS_PATTERN.search(line) or re.fullmatch(r"[^\s:]+:[0-9]+", line))
-    valid_lines = (
-        match is not None and re.fullmatch(r"-?[0-9]*", match["colon"] or "")
-        for match in map(_LINE_PATTERN.fullmatch, lines)
-    )
-    return bool(lines) and all(valid_lines) and (slot_lines > 0 or len(lines) > 1)
+    matches = map(_LINE_PATTERN.fullmatch, lines)
+    are_valid = all(match is not None and re.fullmatch(r"-?[0-9]*", match["colon"] or "") for match in matches)
+    return bool(lines) and are_valid and (slot_lines > 0 or len(lines) > 1)
 
 
 def read_hostfile(text: str, host_patterns: HostPatterns) -> ParsedCluster:

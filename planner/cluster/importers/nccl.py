@@ -21,11 +21,9 @@ def read_nccl_topology(text: str, host_patterns: HostPatterns) -> ParsedCluster:
     """The node of a topology. Raises InputError without GPUs, or for hosts that differ."""
     system = parse_xml(text)
     if system.name != "system":
-        content = (
-            "a graph of NCCL's channels"
-            if system.name == "graphs"
-            else f"<{clean_name(system.name)[:40]}> at the top"
-        )
+        content = f"<{clean_name(system.name)[:40]}> at the top"
+        if system.name == "graphs":
+            content = "a graph of NCCL's channels"
         raise InputError(f"contains {content}", expected="a topology: <system> (NCCL_TOPO_DUMP_FILE)")
     by_host: dict[str, list[XmlElement]] = {}
     for cpu in system.find_all("cpu") or [system]:

@@ -67,12 +67,8 @@ def read_preset_node_type(name: str) -> NodeType:
     """A node of hardware_db. Raises InputError with the nearest name."""
     spec = presets.load_node_spec(name, key="--node")
     link_bytes_per_s = parse_figure(spec.link.bandwidth, "bytes_per_s", key="link.bandwidth")
-    nic_count, nic_bytes_per_s = 0, None
-    if spec.nic:
-        nic_count, nic_bytes_per_s = (
-            spec.nic.count,
-            parse_figure(spec.nic.bandwidth, "bytes_per_s", key="nic.bandwidth"),
-        )
+    nic_count = spec.nic.count if spec.nic else 0
+    nic_bytes_per_s = parse_figure(spec.nic.bandwidth, "bytes_per_s", key="nic.bandwidth") if spec.nic else None
     return NodeType(name, spec.accelerator_name, spec.devices, link_bytes_per_s, nic_count, nic_bytes_per_s)
 
 
@@ -86,8 +82,7 @@ def assign_node_types(
         clean_name(host.accelerator_label) if host.accelerator_label else extract_accelerator_label(host.name)
         for host in hosts
     ]
-    device_counts = [host.devices for host in hosts]
-    keys = dict.fromkeys(zip(labels, device_counts, strict=True))
+    keys = dict.fromkeys((label, host.devices) for label, host in zip(labels, hosts, strict=True))
     type_by_label = {key: _guess_node_type(*key, notes) for key in keys}
     known_types = list(dict.fromkeys(node_type for node_type in type_by_label.values() if node_type))
     assigned: list[tuple[ParsedHost, NodeType]] = []

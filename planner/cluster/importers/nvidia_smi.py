@@ -99,9 +99,8 @@ def _parse_matrix(text: str) -> RelationMatrix:
         invalid_relations = [word for word in relations if not _RELATION_PATTERN.fullmatch(word)]
         if len(relations) < len(columns) or invalid_relations:
             expected = f"{len(columns)} of X, NV#, PIX, PXB, PHB, NODE, SYS"
-            raise build_line_error(
-                "invalid row of the matrix", number, invalid_relations[0] if invalid_relations else line, expected
-            )
+            value = invalid_relations[0] if invalid_relations else line
+            raise build_line_error("invalid row of the matrix", number, value, expected)
         matrix[words[0]] = dict(zip(columns, relations, strict=True))
     missing_rows = [name for name in columns if name.startswith("GPU") and name not in matrix]
     if missing_rows:
