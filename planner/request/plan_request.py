@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from planner.cost.settings import SETTINGS, AttentionKernel, FlopsConvention
 from planner.errors import InputError, find_nearest_name
-from planner.request.files import list_model_files
-from planner.request.options import FILE_KEYS, OPTIONS, SCENARIO_FIELDS, Option, find_option, list_options
+from planner.request.options import OPTIONS, SCENARIO_FIELDS, Option, find_option, list_options
 from planner.request.values import (
     AllowedValues,
     GlobalBatch,
@@ -126,12 +125,6 @@ def _check_single_values(values: Mapping[str, Sequence[object]]) -> None:
         if len(several) > 1:
             problem, text = "a single plan has a single value of each option", ",".join(map(str, several[:20]))
             raise InputError(problem, key=find_option(name).key, value=text, expected="a single value")
-
-
-def list_input_files(values: Mapping[str, object]) -> list[tuple[str, str]]:
-    """The files that a request with these values may read, each with the option that names it."""
-    named = [(find_option(name).key, values.get(name)) for name in FILE_KEYS]
-    return [pair for key, name in named if name is not None for pair in list_model_files(key, str(name))]
 
 
 def build_plan_request(
