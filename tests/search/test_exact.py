@@ -1,4 +1,4 @@
-"""The search finds what a slow loop over every candidate finds, exactly."""
+"""The search returns exactly the plans of a slow loop over every candidate."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from planner.workload.operators import Workload
 from tests.examples import clusters, lab, lab_scenario, networks, tiny, workloads
 
 
-def slow_loop(q: Scenario, space: Space) -> tuple[int, list[tuple[float, float, tuple[int, ...]]]]:
-    """All candidates by plain loops: how many there are, and those that may run and fit.
+def slow_loop(scenario: Scenario, space: Space) -> tuple[int, list[tuple[float, float, tuple[int, ...]]]]:
+    """All candidates by plain loops: how many there are, and those that can run and fit.
 
-    They are scored together: that each scores the same alone, tests/cost/test_step.py tells.
+    They are scored together; tests/cost/test_step.py tests that each scores the same alone.
     """
-    w, devices, batch = q.workload, space.devices, space.global_batch
+    w, devices, batch = scenario.workload, space.devices, space.global_batch
     free = {
         "tp": range(1, devices + 1),
         "pp": range(1, devices + 1),
@@ -48,7 +48,7 @@ def slow_loop(q: Scenario, space: Space) -> tuple[int, list[tuple[float, float, 
         if np.prod(split) == devices
     ]
     inner = list(values.items())[4:]
-    count, may = 0, []
+    count, runnable = 0, []
     for split in splits:
         for rest in itertools.product(*(options for _, options in inner)):
             count += 1
@@ -57,16 +57,20 @@ def slow_loop(q: Scenario, space: Space) -> tuple[int, list[tuple[float, float, 
                 if plan["tp"] == 1:
                     continue  # the same plan as with 1
                 plan["etp"] = plan["tp"]
-            if not may_run(q, plan):
+            if not can_run(scenario, plan):
                 continue
-            may.append(build_strategy(**plan))
-    if not may:
+            runnable.append(build_strategy(**plan))
+    if not runnable:
         return count, []
-    held = sum(compute_peak_memory_bytes(q, join_strategies(may)).values())
-    fits = np.flatnonzero(held <= q.accelerator.memory_bytes).tolist()
-    steps = compute_step_costs(q, join_strategies([may[i] for i in fits])).step_time_s.tolist() if fits else []
-    rows = [tuple(may[i].get_row(0).values()) for i in fits]
-    return count, list(zip(steps, held[fits].tolist(), rows, strict=True))
+    memory_bytes = sum(compute_peak_memory_bytes(scenario, join_strategies(runnable)).values())
+    fits = np.flatnonzero(memory_bytes <= scenario.accelerator.memory_bytes).tolist()
+    steps = (
+        compute_step_costs(scenario, join_strategies([runnable[i] for i in fits])).step_time_s.tolist()
+        if fits
+        else []
+    )
+    rows = [tuple(runnable[i].get_row(0).values()) for i in fits]
+    return count, list(zip(steps, memory_bytes[fits].tolist(), rows, strict=True))
 
 
 def enough_chunks(w: Workload, p: dict[str, int]) -> bool:
@@ -74,9 +78,9 @@ def enough_chunks(w: Workload, p: dict[str, int]) -> bool:
     return p["pp"] * p["vpp"] <= w.layer_count or p["pp"] * p["vpp"] == w.layer_count + 2
 
 
-def may_run(q: Scenario, p: dict[str, int]) -> bool:
+def can_run(scenario: Scenario, p: dict[str, int]) -> bool:
     """The rules, written down a second time in the plainest words."""
-    w = q.workload
+    w = scenario.workload
     if w.heads % p["tp"] or w.ffn_size % p["tp"] or (w.experts and 256 % p["tp"]):
         return False
     if w.kv_heads % p["tp"] and p["tp"] % w.kv_heads:
@@ -85,25 +89,25 @@ def may_run(q: Scenario, p: dict[str, int]) -> bool:
         return False
     if p["cp"] > 1 and w.seq_length % (2 * p["cp"]):
         return False
-    if q.global_batch % (p["dp"] * p["micro_batch"]):
+    if scenario.global_batch % (p["dp"] * p["micro_batch"]):
         return False
-    micro_batches = q.global_batch // (p["dp"] * p["micro_batch"])
+    micro_batches = scenario.global_batch // (p["dp"] * p["micro_batch"])
     if p["vpp"] > 1 and micro_batches % p["pp"]:
         return False
     if (max(w.experts, 1) % p["ep"]) or (p["tp"] // p["etp"] * p["dp"] * p["cp"]) % p["ep"]:
         return False
-    if q.pipeline_schedule == "zero-bubble" and p["vpp"] > 1:
+    if scenario.pipeline_schedule == "zero-bubble" and p["vpp"] > 1:
         return False
-    if q.cp_comm_type == "all-to-all" and p["cp"] > 1 and w.heads % (p["tp"] * p["cp"]):
+    if scenario.cp_comm_type == "all-to-all" and p["cp"] > 1 and w.heads % (p["tp"] * p["cp"]):
         return False
-    if q.shard_group and p["zero_stage"] and p["dp"] * p["cp"] % q.shard_group:
+    if scenario.shard_group and p["zero_stage"] and p["dp"] * p["cp"] % scenario.shard_group:
         return False
     if p["sequence_parallel"] and (p["tp"] == 1 or (w.seq_length // p["cp"]) % p["tp"]):
         return False
     return not (p["zero_stage"] and p["dp"] * p["cp"] == 1)
 
 
-narrow = st.fixed_dictionaries(
+allowed_values = st.fixed_dictionaries(
     {},
     optional={
         "tp": st.sampled_from([(1,), (2,), (1, 2)]),
@@ -117,7 +121,7 @@ narrow = st.fixed_dictionaries(
 )
 
 
-chosen = st.fixed_dictionaries(
+setting_values = st.fixed_dictionaries(
     {},
     optional={
         "schedule": st.just("zero-bubble"),
@@ -133,39 +137,39 @@ chosen = st.fixed_dictionaries(
 
 
 @settings(max_examples=8)
-@given(workloads(), clusters(), st.sampled_from([1, 4, 6]), narrow, chosen, st.integers(1, 4))
-def test_the_best_equal_a_slow_loops_best(workload, cluster, batch, allowed, values, top) -> None:
+@given(workloads(), clusters(), st.sampled_from([1, 4, 6]), allowed_values, setting_values, st.integers(1, 4))
+def test_the_best_plans_equal_a_slow_loops_best(workload, cluster, batch, allowed, values, top) -> None:
     space = Space(min(cluster.devices, 4), batch, {"vpp": (1, 2), "micro_batch": (1, 2), **allowed})
     bound = replace(build_scenario(workload, cluster, global_batch=batch), host=Host(2e12, 4e11, 3e10))
-    (q,) = enumerate_setting_scenarios(bound, {name: (value,) for name, value in values.items()})
+    (scenario,) = enumerate_setting_scenarios(bound, {name: (value,) for name, value in values.items()})
     # a layout at a time, so that the bound cuts the rest
     with patch("planner.search.search._LAYOUTS_PER_CHUNK", 1):
-        found = search_plans(q, space, SearchTarget(top=top))
-    count, kept = slow_loop(q, space)
-    assert found.stats.candidates == count
-    assert found.stats.feasible == len(kept)
-    step = compute_step_costs(q, found.best).step_time_s if len(found.best) else []
-    held = sum(compute_peak_memory_bytes(q, found.best).values()) if len(found.best) else []
-    best = sorted((step, held) for step, held, _ in kept)[:top]
-    assert [(float(s), float(h)) for s, h in zip(step, held, strict=True)] == best
+        result = search_plans(scenario, space, SearchTarget(top=top))
+    count, kept = slow_loop(scenario, space)
+    assert result.stats.candidates == count
+    assert result.stats.feasible == len(kept)
+    step = compute_step_costs(scenario, result.best).step_time_s if len(result.best) else []
+    memory_bytes = sum(compute_peak_memory_bytes(scenario, result.best).values()) if len(result.best) else []
+    best = sorted((step, memory_bytes) for step, memory_bytes, _ in kept)[:top]
+    assert [(float(s), float(h)) for s, h in zip(step, memory_bytes, strict=True)] == best
     rows = {row for _, _, row in kept}
-    assert all(tuple(found.best.get_row(i).values()) in rows for i in range(len(found.best)))
+    assert all(tuple(result.best.get_row(i).values()) in rows for i in range(len(result.best)))
 
 
 @settings(max_examples=6)
-@given(networks(), clusters(), st.sampled_from([4, 6]), narrow)
+@given(networks(), clusters(), st.sampled_from([4, 6]), allowed_values)
 def test_a_list_of_operators_is_searched_exactly(workload, cluster, batch, allowed) -> None:
     space = Space(min(cluster.devices, 4), batch, {"vpp": (1, 2), "micro_batch": (1, 2), **allowed})
-    q = build_scenario(workload, cluster, global_batch=batch)
-    found = search_plans(q, space, SearchTarget(top=3))
-    count, kept = slow_loop(q, space)
-    assert (found.stats.candidates, found.stats.feasible) == (count, len(kept))
-    step = compute_step_costs(q, found.best).step_time_s if len(found.best) else []
-    assert [float(one) for one in step] == sorted(step for step, _, _ in kept)[:3]
+    scenario = build_scenario(workload, cluster, global_batch=batch)
+    result = search_plans(scenario, space, SearchTarget(top=3))
+    count, kept = slow_loop(scenario, space)
+    assert (result.stats.candidates, result.stats.feasible) == (count, len(kept))
+    step = compute_step_costs(scenario, result.best).step_time_s if len(result.best) else []
+    assert [float(step_time_s) for step_time_s in step] == sorted(step for step, _, _ in kept)[:3]
 
 
 @settings(max_examples=40)
-@given(workloads(), clusters(), st.sampled_from([1, 12, 32]), narrow)
+@given(workloads(), clusters(), st.sampled_from([1, 12, 32]), allowed_values)
 def test_every_candidate_is_counted_once(workload, cluster, batch, allowed) -> None:
     tally = search_plans(
         build_scenario(workload, cluster, global_batch=batch), Space(cluster.devices, batch, allowed)
@@ -174,19 +178,22 @@ def test_every_candidate_is_counted_once(workload, cluster, batch, allowed) -> N
 
 
 def test_the_answer_does_not_depend_on_how_the_space_is_cut_into_blocks(monkeypatch) -> None:
-    q, space = lab_scenario(), Space(16, 32)
-    whole = search_plans(q, space, SearchTarget(top=20))
+    scenario, space = lab_scenario(), Space(16, 32)
+    whole = search_plans(scenario, space, SearchTarget(top=20))
     monkeypatch.setattr("planner.search.space._LAYOUTS_PER_BLOCK", 97)
     monkeypatch.setattr("planner.search.search._LAYOUTS_PER_CHUNK", 13)
-    pieces = search_plans(q, space, SearchTarget(top=20))
+    pieces = search_plans(scenario, space, SearchTarget(top=20))
     assert pieces.stats == whole.stats
     for name in STRATEGY_FIELDS:
         assert getattr(pieces.best, name).tolist() == getattr(whole.best, name).tolist()
 
 
 def test_more_plans_begin_with_the_fewer() -> None:
-    q, space = lab_scenario(tiny(), lab(memory=3)), Space(16, 32)
-    few, many = search_plans(q, space, SearchTarget(top=3)).best, search_plans(q, space, SearchTarget(top=30)).best
+    scenario, space = lab_scenario(tiny(), lab(memory=3)), Space(16, 32)
+    few, many = (
+        search_plans(scenario, space, SearchTarget(top=3)).best,
+        search_plans(scenario, space, SearchTarget(top=30)).best,
+    )
     assert [few.get_row(i) for i in range(3)] == [many.get_row(i) for i in range(3)]
-    steps = compute_step_costs(q, many).step_time_s
+    steps = compute_step_costs(scenario, many).step_time_s
     assert (np.diff(steps) >= 0).all()

@@ -1,4 +1,4 @@
-"""A plan that is none of its cluster is refused with what is wrong of it."""
+"""A plan that does not belong to its cluster is refused with the wrong key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPLIT = PLAN.strategy
 DEVICES, LAYERS = DOCUMENT.cluster.devices, DOCUMENT.model.layers
 
 
-def test_a_plan_of_its_cluster_is_taken() -> None:
+def test_a_plan_of_its_cluster_is_accepted() -> None:
     widest = replace(PLAN, strategy=replace(SPLIT, vpp=LAYERS + 2, ep=DEVICES, etp=SPLIT.tp))
     for plan in (PLAN, widest):
         assert check_plan_split(plan, DEVICES, LAYERS) is None
@@ -39,13 +39,13 @@ def test_a_plan_of_its_cluster_is_taken() -> None:
         ({"micro_batch": 7}, "strategy.micro_batch", 7, f"a divisor of {PLAN.global_batch:,} / dp {SPLIT.dp}"),
     ],
 )
-def test_what_is_wrong_of_a_split_is_told(split, key, value, expected) -> None:
+def test_an_error_in_a_split_is_reported_with_its_key(split, key, value, expected) -> None:
     with pytest.raises(InputError) as refused:
         check_plan_split(replace(PLAN, strategy=replace(SPLIT, **split)), DEVICES, LAYERS)
     assert (refused.value.key, refused.value.value, refused.value.expected) == (key, value, expected)
 
 
-def test_an_unknown_order_is_told_with_those_that_are_known() -> None:
+def test_an_unknown_order_is_reported_with_the_known_orders() -> None:
     with pytest.raises(InputError) as refused:
         check_plan_split(replace(PLAN, settings=replace(PLAN.settings, order="tp-pp")), DEVICES, LAYERS)
     assert (refused.value.key, refused.value.value) == ("settings.order", "tp-pp")

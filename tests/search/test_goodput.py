@@ -1,4 +1,4 @@
-"""What failures leave of a plan: who writes its checkpoints."""
+"""Checkpoints of a plan: which devices write them."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from tests.examples import lab, lab_scenario, tiny
         ({"tp": 2, "dp": 8, "ep": 8, "zero_stage": 1}, 16),
     ],
 )
-def test_as_many_devices_write_as_hold_a_part_of_their_own(split: dict[str, int], writers: int) -> None:
+def test_as_many_devices_write_as_have_their_own_part(split: dict[str, int], writers: int) -> None:
     cluster = lab(nodes=4)
-    asked = lab_scenario(tiny(moe=MoeSpec(experts=16, topk=2, expert_ffn_size=256)), cluster, batch=16)
+    scenario = lab_scenario(tiny(moe=MoeSpec(experts=16, topk=2, expert_ffn_size=256)), cluster, batch=16)
     pins = {"pp": 1, "cp": 1, "etp": 1, "vpp": 1, "micro_batch": 1, "zero_stage": 0, "recompute": 0} | split
-    found = search_plans(
-        asked, Space(cluster.devices, 16, {name: (value,) for name, value in pins.items()}), SearchTarget(top=1)
+    result = search_plans(
+        scenario, Space(cluster.devices, 16, {name: (value,) for name, value in pins.items()}), SearchTarget(top=1)
     )
-    plan = build_plan_parts(found, cluster, with_bottlenecks=False)[0]
-    # with storage that keeps up, what one device sends by its own link decides
-    told = ReliabilityOverrides({"write_bytes_per_s": (1e18, "here"), "pause_s": (1e-12, "here")})
-    saved = build_reliability_part(asked, cluster, plan, resolve_reliability(cluster, told)).checkpoint
+    plan = build_plan_parts(result, cluster, with_bottlenecks=False)[0]
+    # with storage that keeps up, the bandwidth of a device's own link decides
+    overrides = ReliabilityOverrides({"write_bytes_per_s": (1e18, "here"), "pause_s": (1e-12, "here")})
+    saved = build_reliability_part(scenario, cluster, plan, resolve_reliability(cluster, overrides)).checkpoint
     out = next(level.bandwidth_bytes_per_s for level in cluster.levels if level.through_nic)
     assert saved.blocked_s == pytest.approx(saved.bytes / writers / out)

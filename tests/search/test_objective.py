@@ -1,4 +1,4 @@
-"""What a plan is best by: every figure by a slow loop, the Pareto front, plans that differ, ranges of batches."""
+"""Objectives: every figure by a slow loop, the Pareto front, diverse plans, ranges of batches."""
 
 from __future__ import annotations
 
@@ -27,49 +27,57 @@ EVERY = 100_000
 SPACE = Space(16, 32, {"vpp": (1, 2), "micro_batch": (1, 2)})
 
 
-def priced(q: Scenario) -> Scenario:
+def price_scenario(scenario: Scenario) -> Scenario:
     """With a rent and a power."""
-    return replace(q, usd_per_device_hour=2.0, accelerator=replace(q.accelerator, tdp_w=700.0, idle_w=90.0))
+    return replace(
+        scenario, usd_per_device_hour=2.0, accelerator=replace(scenario.accelerator, tdp_w=700.0, idle_w=90.0)
+    )
 
 
 def test_every_objective_orders_all_plans() -> None:
-    q = priced(lab_scenario(tiny(), lab(memory=3)))
+    scenario = price_scenario(lab_scenario(tiny(), lab(memory=3)))
     for name in NAMES:
-        every = search_plans(q, SPACE, SearchTarget((Objective(name),), top=EVERY))
+        every = search_plans(scenario, SPACE, SearchTarget((Objective(name),), top=EVERY))
         assert len(every.best) == every.stats.feasible
         assert (np.diff(every.figures[:, 0]) >= 0).all()
-        few = search_plans(q, SPACE, SearchTarget((Objective(name),), top=7))
+        few = search_plans(scenario, SPACE, SearchTarget((Objective(name),), top=7))
         assert few.figures.tolist() == every.figures[:7].tolist()
         assert [few.best.get_row(i) for i in range(7)] == [every.best.get_row(i) for i in range(7)]
 
 
-def dominated(row: tuple[float, ...], rows: set[tuple[float, ...]]) -> bool:
+def is_dominated(row: tuple[float, ...], rows: set[tuple[float, ...]]) -> bool:
     return any(other != row and all(a <= b for a, b in zip(other, row, strict=True)) for other in rows)
 
 
 @settings(max_examples=15)
 @given(workloads(), clusters(), st.permutations(NAMES), st.integers(2, 3))
-def test_the_front_is_what_a_slow_loop_finds(workload, cluster, names, count) -> None:
-    q = priced(build_scenario(workload, cluster, global_batch=4))
+def test_the_front_is_that_of_a_slow_loop(workload, cluster, names, count) -> None:
+    scenario = price_scenario(build_scenario(workload, cluster, global_batch=4))
     space = Space(min(cluster.devices, 4), 4, {"vpp": (1,), "micro_batch": (1, 2)})
     objectives = tuple(Objective(name) for name in names[:count])
-    front = search_plans(q, space, SearchTarget(objectives, top=None))
+    front = search_plans(scenario, space, SearchTarget(objectives, top=None))
     if not front.stats.feasible:
         assert not len(front.best)
         return
-    found = {tuple(row) for row in front.figures.tolist()}
-    every = all_figures(q, space, objectives)
-    assert found == {row for row in every if not dominated(row, every)}
-    assert len(found) == len(front.best)
-    assert front.stats == search_plans(q, space).stats
+    front_figures = {tuple(row) for row in front.figures.tolist()}
+    every = all_figures(scenario, space, objectives)
+    assert front_figures == {row for row in every if not is_dominated(row, every)}
+    assert len(front_figures) == len(front.best)
+    assert front.stats == search_plans(scenario, space).stats
 
 
-def all_figures(q: Scenario, space: Space, objectives: tuple[Objective, ...]) -> set[tuple[float, ...]]:
+def all_figures(scenario: Scenario, space: Space, objectives: tuple[Objective, ...]) -> set[tuple[float, ...]]:
     """The figures of every plan that fits, from the list of all by step time."""
-    plans = search_plans(q, space, SearchTarget(top=EVERY)).best
-    scores, held = compute_step_costs(q, plans), sum_in_order(compute_peak_memory_bytes(q, plans).values())
-    joules = compute_energy_j(q, plans, scores)
-    figures = (one.compute_value(q, scores.step_time_s, lambda: joules, held).tolist() for one in objectives)
+    plans = search_plans(scenario, space, SearchTarget(top=EVERY)).best
+    scores, memory_bytes = (
+        compute_step_costs(scenario, plans),
+        sum_in_order(compute_peak_memory_bytes(scenario, plans).values()),
+    )
+    joules = compute_energy_j(scenario, plans, scores)
+    figures = (
+        objective.compute_value(scenario, scores.step_time_s, lambda: joules, memory_bytes).tolist()
+        for objective in objectives
+    )
     return set(zip(*figures, strict=True))
 
 
@@ -81,40 +89,43 @@ def test_no_row_of_the_front_is_beaten_and_every_other_is(rows) -> None:
     kept = [tuple(row) for row in table[front].tolist()]
     every = {tuple(row) for row in table.tolist()}
     assert len(set(kept)) == len(kept)
-    assert set(kept) == {row for row in every if not dominated(row, every)}
+    assert set(kept) == {row for row in every if not is_dominated(row, every)}
 
 
 def test_diverse_plans_differ_in_their_degrees_and_are_each_the_best_of_theirs() -> None:
-    q = lab_scenario(tiny(), lab(memory=3))
-    every = search_plans(q, SPACE, SearchTarget(top=EVERY))
+    scenario = lab_scenario(tiny(), lab(memory=3))
+    every = search_plans(scenario, SPACE, SearchTarget(top=EVERY))
     degrees = [
         tuple(every.best.get_row(i)[name] for name in ("tp", "pp", "dp", "cp", "ep")) for i in range(len(every.best))
     ]
-    firsts = [degrees.index(one) for one in dict.fromkeys(degrees)][:6]
-    diverse = search_plans(q, SPACE, SearchTarget(top=6, diverse=True))
+    firsts = [degrees.index(split) for split in dict.fromkeys(degrees)][:6]
+    diverse = search_plans(scenario, SPACE, SearchTarget(top=6, diverse=True))
     assert [diverse.best.get_row(i) for i in range(6)] == [every.best.get_row(i) for i in firsts]
 
 
 def test_over_batches_the_best_is_by_the_token() -> None:
     batches = [lab_scenario(batch=batch) for batch in (16, 32, 64)]
     space = Space(16, 16, {"vpp": (1,)})
-    found = search_plans(batches, space, SearchTarget((Objective(has_several_batches=True),), top=1))
+    result = search_plans(batches, space, SearchTarget((Objective(has_several_batches=True),), top=1))
     alone = [
-        search_plans(one, replace(space, global_batch=one.global_batch), SearchTarget(top=1)).figures[0, 0]
-        for one in batches
+        search_plans(scenario, replace(space, global_batch=scenario.global_batch), SearchTarget(top=1)).figures[0, 0]
+        for scenario in batches
     ]
-    by_token = [step / (q.global_batch * q.workload.seq_length) for step, q in zip(alone, batches, strict=True)]
-    assert found.figures[0, 0] == pytest.approx(min(by_token))
-    assert int(found.scenario_index[0]) == int(np.argmin(by_token))
+    by_token = [
+        step / (scenario.global_batch * scenario.workload.seq_length)
+        for step, scenario in zip(alone, batches, strict=True)
+    ]
+    assert result.figures[0, 0] == pytest.approx(min(by_token))
+    assert int(result.scenario_index[0]) == int(np.argmin(by_token))
 
 
 def test_beyond_the_critical_batch_more_tokens_help_less() -> None:
     small, large = lab_scenario(batch=16), lab_scenario(batch=64)
-    one = np.ones(1)
+    ones = np.ones(1)
 
     def gain(critical: float) -> float:
         by_time = Objective("step-time", critical, True)
-        figures = [by_time.compute_value(q, one, lambda: one, one)[0] for q in (small, large)]
+        figures = [by_time.compute_value(scenario, ones, lambda: ones, ones)[0] for scenario in (small, large)]
         return float(figures[0] / figures[1])
 
     tokens = 16 * small.workload.seq_length
@@ -133,8 +144,8 @@ def test_a_critical_batch_that_grows_is_averaged_over_the_run() -> None:
     assert compute_mean_critical_batch(curve, 9e13) == pytest.approx(90 / (1 / 1e6 + 8 / 4e6 + 81 / 8e6))
 
 
-@pytest.mark.parametrize(("name", "lacks"), [("cost", "rental price"), ("energy", "power")])
-def test_an_objective_without_its_figure_is_told(name: ObjectiveName, lacks: str) -> None:
-    with pytest.raises(InputError, match=f"no {lacks} of chip is known"):
+@pytest.mark.parametrize(("name", "missing"), [("cost", "rental price"), ("energy", "power")])
+def test_an_objective_without_its_figure_is_refused(name: ObjectiveName, missing: str) -> None:
+    with pytest.raises(InputError, match=f"no {missing} of chip is known"):
         check_objectives_known((Objective(name),), lab_scenario())
-    check_objectives_known((Objective(name),), priced(lab_scenario()))
+    check_objectives_known((Objective(name),), price_scenario(lab_scenario()))

@@ -1,4 +1,4 @@
-"""The order of the dimensions on ranks: the usual one, or the one that suits the best plan better."""
+"""The order of the dimensions on ranks: the usual order, or a better one for the best plan."""
 
 from __future__ import annotations
 
@@ -19,50 +19,55 @@ from planner.workload.operators import Workload
 from planner.workload.spec import MoeSpec
 from tests.examples import clusters, lab, lab_scenario, tiny, workloads
 
-ONE = SearchTarget(top=1)
+FIRST_PLAN = SearchTarget(top=1)
 
 
 @pytest.mark.parametrize("order", RANK_ORDERS)
 @pytest.mark.parametrize("experts", [0, 8])
-def test_a_plan_takes_as_long_beside_others_as_alone(order: str, experts: int) -> None:
+def test_a_plan_takes_as_long_among_others_as_alone(order: str, experts: int) -> None:
     # splits with the same tp and cp, whose groups lie elsewhere in the network
     splits = [(pp, dp, cp) for pp, dp, cp in itertools.product((1, 2, 4, 8), repeat=3) if pp * dp * cp == 8]
     model = tiny(moe=MoeSpec(experts=experts, topk=2, expert_ffn_size=128)) if experts else tiny()
-    asked = replace(lab_scenario(model, lab(nodes=4, oversubscription=4), batch=16), rank_order=order)
+    scenario = replace(lab_scenario(model, lab(nodes=4, oversubscription=4), batch=16), rank_order=order)
     ep = 4 if experts else 1
     plans = [build_strategy(tp=2, pp=pp, dp=dp, cp=cp, ep=ep if dp * cp >= ep else 1) for pp, dp, cp in splits]
-    together = compute_step_costs(asked, join_strategies(plans)).step_time_s
-    assert together.tolist() == [float(compute_step_costs(asked, plan).step_time_s[0]) for plan in plans]
+    together = compute_step_costs(scenario, join_strategies(plans)).step_time_s
+    assert together.tolist() == [float(compute_step_costs(scenario, plan).step_time_s[0]) for plan in plans]
 
 
 @settings(max_examples=6, deadline=None)
 @given(workloads(), clusters())
-def test_the_answer_lies_between_the_usual_order_and_the_best_of_all(workload: Workload, cluster: Cluster) -> None:
-    asked = lab_scenario(workload, cluster)
-    space = Space(cluster.devices, asked.global_batch, {"vpp": (1,)})
-    usual, found = search_plans(asked, space, ONE), search_rank_orders([asked], space, ONE, RANK_ORDERS)
+def test_the_best_plan_lies_between_the_usual_order_and_the_best_of_all_orders(
+    workload: Workload, cluster: Cluster
+) -> None:
+    scenario = lab_scenario(workload, cluster)
+    space = Space(cluster.devices, scenario.global_batch, {"vpp": (1,)})
+    usual, result = (
+        search_plans(scenario, space, FIRST_PLAN),
+        search_rank_orders([scenario], space, FIRST_PLAN, RANK_ORDERS),
+    )
     if not usual.stats.feasible:
-        assert not found.stats.feasible
+        assert not result.stats.feasible
         return
-    every = search_plans([replace(asked, rank_order=order) for order in TP_INNERMOST_ORDERS], space, ONE)
-    assert every.figures[0, 0] <= found.figures[0, 0] <= usual.figures[0, 0]
+    every = search_plans([replace(scenario, rank_order=order) for order in TP_INNERMOST_ORDERS], space, FIRST_PLAN)
+    assert every.figures[0, 0] <= result.figures[0, 0] <= usual.figures[0, 0]
 
 
 def test_where_stages_are_far_apart_another_order_is_taken() -> None:
-    # narrow cables up: what crosses them most is laid inside
+    # narrow uplinks: the dimension that crosses them most goes inside
     cluster = lab(nodes=4, nic=10, oversubscription=8)
-    asked = lab_scenario(tiny(seq_length=4096), cluster, batch=64)
+    scenario = lab_scenario(tiny(seq_length=4096), cluster, batch=64)
     pins = {"tp": (1,), "pp": (4,), "dp": (4,), "cp": (1,), "zero_stage": (2,), "vpp": (1,), "micro_batch": (16,)}
     space = Space(16, 64, pins)
-    found = search_rank_orders([asked], space, ONE, RANK_ORDERS)
-    every = search_plans([replace(asked, rank_order=order) for order in TP_INNERMOST_ORDERS], space, ONE)
-    assert found.figures[0, 0] == pytest.approx(every.figures[0, 0])
-    assert found.figures[0, 0] < 0.5 * search_plans(asked, space, ONE).figures[0, 0]
-    assert found.scenarios[0].rank_order == "tp-cp-pp-dp"
+    result = search_rank_orders([scenario], space, FIRST_PLAN, RANK_ORDERS)
+    every = search_plans([replace(scenario, rank_order=order) for order in TP_INNERMOST_ORDERS], space, FIRST_PLAN)
+    assert result.figures[0, 0] == pytest.approx(every.figures[0, 0])
+    assert result.figures[0, 0] < 0.5 * search_plans(scenario, space, FIRST_PLAN).figures[0, 0]
+    assert result.scenarios[0].rank_order == "tp-cp-pp-dp"
 
 
-def test_an_order_that_was_asked_for_is_kept() -> None:
+def test_an_order_of_the_user_is_kept() -> None:
     cluster = lab(nodes=4, nic=10, oversubscription=8)
-    asked = replace(lab_scenario(tiny(), cluster, batch=64), rank_order="tp-pp-dp-cp")
-    found = search_rank_orders([asked], Space(16, 64), ONE, ["tp-pp-dp-cp"])
-    assert {one.rank_order for one in found.scenarios} == {"tp-pp-dp-cp"}
+    scenario = replace(lab_scenario(tiny(), cluster, batch=64), rank_order="tp-pp-dp-cp")
+    result = search_rank_orders([scenario], Space(16, 64), FIRST_PLAN, ["tp-pp-dp-cp"])
+    assert {placed.rank_order for placed in result.scenarios} == {"tp-pp-dp-cp"}

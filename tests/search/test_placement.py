@@ -1,4 +1,4 @@
-"""Where ranks are put on hosts whose wiring is told."""
+"""The hosts of a wired cluster that ranks are placed on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NIC = 25e9
 
 
 def fat_tree(leaf_of: list[int], oversubscription: float, slow: dict[int, float] | None = None) -> Cluster:
-    """Hosts of four devices below the leaves that are told, in this order."""
+    """Hosts of four devices, each below its leaf of `leaf_of`, in this order."""
     leaves = max(leaf_of) + 1
     text = LAB.format(**DEFAULTS).partition("[[fabric]]")[0].replace("nodes = 4", "")
     text += f'[[hosts]]\nname = "h[0-{len(leaf_of) - 1}]"\n'
@@ -38,24 +38,24 @@ def fat_tree(leaf_of: list[int], oversubscription: float, slow: dict[int, float]
     return resolve_cluster(parse_cluster_spec(text, "toml", "tree.toml"), "tree.toml")
 
 
-def question(cluster: Cluster, batch: int = 64) -> Scenario:
+def bind_tiny(cluster: Cluster, batch: int = 64) -> Scenario:
     return build_scenario(tiny(), cluster, global_batch=batch)
 
 
-def placed(cluster: Cluster, **pins: int) -> SearchResult:
-    asked = question(cluster)
-    space = Space(cluster.devices, asked.global_batch, {name: (value,) for name, value in pins.items()})
-    return search_placed_plans([asked], space, SearchTarget(top=1))
+def search_placed(cluster: Cluster, **pins: int) -> SearchResult:
+    scenario = bind_tiny(cluster)
+    space = Space(cluster.devices, scenario.global_batch, {name: (value,) for name, value in pins.items()})
+    return search_placed_plans([scenario], space, SearchTarget(top=1))
 
 
-def ring_rate(found: SearchResult, *, as_listed: bool = False) -> float:
+def ring_rate(result: SearchResult, *, as_listed: bool = False) -> float:
     """Bytes/s at which the data-parallel rings of the best plan run."""
-    asked = found.scenarios[0]
-    network = asked.network
+    scenario = result.scenarios[0]
+    network = scenario.network
     assert isinstance(network, RoutedNetwork)
     if as_listed:
         network = network.place_ranks(np.arange(len(network.host_order)))
-    group = build_data_group(asked.rank_order, found.best)
+    group = build_data_group(scenario.rank_order, result.best)
     members = network.compute_members(group.sizes, group.strides)[0]
     below = np.concatenate([[1.0], members[:-1]])
     return float(
@@ -66,16 +66,16 @@ def ring_rate(found: SearchResult, *, as_listed: bool = False) -> float:
 
 
 @pytest.mark.parametrize("tp", [1, 2, 4])
-def test_rings_of_all_data_parallel_ranks_reach_what_a_4_to_1_tree_allows(tp: int) -> None:
-    """Of four leaves of four hosts, each ring enters and leaves a leaf once: 4/tp rings a host on 4 cards, and all
-    rings of a leaf on 16/4 cards' worth of cables up: both allow 4/tp cards for the rings of one group together.
+def test_rings_of_all_data_parallel_ranks_reach_the_bandwidth_of_a_4_to_1_tree(tp: int) -> None:
+    """Of four leaves of four hosts, each ring enters and leaves a leaf once: 4/tp rings a host on 4 NICs, and all
+    rings of a leaf on uplinks worth 16/4 NICs: both allow 4/tp NICs for the rings of a group together.
     """
     shuffled = [host % 4 for host in range(16)]  # neighbours in the file are never at one leaf
-    found = placed(fat_tree(shuffled, 4.0), tp=tp, pp=1, cp=1, dp=64 // tp)
-    optimum = NIC * 4 / tp * found.scenarios[0].calibration.nic_efficiency
-    assert ring_rate(found) == pytest.approx(optimum)
-    # in the order of the file every ring leaves its leaf at every host, over a quarter of the cables
-    assert ring_rate(found, as_listed=True) == pytest.approx(optimum / 4)
+    result = search_placed(fat_tree(shuffled, 4.0), tp=tp, pp=1, cp=1, dp=64 // tp)
+    optimum = NIC * 4 / tp * result.scenarios[0].calibration.nic_efficiency
+    assert ring_rate(result) == pytest.approx(optimum)
+    # in the order of the file every ring leaves its leaf at every host, over a quarter of the uplinks
+    assert ring_rate(result, as_listed=True) == pytest.approx(optimum / 4)
 
 
 @settings(max_examples=2, deadline=None)
@@ -89,65 +89,65 @@ def test_placing_is_never_worse_than_the_order_of_the_file(
 ) -> None:
     used = {leaf: place for place, leaf in enumerate(sorted(set(leaf_of)))}
     cluster = fat_tree([used[leaf] for leaf in leaf_of], oversubscription, slow)
-    asked = question(cluster, 48)
+    scenario = bind_tiny(cluster, 48)
     space = Space(cluster.devices, 48, {"vpp": (1,), "micro_batch": (1, 2), "zero_stage": (0, 1), "recompute": (0,)})
-    as_listed, found = (
-        search_plans(asked, space, SearchTarget(top=1)),
-        search_placed_plans([asked], space, SearchTarget(top=1)),
+    as_listed, result = (
+        search_plans(scenario, space, SearchTarget(top=1)),
+        search_placed_plans([scenario], space, SearchTarget(top=1)),
     )
-    assert found.figures[0, 0] <= as_listed.figures[0, 0]
-    told = compute_rank_placement(found)
-    assert told is not None
-    assert sorted(told.hosts.tolist()) == list(range(6))
-    assert told.listed_step_time_s >= found.figures[0, 0] * (1 - 1e-12)
+    assert result.figures[0, 0] <= as_listed.figures[0, 0]
+    placement = compute_rank_placement(result)
+    assert placement is not None
+    assert sorted(placement.hosts.tolist()) == list(range(6))
+    assert placement.listed_step_time_s >= result.figures[0, 0] * (1 - 1e-12)
 
 
-def test_hosts_at_one_switch_are_neighbours() -> None:
-    network = question(fat_tree([0, 1, 0, 2, 1, 2], 1.0)).network
+def test_hosts_at_the_same_switch_are_neighbours() -> None:
+    network = bind_tiny(fat_tree([0, 1, 0, 2, 1, 2], 1.0)).network
     assert isinstance(network, RoutedNetwork)
     assert sort_hosts_by_nearness(network).tolist() == [0, 2, 1, 4, 3, 5]
 
 
 def test_orders_that_are_not_allowed_are_not_taken() -> None:
     cluster = fat_tree([0, 1, 0, 1], 4.0)
-    asked = question(cluster)
-    for layout in ("tp-cp-dp-pp", "tp-pp-dp-cp"):
-        pinned = [Scenario(**{**vars(asked), "rank_order": layout})]
-        found = search_placed_plans(pinned, Space(cluster.devices, 64), SearchTarget(top=1), [layout])
-        assert {one.rank_order for one in found.scenarios} == {layout}
+    scenario = bind_tiny(cluster)
+    for order in ("tp-cp-dp-pp", "tp-pp-dp-cp"):
+        pinned = [Scenario(**{**vars(scenario), "rank_order": order})]
+        result = search_placed_plans(pinned, Space(cluster.devices, 64), SearchTarget(top=1), [order])
+        assert {placed.rank_order for placed in result.scenarios} == {order}
 
 
-def searched(
-    leaves: list[int], oversubscription: float, layouts: tuple[str, ...] = RANK_ORDERS, top: int = 3, **pins: int
+def search_listed_and_placed(
+    leaves: list[int], oversubscription: float, orders: tuple[str, ...] = RANK_ORDERS, top: int = 3, **pins: int
 ) -> tuple[SearchResult, SearchResult]:
     """As listed, and placed."""
-    asked = question(fat_tree(leaves, oversubscription))
-    space = Space(asked.devices, asked.global_batch, {name: (value,) for name, value in pins.items()})
+    scenario = bind_tiny(fat_tree(leaves, oversubscription))
+    space = Space(scenario.devices, scenario.global_batch, {name: (value,) for name, value in pins.items()})
     wanted = SearchTarget(top=top)
-    return search_plans([asked], space, wanted), search_placed_plans([asked], space, wanted, layouts)
+    return search_plans([scenario], space, wanted), search_placed_plans([scenario], space, wanted, orders)
 
 
 def test_hosts_go_in_blocks_where_that_is_better_than_side_by_side() -> None:
     leaves = [1, 0, 2, 2, 0, 1, 2, 1]
-    listed, found = searched(leaves, 4.0, tp=2, pp=4, cp=1)
-    where = compute_rank_placement(found)
+    listed, result = search_listed_and_placed(leaves, 4.0, tp=2, pp=4, cp=1)
+    placement = compute_rank_placement(result)
     network = listed.scenarios[0].network
     assert isinstance(network, RoutedNetwork)
-    assert where is not None
-    assert sorted(where.hosts.tolist()) == list(range(8))
-    assert where.hosts.tolist() not in (list(range(8)), sort_hosts_by_nearness(network).tolist())
-    assert found.figures[0, 0] < 0.99 * listed.figures[0, 0]
-    assert where.listed_step_time_s == listed.figures[0, 0]
-    # as many plans as were wanted, all of them where the first one is
-    assert len(found.best) == len(listed.best) == 3
-    assert len({id(found.scenarios[int(one)].network) for one in found.scenario_index}) == 1
+    assert placement is not None
+    assert sorted(placement.hosts.tolist()) == list(range(8))
+    assert placement.hosts.tolist() not in (list(range(8)), sort_hosts_by_nearness(network).tolist())
+    assert result.figures[0, 0] < 0.99 * listed.figures[0, 0]
+    assert placement.listed_step_time_s == listed.figures[0, 0]
+    # as many plans as were wanted, all of them on the placement of the first
+    assert len(result.best) == len(listed.best) == 3
+    assert len({id(result.scenarios[int(number)].network) for number in result.scenario_index}) == 1
 
 
 def test_dimensions_change_places_where_they_may() -> None:
     leaves = [1, 1, 0, 0, 2, 1, 0, 1]
-    usual, found = searched(leaves, 1.0, tp=1, pp=4, cp=1)
-    assert found.scenarios[0].rank_order != usual.scenarios[0].rank_order
-    assert found.figures[0, 0] < 0.99 * usual.figures[0, 0]
-    _, kept = searched(leaves, 1.0, (usual.scenarios[0].rank_order,), tp=1, pp=4, cp=1)
+    usual, result = search_listed_and_placed(leaves, 1.0, tp=1, pp=4, cp=1)
+    assert result.scenarios[0].rank_order != usual.scenarios[0].rank_order
+    assert result.figures[0, 0] < 0.99 * usual.figures[0, 0]
+    _, kept = search_listed_and_placed(leaves, 1.0, (usual.scenarios[0].rank_order,), tp=1, pp=4, cp=1)
     assert kept.scenarios[0].rank_order == usual.scenarios[0].rank_order
-    assert found.figures[0, 0] <= kept.figures[0, 0] <= usual.figures[0, 0]
+    assert result.figures[0, 0] <= kept.figures[0, 0] <= usual.figures[0, 0]

@@ -1,4 +1,4 @@
-"""The language of requirements: what it means, what it refuses, and that it never does anything else."""
+"""The language of requirements: values, refusals, and no other effects."""
 
 import msgspec
 import pytest
@@ -104,18 +104,18 @@ REFUSED = {
 }  # fmt: skip
 
 
-def test_a_runs_energy_is_known_where_it_is_told() -> None:
+def test_a_runs_energy_is_known_where_the_power_is() -> None:
     assert DOCUMENT.power is not None
     assert read_figure_values(DOCUMENT)["energy_j"] == DOCUMENT.power.run_j
     assert read_figure_values(msgspec.structs.replace(DOCUMENT, power=None))["energy_j"] is None
 
 
-def test_figures_of_terms_are_told_in_words_and_seconds() -> None:
-    for name, what in {
+def test_figures_of_terms_are_described_in_words_and_seconds() -> None:
+    for name, words in {
         "hidden.data_parallel": "data parallel overlapped with compute",
         "terms.pipeline_bubble": "pipeline bubble",
     }.items():
-        assert what in PLAN_FIGURES[name].description
+        assert words in PLAN_FIGURES[name].description
         assert PLAN_FIGURES[name].unit == "s"
 
 
@@ -128,7 +128,7 @@ def test_every_figure_of_a_whole_document_is_known() -> None:
     assert DOCUMENT.run.days_with_failures is not None
     longer = DOCUMENT.run.days_with_failures / DOCUMENT.run.days
     assert values["cost_usd_with_failures"] == pytest.approx(values["cost_usd"] * longer)
-    told = {
+    expected = {
         "precision": DOCUMENT.scenario.precision,
         "model": DOCUMENT.model.name,
         "cluster": DOCUMENT.cluster.name,
@@ -136,7 +136,7 @@ def test_every_figure_of_a_whole_document_is_known() -> None:
         "days_with_failures": DOCUMENT.run.days_with_failures * 86_400,
         "settings.offload": "none",
     }
-    assert {name: values[name] for name in told} == told
+    assert {name: values[name] for name in expected} == expected
 
 
 def test_each_figure_is_declared_once_for_schema_conditions_and_records() -> None:
@@ -156,7 +156,7 @@ def test_each_figure_is_declared_once_for_schema_conditions_and_records() -> Non
 
 
 def find_in_schema(schema: dict, node: dict | None, key: str) -> dict | None:
-    """The schema of a key of an object; None for what is not written."""
+    """The schema of a key of an object; None for a field that is not printed."""
     if node is None:
         return None
     node = next((part for part in node.get("anyOf", [node]) if "$ref" in part), node)
@@ -172,30 +172,30 @@ def test_figures_of_two_documents_have_both_names_and_their_change() -> None:
     assert set(compared) == {f"{side}.{name}" for side in ("base", "head") for name in PLAN_FIGURES} | {
         name for name in compared if name.startswith("change.")
     }
-    for name, one in compared.items():
+    for name, figure in compared.items():
         side, _, plain = name.partition(".")
-        assert one.name == name
-        assert one.prerequisites == PLAN_FIGURES[plain].prerequisites
+        assert figure.name == name
+        assert figure.prerequisites == PLAN_FIGURES[plain].prerequisites
         if side == "change":
-            assert (one.unit, one.description) == ("ratio", f"relative change of {plain}")
+            assert (figure.unit, figure.description) == ("ratio", f"relative change of {plain}")
         else:
-            assert (one.unit, one.description) == (PLAN_FIGURES[plain].unit, PLAN_FIGURES[plain].description)
+            assert (figure.unit, figure.description) == (PLAN_FIGURES[plain].unit, PLAN_FIGURES[plain].description)
 
 
 @pytest.mark.parametrize("text", MET)
-def test_it_is_met(text: str) -> None:
+def test_a_true_condition_is_met(text: str) -> None:
     assert evaluate_condition(parse_condition(text), KNOWN).explanation == ""
 
 
 @pytest.mark.parametrize("text", NOT_MET)
-def test_what_is_not_met_is_told_with_what_was_found_and_required(text: str) -> None:
+def test_a_condition_that_is_not_met_reports_the_value_and_the_requirement(text: str) -> None:
     verdict = evaluate_condition(parse_condition(text), KNOWN)
     assert not verdict.is_met
     assert NOT_MET[text] in verdict.explanation
 
 
 @pytest.mark.parametrize("text", REFUSED)
-def test_it_is_refused(text: str) -> None:
+def test_a_malformed_condition_is_refused(text: str) -> None:
     with pytest.raises(InputError) as error:
         parse_condition(text, origin="plan.toml", key="plans[0].require[0]")
     assert str(error.value).startswith("plan.toml: plans[0].require[0]: ")
@@ -203,7 +203,7 @@ def test_it_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "how"),
+    ("name", "option"),
     [
         ("cost_usd", "--tokens"),
         ("days", "--tokens"),
@@ -213,16 +213,16 @@ def test_it_is_refused(text: str) -> None:
         ("energy_j_per_step", "power of this accelerator"),
     ],
 )
-def test_what_is_not_known_is_not_met_and_says_what_would_make_it_known(name: str, how: str) -> None:
+def test_an_unknown_figure_is_not_met_and_reports_the_option_that_makes_it_known(name: str, option: str) -> None:
     for text in (f"{name} < 1e20", f"not {name} < 1e20", f"{name} < 1e20 and mfu > 0"):
         verdict = evaluate_condition(parse_condition(text), {**dict.fromkeys(PLAN_FIGURES), "mfu": 0.4})
         assert not verdict.is_met
         assert f"{name} is not known: " in verdict.explanation
-        assert how in verdict.explanation
+        assert option in verdict.explanation
     assert evaluate_condition(parse_condition(f"{name} < 1e20 or mfu > 0"), {"mfu": 0.4}).is_met
 
 
-def test_the_price_is_told_where_the_run_is() -> None:
+def test_a_missing_price_is_reported_where_the_tokens_are_known() -> None:
     values = {**VALUES, "cost_usd": None, "cost_usd_per_step": None}
     assert (
         "no rental price of this accelerator is known"
@@ -233,10 +233,10 @@ def test_the_price_is_told_where_the_run_is() -> None:
 def test_the_table_has_the_figures_of_the_document() -> None:
     assert list(VALUES) == sorted(VALUES, key=list(VALUES).index)
     assert set(VALUES) == set(PLAN_FIGURES)
-    kinds = {"text": str, "truth": bool}
+    types = {"text": str, "truth": bool}
     for name, value in VALUES.items():
         if value is not None:
-            assert isinstance(value, kinds.get(PLAN_FIGURES[name].unit, int | float)), name
+            assert isinstance(value, types.get(PLAN_FIGURES[name].unit, int | float)), name
     plan = DOCUMENT.plans[0]
     assert VALUES["memory.headroom"] == plan.memory.capacity_bytes - plan.memory.total_bytes
     assert DOCUMENT.run is not None
@@ -249,8 +249,8 @@ def test_two_plans_are_compared_in_the_same_language() -> None:
     values, figures = compute_compared_values(VALUES, slower), build_compared_figures()
     for text in ("change.step_time_s <= 6%", "head.step_time_s > base.step_time_s", "change.mfu == 0"):
         assert evaluate_condition(parse_condition(text, figures), values).is_met, text
-    told = evaluate_condition(parse_condition("change.step_time_s <= 4%", figures), values).explanation
-    assert told == "change.step_time_s is 5 %, required at most 4 % (25 % off)"
+    explanation = evaluate_condition(parse_condition("change.step_time_s <= 4%", figures), values).explanation
+    assert explanation == "change.step_time_s is 5 %, required at most 4 % (25 % off)"
     with pytest.raises(InputError, match="unknown figure"):
         parse_condition("change.strategy.recompute == 0", figures)
 
@@ -267,7 +267,7 @@ PIECES = (
 @example("mfu" + "+mfu" * 120 + ">1")
 @example("1" + "-" * 400 + "1<2")
 @example("not " * 120 + "mfu>1")
-def test_whatever_is_written_is_read_or_refused(text: str) -> None:
+def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         requirement = parse_condition(text)
     except InputError as error:
@@ -297,7 +297,7 @@ def sums(draw: st.DrawFn, depth: int = 2) -> str:
 
 
 @given(conditions().filter(lambda text: len(text) < MAX_CONDITION_CHARS - 10), st.floats(0, 1), st.floats(0, 1))
-def test_it_means_what_it_means_in_arithmetic(text: str, mfu: float, hfu: float) -> None:
+def test_a_condition_is_evaluated_as_in_arithmetic(text: str, mfu: float, hfu: float) -> None:
     wanted = eval(text, {"__builtins__": {}}, {"mfu": mfu, "hfu": hfu})
     assert evaluate_condition(parse_condition(text), {"mfu": mfu, "hfu": hfu}).is_met is wanted
     assert evaluate_condition(parse_condition(f"not {text}"), {"mfu": mfu, "hfu": hfu}).is_met is not wanted

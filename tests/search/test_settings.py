@@ -1,4 +1,4 @@
-"""Settings that a search leaves open: each is a question of its own, and the laws that each obeys."""
+"""Settings that a search leaves open: each combination is a scenario of its own, and the laws that each obeys."""
 
 from __future__ import annotations
 
@@ -42,143 +42,155 @@ VALUES = [
 ]
 
 
-def with_host(q: Scenario) -> Scenario:
-    return replace(q, host=HOST, devices_per_host=4)
+def with_host(scenario: Scenario) -> Scenario:
+    return replace(scenario, host=HOST, devices_per_host=4)
 
 
-def step(q: Scenario, s: Strategies) -> float:
-    return float(compute_step_costs(q, s).step_time_s[0])
+def compute_step_s(scenario: Scenario, s: Strategies) -> float:
+    return float(compute_step_costs(scenario, s).step_time_s[0])
 
 
-def held(q: Scenario, s: Strategies) -> float:
-    return float(sum(part[0] for part in compute_peak_memory_bytes(q, s).values()))
+def compute_memory_bytes(scenario: Scenario, s: Strategies) -> float:
+    return float(sum(part[0] for part in compute_peak_memory_bytes(scenario, s).values()))
 
 
-def under(q: Scenario, **values: str) -> Scenario:
-    (changed,) = enumerate_setting_scenarios(q, {name: (value,) for name, value in values.items()})
+def apply_settings(scenario: Scenario, **values: str) -> Scenario:
+    (changed,) = enumerate_setting_scenarios(scenario, {name: (value,) for name, value in values.items()})
     return changed
 
 
-def in_words(told: object) -> str:
+def format_setting(value: object) -> str:
     """A setting of the document as an option names it."""
-    if isinstance(told, bool):
-        return "yes" if told else "no"
-    if isinstance(told, list):
-        return "+".join(told) or "none"
-    return "all" if told is None else str(told)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return "+".join(value) or "none"
+    return "all" if value is None else str(value)
 
 
 @pytest.mark.parametrize(("name", "value"), VALUES)
-def test_a_setting_is_taken_and_told(name: str, value: str) -> None:
-    told = getattr(build_settings_part(under(with_host(lab_scenario()), **{name: value})), name)
-    assert in_words(told) == value
+def test_a_setting_is_applied_and_stands_in_the_document(name: str, value: str) -> None:
+    applied = getattr(build_settings_part(apply_settings(with_host(lab_scenario()), **{name: value})), name)
+    assert format_setting(applied) == value
 
 
 @pytest.mark.parametrize(("name", "value"), VALUES)
 @settings(max_examples=8)
 @given(workloads(), plans)
 def test_terms_add_up_under_every_setting(name: str, value: str, workload, plan) -> None:
-    q = under(with_host(lab_scenario(workload)), **{name: value})
-    scores = compute_step_costs(q, plan)
+    scenario = apply_settings(with_host(lab_scenario(workload)), **{name: value})
+    scores = compute_step_costs(scenario, plan)
     assert list(scores.terms) == list(STEP_TERMS)
-    assert abs(sum(float(v[0]) for v in scores.terms.values()) - step(q, plan)) < 1e-9
+    assert abs(sum(float(v[0]) for v in scores.terms.values()) - compute_step_s(scenario, plan)) < 1e-9
     assert all(np.isfinite(v[0]) and v[0] >= 0 for v in scores.terms.values())
-    assert np.isfinite(held(q, plan)) and held(q, plan) > 0
+    assert np.isfinite(compute_memory_bytes(scenario, plan)) and compute_memory_bytes(scenario, plan) > 0
 
 
 def test_the_best_over_settings_is_the_best_of_each_alone() -> None:
-    q, space = with_host(lab_scenario(tiny(), lab(memory=3))), Space(16, 32, {"vpp": (1, 2)})
+    scenario, space = with_host(lab_scenario(tiny(), lab(memory=3))), Space(16, 32, {"vpp": (1, 2)})
     allowed = {
         "schedule": ("1f1b", "zero-bubble"),
         "offload": ("none", "optimizer"),
         "order": SETTINGS["order"].values[::4],
     }
-    every = list(enumerate_setting_scenarios(q, allowed))
+    every = list(enumerate_setting_scenarios(scenario, allowed))
     assert len(every) == 24
     together = search_plans(every, space, SearchTarget(top=4))
     # a setting that makes no difference to a plan does not make it two plans
     alone = {
-        (float(found.figures[row, 0]), tuple(found.best.get_row(row).values()))
-        for found in (search_plans(one, space, SearchTarget(top=4)) for one in every)
+        (float(result.figures[row, 0]), tuple(result.best.get_row(row).values()))
+        for result in (search_plans(single, space, SearchTarget(top=4)) for single in every)
         for row in range(4)
     }
     assert together.figures[:, 0].tolist() == [figure for figure, _ in sorted(alone)[:4]]
-    tallies = [search_plans(one, space).stats for one in every]
-    assert together.stats.candidates == sum(one.candidates for one in tallies)
-    assert together.stats.feasible == sum(one.feasible for one in tallies)
+    tallies = [search_plans(single, space).stats for single in every]
+    assert together.stats.candidates == sum(single.candidates for single in tallies)
+    assert together.stats.feasible == sum(single.feasible for single in tallies)
     for figure, number, row in zip(together.figures[:, 0], together.scenario_index, range(4), strict=True):
-        assert step(every[int(number)], together.best.take(np.array([row]))) == figure
+        assert compute_step_s(every[int(number)], together.best.take(np.array([row]))) == figure
 
 
-def test_no_plan_is_told_twice() -> None:
-    q = lab_scenario()
-    every = list(enumerate_setting_scenarios(q, {"schedule": ("1f1b", "zero-bubble"), "tp_overlap": ("no", "yes")}))
-    found = search_plans(every, Space(16, 32, {"tp": (1,), "pp": (1,), "vpp": (1,)}), SearchTarget(top=30))
-    rows = [tuple(found.best.get_row(i).values()) for i in range(30)]
+def test_no_plan_is_listed_twice() -> None:
+    scenario = lab_scenario()
+    every = list(
+        enumerate_setting_scenarios(scenario, {"schedule": ("1f1b", "zero-bubble"), "tp_overlap": ("no", "yes")})
+    )
+    result = search_plans(every, Space(16, 32, {"tp": (1,), "pp": (1,), "vpp": (1,)}), SearchTarget(top=30))
+    rows = [tuple(result.best.get_row(i).values()) for i in range(30)]
     assert len(set(rows)) == 30
 
 
-def tally_of(**values: str) -> tuple[dict[str, int], set[tuple[int, ...]]]:
-    """What each rule cut, and the splits of the best plans, under some settings."""
+def search_under(**values: str) -> tuple[dict[str, int], set[tuple[int, ...]]]:
+    """How many candidates each rule rejects, and the splits of the best plans, under some settings."""
     space = Space(16, 32, {"vpp": (1, 2), "micro_batch": (1,), "recompute": (0,), "sequence_parallel": (0,)})
-    found = search_plans(under(lab_scenario(), **values), space, SearchTarget(top=10_000))
-    assert found.stats.candidates == found.stats.feasible + sum(found.stats.rejected_by.values())
+    result = search_plans(apply_settings(lab_scenario(), **values), space, SearchTarget(top=10_000))
+    assert result.stats.candidates == result.stats.feasible + sum(result.stats.rejected_by.values())
     names = ("tp", "pp", "cp", "dp", "vpp", "zero_stage")
-    rows = [found.best.get_row(i) for i in range(len(found.best))]
-    return found.stats.rejected_by, {tuple(row[name] for name in names) for row in rows}
+    rows = [result.best.get_row(i) for i in range(len(result.best))]
+    return result.stats.rejected_by, {tuple(row[name] for name in names) for row in rows}
 
 
 def test_the_zero_bubble_schedule_is_not_interleaved() -> None:
-    cut, plans = tally_of(schedule="zero-bubble")
-    assert cut["zero-bubble-has-one-chunk"] > 0
+    rejected, plans = search_under(schedule="zero-bubble")
+    assert rejected["zero-bubble-has-one-chunk"] > 0
     assert {plan[4] for plan in plans} == {1}
-    assert tally_of()[0]["zero-bubble-has-one-chunk"] == 0
+    assert search_under()[0]["zero-bubble-has-one-chunk"] == 0
 
 
 def test_all_to_all_has_a_head_for_every_rank() -> None:
-    cut, plans = tally_of(cp_exchange="all-to-all")
-    assert cut["all-to-all-divides-heads"] > 0
+    rejected, plans = search_under(cp_exchange="all-to-all")
+    assert rejected["all-to-all-divides-heads"] > 0
     assert all(8 % (tp * cp) == 0 for tp, _, cp, *_ in plans)
-    assert any(tp * cp > 8 and cp > 1 for tp, _, cp, *_ in tally_of()[1])
+    assert any(tp * cp > 8 and cp > 1 for tp, _, cp, *_ in search_under()[1])
 
 
 def test_a_sharding_group_divides_the_ranks() -> None:
-    cut, plans = tally_of(shard_group="4")
-    assert cut["shard-group-divides"] > 0
+    rejected, plans = search_under(shard_group="4")
+    assert rejected["shard-group-divides"] > 0
     assert all(cp * dp % 4 == 0 for _, _, cp, dp, _, zero in plans if zero)
     assert any(cp * dp == 2 for _, _, cp, dp, _, zero in plans if not zero)
 
 
-def test_what_is_recomputed_in_part_counts_in_part() -> None:
-    q, plan = lab_scenario(), build_strategy(dp=16, recompute=2)
-    some, every = compute_step_costs(under(q, recompute_layers="2"), plan), compute_step_costs(q, plan)
-    again = [float(one.hfu[0] / one.mfu[0] - 1) for one in (some, every)]
-    assert again[0] == pytest.approx(again[1] / 4)  # two of eight layers
+def test_recomputation_of_some_layers_counts_in_part() -> None:
+    scenario, plan = lab_scenario(), build_strategy(dp=16, recompute=2)
+    partly, every = (
+        compute_step_costs(apply_settings(scenario, recompute_layers="2"), plan),
+        compute_step_costs(scenario, plan),
+    )
+    repeated = [float(costs.hfu[0] / costs.mfu[0] - 1) for costs in (partly, every)]
+    assert repeated[0] == pytest.approx(repeated[1] / 4)  # two of eight layers
 
 
 @settings(max_examples=20)
 @given(workloads(), plans)
 def test_zero_bubble_never_waits_longer(workload, plan) -> None:
-    q = lab_scenario(workload)
-    plain, zero = compute_step_costs(q, plan), compute_step_costs(under(q, schedule="zero-bubble"), plan)
+    scenario = lab_scenario(workload)
+    plain, zero = (
+        compute_step_costs(scenario, plan),
+        compute_step_costs(apply_settings(scenario, schedule="zero-bubble"), plan),
+    )
     assert zero.terms["pipeline_bubble"][0] <= plain.terms["pipeline_bubble"][0]
     assert zero.step_time_s[0] <= plain.step_time_s[0]
 
 
 @settings(max_examples=20)
 @given(workloads(), plans, st.sampled_from(["tp_overlap", "dp_overlap"]))
-def test_hiding_an_exchange_never_slows_a_step(workload, plan, name) -> None:
-    q = lab_scenario(workload)
-    assert step(under(q, **{name: "yes"}), plan) <= step(under(q, **{name: "no"}), plan) * (1 + 1e-12)
+def test_overlapping_communication_never_slows_a_step(workload, plan, name) -> None:
+    scenario = lab_scenario(workload)
+    assert compute_step_s(apply_settings(scenario, **{name: "yes"}), plan) <= compute_step_s(
+        apply_settings(scenario, **{name: "no"}), plan
+    ) * (1 + 1e-12)
 
 
 @settings(max_examples=20)
 @given(workloads(), plans, st.sampled_from(["optimizer", "activations", "weights"]))
-def test_offload_trades_time_for_memory(workload, plan, what) -> None:
-    q = with_host(lab_scenario(workload))
-    there = under(q, offload=what)
-    assert held(there, plan) <= held(q, plan)
-    assert step(there, plan) >= step(q, plan) - float(compute_step_costs(q, plan).terms["optimizer"][0])
+def test_offload_trades_time_for_memory(workload, plan, offload) -> None:
+    scenario = with_host(lab_scenario(workload))
+    there = apply_settings(scenario, offload=offload)
+    assert compute_memory_bytes(there, plan) <= compute_memory_bytes(scenario, plan)
+    assert compute_step_s(there, plan) >= compute_step_s(scenario, plan) - float(
+        compute_step_costs(scenario, plan).terms["optimizer"][0]
+    )
     kept = compute_host_memory_bytes(
         there, plan, build_plan_tables(there, plan), (int(plan.zero_stage[0]),), (int(plan.recompute[0]),)
     )
@@ -186,69 +198,71 @@ def test_offload_trades_time_for_memory(workload, plan, what) -> None:
 
 
 def test_weights_come_from_the_host_in_shards() -> None:
-    q = under(with_host(lab_scenario(tiny(), lab(nodes=1))), offload="weights")
-    whole, shared = (compute_step_costs(q, build_strategy(dp=4, zero_stage=zero)) for zero in (0, 3))
-    moved = [float(one.terms["offload"][0] + one.overlapped["offload"][0]) for one in (whole, shared)]
+    scenario = apply_settings(with_host(lab_scenario(tiny(), lab(nodes=1))), offload="weights")
+    whole, shared = (compute_step_costs(scenario, build_strategy(dp=4, zero_stage=zero)) for zero in (0, 3))
+    moved = [float(costs.terms["offload"][0] + costs.overlapped["offload"][0]) for costs in (whole, shared)]
     assert moved[1] == pytest.approx(moved[0] / 4)
 
 
-def test_only_what_is_kept_goes_to_the_host() -> None:
-    q = under(with_host(lab_scenario(tiny(vocab_size=64))), offload="activations")
-    kept, none = (compute_step_costs(q, build_strategy(dp=16, recompute=mode)) for mode in (2, 0))
-    moved = [float(one.terms["offload"][0] + one.overlapped["offload"][0]) for one in (kept, none)]
+def test_only_saved_activations_go_to_the_host() -> None:
+    scenario = apply_settings(with_host(lab_scenario(tiny(vocab_size=64))), offload="activations")
+    kept, none = (compute_step_costs(scenario, build_strategy(dp=16, recompute=mode)) for mode in (2, 0))
+    moved = [float(costs.terms["offload"][0] + costs.overlapped["offload"][0]) for costs in (kept, none)]
     # 2 bytes of each value of each layer's input, down and up again, for two micro-batches
     assert moved[0] == pytest.approx(2 * 2 * 8 * 1024 * 512 * 2 / HOST.link_bytes_per_s)
     assert moved[1] > 10 * moved[0]
 
 
-def test_what_is_offloaded_must_fit_in_the_host() -> None:
+def test_offloaded_tensors_must_fit_in_the_host() -> None:
     space = Space(16, 32, {"vpp": (1,), "zero_stage": (0,)})
-    q = under(with_host(lab_scenario()), offload="optimizer")
-    roomy = search_plans(q, space).stats
-    tight = search_plans(replace(q, host=replace(HOST, memory_bytes=4e8)), space).stats
+    scenario = apply_settings(with_host(lab_scenario()), offload="optimizer")
+    roomy = search_plans(scenario, space).stats
+    tight = search_plans(replace(scenario, host=replace(HOST, memory_bytes=4e8)), space).stats
     assert roomy.rejected_by["host-memory"] == 0
     assert 0 < tight.rejected_by["host-memory"] < roomy.feasible
     assert tight.feasible + tight.rejected_by["host-memory"] == roomy.feasible
     assert tight.candidates == tight.feasible + sum(tight.rejected_by.values())
     # 12 bytes of each parameter of the device's stage, for four devices
-    one = build_strategy(dp=16)
-    on_host = compute_host_memory_bytes(q, one, build_plan_tables(q, one), (0,), (0,))[0, 0, 0]
-    assert on_host == pytest.approx(4 * 12 * q.workload.parameters)
+    plan = build_strategy(dp=16)
+    on_host = compute_host_memory_bytes(scenario, plan, build_plan_tables(scenario, plan), (0,), (0,))[0, 0, 0]
+    assert on_host == pytest.approx(4 * 12 * scenario.workload.parameters)
 
 
 @settings(max_examples=40)
 @given(workloads(), plans, st.integers(1, 4))
-def test_recomputing_some_layers_lies_between_none_and_all(workload, plan, layers) -> None:
-    q = lab_scenario(workload)
+def test_recomputing_part_of_the_layers_lies_between_none_and_all(workload, plan, layers) -> None:
+    scenario = lab_scenario(workload)
     none, full = replace(plan, recompute=0 * plan.recompute), replace(plan, recompute=0 * plan.recompute + 2)
-    some = under(q, recompute_layers=str(layers))
-    assert step(q, none) <= step(some, full) * (1 + 1e-12) and step(some, full) <= step(q, full) * (1 + 1e-12)
-    more = under(q, recompute_layers=str(layers + 1))
-    assert step(some, full) <= step(more, full) * (1 + 1e-12)
-    assert held(more, full) <= held(some, full) * (1 + 1e-12)
-    assert step(under(q, recompute_layers="1000"), full) == step(q, full)
+    partly = apply_settings(scenario, recompute_layers=str(layers))
+    assert compute_step_s(scenario, none) <= compute_step_s(partly, full) * (1 + 1e-12) and compute_step_s(
+        partly, full
+    ) <= compute_step_s(scenario, full) * (1 + 1e-12)
+    more = apply_settings(scenario, recompute_layers=str(layers + 1))
+    assert compute_step_s(partly, full) <= compute_step_s(more, full) * (1 + 1e-12)
+    assert compute_memory_bytes(more, full) <= compute_memory_bytes(partly, full) * (1 + 1e-12)
+    assert compute_step_s(apply_settings(scenario, recompute_layers="1000"), full) == compute_step_s(scenario, full)
 
 
-def test_hybrid_sharding_keeps_more_and_gathers_nearer() -> None:
-    q = lab_scenario(tiny(), lab(nic=25))
+def test_hybrid_sharding_takes_more_memory_and_less_communication() -> None:
+    scenario = lab_scenario(tiny(), lab(nic=25))
     wide = build_strategy(dp=16, zero_stage=3)
-    inside = under(q, shard_group="4")
-    assert held(inside, wide) > held(q, wide)
-    gathered = [float(compute_step_costs(one, wide).terms["data_parallel"][0]) for one in (q, inside)]
-    assert gathered[1] < gathered[0]
-    assert step(under(q, shard_group="16"), wide) == step(q, wide)
+    inside = apply_settings(scenario, shard_group="4")
+    assert compute_memory_bytes(inside, wide) > compute_memory_bytes(scenario, wide)
+    communicated = [float(compute_step_costs(state, wide).terms["data_parallel"][0]) for state in (scenario, inside)]
+    assert communicated[1] < communicated[0]
+    assert compute_step_s(apply_settings(scenario, shard_group="16"), wide) == compute_step_s(scenario, wide)
 
 
-def test_the_order_of_dimensions_decides_who_is_near() -> None:
-    q = lab_scenario(tiny(), lab(nic=25))
+def test_the_order_of_dimensions_decides_which_ranks_are_near() -> None:
+    scenario = lab_scenario(tiny(), lab(nic=25))
     plan = build_strategy(cp=4, dp=4)
-    near, far = under(q, order="tp-cp-dp-pp"), under(q, order="tp-dp-cp-pp")
+    near, far = apply_settings(scenario, order="tp-cp-dp-pp"), apply_settings(scenario, order="tp-dp-cp-pp")
     assert (
         compute_step_costs(near, plan).terms["context_parallel"][0]
         < compute_step_costs(far, plan).terms["context_parallel"][0]
     )
     stages = build_strategy(pp=4, dp=4, micro_batch=2)
-    inner, outer = under(q, order="tp-pp-dp-cp"), under(q, order="tp-dp-cp-pp")
+    inner, outer = apply_settings(scenario, order="tp-pp-dp-cp"), apply_settings(scenario, order="tp-dp-cp-pp")
     assert (
         compute_step_costs(inner, stages).terms["pipeline_send"][0]
         < compute_step_costs(outer, stages).terms["pipeline_send"][0]

@@ -1,4 +1,4 @@
-"""Sizes of made-up clusters, against looking at every one of them."""
+"""Sizes of made-up clusters, compared with all sizes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.examples import tiny
 
 @dataclass(frozen=True)
 class Size:
-    """What the search of a size would tell."""
+    """A result of the search of a size."""
 
     nodes: int
     days: float
@@ -43,7 +43,7 @@ class World:
     bound: float = 0.8
     rent: float | None = 24.0
     hosts: bool = False
-    most_is_told: bool = False
+    has_max_nodes: bool = False
 
     def outcome(self, run: TrainingRun, offer: ClusterOffer, nodes: int) -> Size | None:
         assert offer is not None
@@ -59,11 +59,11 @@ class World:
 
     def sizes(self, run: TrainingRun) -> list[Size]:
         """All of them."""
-        found = (self.outcome(run, OFFER, nodes) for nodes in range(1, self.largest + 1))
-        return [one for one in found if one is not None]
+        outcomes = (self.outcome(run, OFFER, nodes) for nodes in range(1, self.largest + 1))
+        return [size for size in outcomes if size is not None]
 
 
-OFFER: ClusterOffer = SimpleNamespace()  # type: ignore[assignment]  # of which a world looks at nothing
+OFFER: ClusterOffer = SimpleNamespace()  # type: ignore[assignment]  # a world reads no field of it
 RUN = TrainingRun(tiny(), 8, 10**12)
 worlds = st.builds(
     World,
@@ -87,28 +87,28 @@ def within(world: World) -> Iterator[ClusterOffer]:
             "iterate_splittable_sizes": world.usable,
         }.items():
             stack.enter_context(patch.object(sizing, name, fake))
-        spec = SimpleNamespace(max_nodes=world.largest if world.most_is_told else None)
+        spec = SimpleNamespace(max_nodes=world.largest if world.has_max_nodes else None)
         yield SimpleNamespace(listed_cluster=object() if world.hosts else None, spec=spec)  # type: ignore[misc]
 
 
 @given(worlds, st.floats(0.5, 200))
 def test_the_fewest_nodes_are_those_of_all_sizes(world, days) -> None:
     with within(world) as offer:
-        found = sizing.find_fewest_nodes(RUN, offer, days)
-        fewest = next((one for one in world.sizes(RUN) if one.days <= days), None)
-        assert found == fewest
+        result = sizing.find_fewest_nodes(RUN, offer, days)
+        fewest = next((size for size in world.sizes(RUN) if size.days <= days), None)
+        assert result == fewest
 
 
 @given(worlds, st.floats(0.5, 200))
-def test_about_the_fewest_meet_the_deadline_where_one_does(world, days) -> None:
+def test_about_the_fewest_nodes_meet_the_deadline_where_any_size_does(world, days) -> None:
     assume(world.least < days / 2)  # else days go down far more slowly than nodes go up, and six trials may not do
     with within(world) as offer:
-        found = sizing.approximate_fewest_nodes(RUN, offer, days)
-        meeting = [one for one in world.sizes(RUN) if one.days <= days]
-        assert (found is None) == (not meeting)
-        if found is not None:
-            assert found in meeting
-            assert found.nodes <= 2 * meeting[0].nodes + 8
+        result = sizing.approximate_fewest_nodes(RUN, offer, days)
+        meeting = [size for size in world.sizes(RUN) if size.days <= days]
+        assert (result is None) == (not meeting)
+        if result is not None:
+            assert result in meeting
+            assert result.nodes <= 2 * meeting[0].nodes + 8
 
 
 @given(worlds)
@@ -116,8 +116,8 @@ def test_a_curve_doubles_from_where_plans_fit_until_more_is_no_faster(world) -> 
     with within(world) as offer:
         curve = sizing.estimate_doubling_sizes(RUN, offer)
         every = world.sizes(RUN)
-        assert [one.nodes for one in curve] == sorted({one.nodes for one in curve})
-        assert [one.days for one in curve] == sorted((one.days for one in curve), reverse=True)
+        assert [size.nodes for size in curve] == sorted({size.nodes for size in curve})
+        assert [size.days for size in curve] == sorted((size.days for size in curve), reverse=True)
         if world.every == 1 and every:
             first = 1
             while first < world.fits:
@@ -127,12 +127,12 @@ def test_a_curve_doubles_from_where_plans_fit_until_more_is_no_faster(world) -> 
                 assert curve[0].nodes == world.fits
             elif first <= world.largest:
                 assert curve[0].nodes == first
-            assert all((one.nodes & (one.nodes - 1)) == 0 for one in curve[1:])
+            assert all((size.nodes & (size.nodes - 1)) == 0 for size in curve[1:])
             if world.least == 0:
                 assert 2 * curve[-1].nodes > world.largest
-        within_budget = [one for one in curve if one.cost_usd <= 2000]
+        within_budget = [size for size in curve if size.cost_usd <= 2000]
         fastest = sizing.find_fastest_within_budget(RUN, offer, 2000)
-        assert fastest == min(within_budget, key=lambda one: one.days, default=None)
+        assert fastest == min(within_budget, key=lambda size: size.days, default=None)
 
 
 @given(worlds, st.integers(1, 300))
@@ -141,8 +141,10 @@ def test_a_curve_around_has_whole_multiples_and_parts(world, nodes) -> None:
         here = world.outcome(RUN, offer, nodes) or Size(nodes, 1.0, 1.0, RUN.tokens)
         curve = sizing.estimate_sizes_around(RUN, offer, here)
         ratios = (4 / 3, 3 / 2, 2, 3, 4, 8)
-        wanted = {nodes} | {round(nodes * by) for one in ratios for by in (one, 1 / one) if _is_whole(nodes * by)}
-        assert [one.nodes for one in curve] == sorted(n for n in wanted if n == nodes or 1 <= n <= world.largest)
+        wanted = {nodes} | {
+            round(nodes * by) for ratio in ratios for by in (ratio, 1 / ratio) if _is_whole(nodes * by)
+        }
+        assert [ratio.nodes for ratio in curve] == sorted(n for n in wanted if n == nodes or 1 <= n <= world.largest)
         assert here in curve
 
 
@@ -163,7 +165,7 @@ def test_a_budget_buys_as_many_whole_steps_as_it_pays_for(world, usd) -> None:
         step = size.cost_usd * run.tokens_per_step / run.tokens
         if run.tokens > run.tokens_per_step:
             assert usd - 1.001 * step < size.cost_usd <= usd * (1 + 1e-9)
-        assert min(one.cost_usd for one in sizing.estimate_sizes_around(run, offer, size)) >= size.cost_usd * (
+        assert min(other.cost_usd for other in sizing.estimate_sizes_around(run, offer, size)) >= size.cost_usd * (
             1 - 1e-9
         )
     unpriced = replace(world, rent=None)
@@ -178,11 +180,11 @@ def test_a_budget_for_given_nodes_is_of_those() -> None:
         assert sizing.find_affordable_run(RUN, offer, 1e5, nodes=3) is None
 
 
-def test_the_nearest_miss_may_be_all_there_is() -> None:
-    for told, nodes in (({}, 64), ({"hosts": True}, 100), ({"most_is_told": True}, 100)):
-        with within(replace(World(100, 1000.0, 0.0, 1, 1), **told)) as offer:
+def test_the_nearest_miss_may_be_the_whole_cluster() -> None:
+    for changes, nodes in (({}, 64), ({"hosts": True}, 100), ({"has_max_nodes": True}, 100)):
+        with within(replace(World(100, 1000.0, 0.0, 1, 1), **changes)) as offer:
             assert sizing.find_fastest_size(RUN, offer).nodes == nodes
-        with within(replace(World(100, 1000.0, 0.0, 101, 1), **told)) as offer:
+        with within(replace(World(100, 1000.0, 0.0, 101, 1), **changes)) as offer:
             assert sizing.find_fastest_size(RUN, offer) is None
 
 

@@ -1,4 +1,4 @@
-"""The first plan's uncertainty: what is certain, what is counted, and against a plain loop."""
+"""The first plan's uncertainty: certain factors, fitted spreads, and a plain loop."""
 
 import numpy as np
 import pytest
@@ -33,8 +33,8 @@ STEP = Objective()
 
 
 def test_every_fitted_factor_has_a_spread() -> None:
-    for what in ("architectures", "frameworks"):
-        folder: database.DatabaseFolder = f"calibration/{what}"  # type: ignore[assignment]
+    for part_name in ("architectures", "frameworks"):
+        folder: database.DatabaseFolder = f"calibration/{part_name}"  # type: ignore[assignment]
         for name in database.list_database_names(folder):
             file = database.load_database_entry(folder, name, CalibrationFile, "calibration", "", "")
             for key, figure in file.parameters.items():
@@ -42,7 +42,7 @@ def test_every_fitted_factor_has_a_spread() -> None:
                 assert 0 < figure.spread < 1
 
 
-def test_what_was_never_fitted_has_the_width_of_the_fits_prior() -> None:
+def test_a_factor_that_was_never_fitted_has_the_width_of_the_prior() -> None:
     file = database.load_database_entry("calibration", "default", CalibrationFile, "calibration", "", "")
     assert file.unfitted == PRIOR_WIDTHS
     assert compute_calibration_spreads("tpu-v9", "unheard-of")["gemm_efficiency"] == pytest.approx(
@@ -61,34 +61,34 @@ def test_both_factors_of_a_pair_count_as_independent() -> None:
 
 
 def test_perturbed_numbers_are_those_of_a_cluster_bound_with_them() -> None:
-    asked = lab_scenario()
+    scenario = lab_scenario()
     factors = {"link_efficiency": 0.9, "nic_efficiency": 1.1, "gemm_efficiency": 0.8}
-    moved = perturb_scenario(asked, factors)
-    assert moved.calibration == combine_calibration(asked.calibration, factors)
-    ratio = moved.network.bandwidth_bytes_per_s / asked.network.bandwidth_bytes_per_s
-    np.testing.assert_allclose(ratio, np.where(asked.network.through_nic, 1.1, 0.9), rtol=1e-12)
-    assert perturb_scenario(asked, {}).calibration == asked.calibration
+    moved = perturb_scenario(scenario, factors)
+    assert moved.calibration == combine_calibration(scenario.calibration, factors)
+    ratio = moved.network.bandwidth_bytes_per_s / scenario.network.bandwidth_bytes_per_s
+    np.testing.assert_allclose(ratio, np.where(scenario.network.through_nic, 1.1, 0.9), rtol=1e-12)
+    assert perturb_scenario(scenario, {}).calibration == scenario.calibration
 
 
 def test_without_a_spread_every_sample_is_the_search() -> None:
-    asked = lab_scenario()
-    plans = find_contenders([asked], SPACE, STEP)
+    scenario = lab_scenario()
+    plans = find_contenders([scenario], SPACE, STEP)
     times, figures = score_samples(plans, STEP, dict.fromkeys(CALIBRATION_PARAMETERS, 0.0), 3)
-    assert (times == compute_step_costs(asked, plans.strategies).step_time_s).all()
+    assert (times == compute_step_costs(scenario, plans.strategies).step_time_s).all()
     assert (figures.argmin(axis=1) == 0).all()
     assert (times == times[0]).all()
 
 
 def test_contenders_are_the_best_distinct_plans() -> None:
-    asked = lab_scenario()
-    plans = find_contenders([asked], SPACE, STEP).strategies
+    scenario = lab_scenario()
+    plans = find_contenders([scenario], SPACE, STEP).strategies
     assert len(plans) == MAX_CONTENDERS
-    best = search_plans(asked, SPACE, SearchTarget(top=1)).best
+    best = search_plans(scenario, SPACE, SearchTarget(top=1)).best
     assert plans.get_row(0) == best.get_row(0)
     rows = {tuple(plans.get_row(i).items()) for i in range(MAX_CONTENDERS)}
     assert len(rows) == MAX_CONTENDERS
     few = find_contenders(
-        [asked], Space(16, 32, {"tp": (2,), "pp": (2,), "micro_batch": (1,), "zero_stage": (1,)}), STEP
+        [scenario], Space(16, 32, {"tp": (2,), "pp": (2,), "micro_batch": (1,), "zero_stage": (1,)}), STEP
     )
     degrees = {(few.strategies.get_row(i)["tp"], few.strategies.get_row(i)["pp"]) for i in range(len(few))}
     assert degrees == {(2, 2)}
@@ -96,9 +96,9 @@ def test_contenders_are_the_best_distinct_plans() -> None:
 
 
 def test_it_agrees_with_a_plain_loop() -> None:
-    asked = lab_scenario(tiny(hidden_size=1024, ffn_size=4096))
-    part = estimate_first_plan_uncertainty([asked], SPACE, STEP, 40)
-    plans = find_contenders([asked], SPACE, STEP)
+    scenario = lab_scenario(tiny(hidden_size=1024, ffn_size=4096))
+    part = estimate_first_plan_uncertainty([scenario], SPACE, STEP, 40)
+    plans = find_contenders([scenario], SPACE, STEP)
     times, _ = score_samples(plans, STEP, part.spread, 40)
     wins = [int(np.argmin(row)) for row in times]
     regret = [row[0] / min(row) - 1 for row in times]
@@ -114,18 +114,18 @@ def test_it_agrees_with_a_plain_loop() -> None:
     assert sum(shares) + part.first_share <= 1 + 1e-12
 
 
-def test_the_same_question_has_the_same_answer() -> None:
+def test_the_same_scenario_has_the_same_uncertainty() -> None:
     assert estimate_first_plan_uncertainty([lab_scenario()], SPACE, STEP, 10) == estimate_first_plan_uncertainty(
         [lab_scenario()], SPACE, STEP, 10
     )
 
 
-def test_questions_of_several_batches_compete_by_the_token() -> None:
-    asked = [build_scenario(tiny(), lab(), global_batch=batch) for batch in (16, 32)]
+def test_scenarios_of_several_batches_compete_by_the_token() -> None:
+    scenarios = [build_scenario(tiny(), lab(), global_batch=batch) for batch in (16, 32)]
     objective = Objective(has_several_batches=True)
     space = Space(16, 32, {"tp": (2,), "pp": (2,), "cp": (1,), "vpp": (1,), "micro_batch": (1,)})
-    part = estimate_first_plan_uncertainty(asked, space, objective, 10)
-    plans = find_contenders(asked, space, objective)
+    part = estimate_first_plan_uncertainty(scenarios, space, objective, 10)
+    plans = find_contenders(scenarios, space, objective)
     assert set(plans.scenario_index.tolist()) == {0, 1}
     assert part.step_time_s.p10 > 0
 

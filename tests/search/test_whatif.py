@@ -1,4 +1,4 @@
-"""Changes are what they say, and a what-if agrees with the search and the cost model that it asks."""
+"""Changes of a cluster; a what-if agrees with the search and the cost model."""
 
 from dataclasses import replace
 
@@ -25,17 +25,17 @@ from planner.studies.what_if import WhatIfSide, compute_elasticity, compute_what
 from tests.examples import lab, lab_scenario, tiny
 
 
-def changed(cluster: Cluster, key: str, text: str) -> Cluster:
+def change_cluster(cluster: Cluster, key: str, text: str) -> Cluster:
     return apply_cluster_change(cluster, key, text, "bf16")[0]
 
 
-def side(cluster: Cluster, batch: int = 32, **pins: int) -> WhatIfSide:
-    asked = lab_scenario(cluster=cluster, batch=batch)
+def build_side(cluster: Cluster, batch: int = 32, **pins: int) -> WhatIfSide:
+    scenario = lab_scenario(cluster=cluster, batch=batch)
     allowed = {name: (value,) for name, value in pins.items()}
-    return WhatIfSide((asked,), cluster, Space(cluster.devices, batch, allowed))
+    return WhatIfSide((scenario,), cluster, Space(cluster.devices, batch, allowed))
 
 
-def compared(before: WhatIfSide, key: str, text: str) -> WhatIfDocument:
+def compare_change(before: WhatIfSide, key: str, text: str) -> WhatIfDocument:
     cluster, change = apply_cluster_change(before.cluster, key, text, "bf16")
     return compute_what_if(before, before.rebind_cluster(cluster), [change])
 
@@ -55,9 +55,9 @@ def compared(before: WhatIfSide, key: str, text: str) -> WhatIfDocument:
     ],
 )
 def test_a_change_is_the_cluster_with_that_figure(key: str, text: str, named: dict[str, float]) -> None:
-    asked, cluster = lab_scenario(), changed(lab(oversubscription=2.0), key, text)
+    scenario, cluster = lab_scenario(), change_cluster(lab(oversubscription=2.0), key, text)
     other = lab(oversubscription=2.0, **named)
-    moved, direct = rebind_scenario(asked, cluster), build_scenario(asked.workload, other, global_batch=32)
+    moved, direct = rebind_scenario(scenario, cluster), build_scenario(scenario.workload, other, global_batch=32)
     assert moved.accelerator == direct.accelerator
     assert moved.runtime_reserve_bytes == direct.runtime_reserve_bytes
     np.testing.assert_allclose(moved.network.bandwidth_bytes_per_s, direct.network.bandwidth_bytes_per_s, rtol=1e-12)
@@ -65,7 +65,7 @@ def test_a_change_is_the_cluster_with_that_figure(key: str, text: str, named: di
 
 
 @pytest.mark.parametrize("key", build_cluster_figures(lab(), "bf16"))
-def test_every_figure_reads_back_what_is_written_and_touches_nothing_else(key: str) -> None:
+def test_every_figure_reads_back_the_value_written_and_changes_no_other(key: str) -> None:
     figure = build_cluster_figures(lab(), "bf16")[key]
     written = figure.write(lab(), 1.5e3)
     assert figure.read(written) == pytest.approx(1.5e3)
@@ -74,26 +74,26 @@ def test_every_figure_reads_back_what_is_written_and_touches_nothing_else(key: s
         assert figure.write(lab(), old) == lab()
 
 
-def test_nothing_is_changed_in_place() -> None:
+def test_no_cluster_is_changed_in_place() -> None:
     cluster = lab()
     for key in build_cluster_figures(cluster, "bf16"):
         build_cluster_figures(cluster, "bf16")[key].write(cluster, 1.0)
     assert cluster == lab()
 
 
-def test_an_unchanged_cluster_gives_the_same_question() -> None:
-    asked, cluster = lab_scenario(), lab()
-    same = rebind_scenario(asked, cluster)
-    assert replace(same, network=asked.network) == asked
+def test_an_unchanged_cluster_gives_the_same_scenario() -> None:
+    scenario, cluster = lab_scenario(), lab()
+    same = rebind_scenario(scenario, cluster)
+    assert replace(same, network=scenario.network) == scenario
 
 
 @pytest.mark.parametrize("name", HARDWARE_SCALES)
-def test_scaling_by_one_changes_nothing(name: str) -> None:
+def test_scaling_by_a_factor_of_1_keeps_the_cluster(name: str) -> None:
     assert HARDWARE_SCALES[name](lab(), 1.0) == lab()
 
 
 @pytest.mark.parametrize(
-    ("key", "text", "told"),
+    ("key", "text", "message"),
     [
         ("accelerator.memory", "-100%", "above zero"),
         ("accelerator.memory", "80", "without a unit"),
@@ -104,14 +104,14 @@ def test_scaling_by_one_changes_nothing(name: str) -> None:
         ("accelerator.power", "+10%", "current value is not known"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_told(key: str, text: str, told: str) -> None:
-    with pytest.raises(InputError, match=told) as error:
-        changed(lab(), key, text)
+def test_an_invalid_value_is_reported(key: str, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        change_cluster(lab(), key, text)
     assert error.value.key == key
     assert error.value.value == text
 
 
-def test_an_unknown_key_is_told_with_the_nearest() -> None:
+def test_an_unknown_key_is_reported_with_the_nearest_key() -> None:
     with pytest.raises(InputError, match=r"did you mean fabric\.spine\.bandwidth"):
         check_change_key("fabric.spin.bandwidth", lab(nodes=8), "bf16")
     with pytest.raises(InputError, match="no such figure"):
@@ -133,17 +133,17 @@ def test_whole_numbers_stay_whole() -> None:
         apply_option_change("cluster.nodes", "+10%", 8)
 
 
-def best_time(asked: Scenario, space: Space) -> float:
-    return float(compute_step_costs(asked, search_plans(asked, space, SearchTarget(top=1)).best).step_time_s[0])
+def best_time(scenario: Scenario, space: Space) -> float:
+    return float(compute_step_costs(scenario, search_plans(scenario, space, SearchTarget(top=1)).best).step_time_s[0])
 
 
 @pytest.mark.parametrize(
     ("key", "text"), [("fabric.bandwidth", "0.05x"), ("accelerator.memory", "0.08x"), ("accelerator.peak", "4x")]
 )
-def test_both_sides_are_what_the_search_finds(key: str, text: str) -> None:
-    before = side(lab())
-    document = compared(before, key, text)
-    moved = before.rebind_cluster(changed(before.cluster, key, text))
+def test_both_sides_are_results_of_the_search(key: str, text: str) -> None:
+    before = build_side(lab())
+    document = compare_change(before, key, text)
+    moved = before.rebind_cluster(change_cluster(before.cluster, key, text))
     assert document.before.plan.step_time_s == best_time(before.scenarios[0], before.space)
     assert document.after.plan.step_time_s == best_time(moved.scenarios[0], moved.space)
     if document.kept.plan is not None:
@@ -156,49 +156,53 @@ def test_both_sides_are_what_the_search_finds(key: str, text: str) -> None:
     assert sum(document.difference.terms.values()) == pytest.approx(document.difference.step_time_s, abs=1e-9)
 
 
-def test_a_plan_that_does_not_fit_any_more_says_so() -> None:
-    document = compared(side(lab(), batch=256), "accelerator.memory", "0.06x")
+def test_a_plan_that_no_longer_fits_is_reported() -> None:
+    document = compare_change(build_side(lab(), batch=256), "accelerator.memory", "0.06x")
     assert document.kept.plan is None
     assert document.kept.regret is None
     assert "does not fit" in document.kept.obstacle
 
 
 def test_more_nodes_give_the_old_plan_a_wider_data_parallelism() -> None:
-    before, after = (side(lab(nodes=nodes), batch=64, micro_batch=1) for nodes in (2, 4))
+    before, after = (build_side(lab(nodes=nodes), batch=64, micro_batch=1) for nodes in (2, 4))
     document = compute_what_if(before, after, [])
     assert document.kept.plan is not None
     assert document.kept.plan.strategy.dp == 2 * document.before.plan.strategy.dp
-    lost = compute_what_if(side(lab(nodes=4), batch=64, tp=8), side(lab(nodes=3), batch=48), [])
+    lost = compute_what_if(build_side(lab(nodes=4), batch=64, tp=8), build_side(lab(nodes=3), batch=48), [])
     assert lost.kept.plan is None
     assert lost.kept.obstacle
 
 
-def test_where_nothing_fits_the_side_is_named() -> None:
+def test_where_no_plan_fits_the_side_is_named() -> None:
     with pytest.raises(NothingFits, match="with the changes, no plan fits"):
-        compared(side(lab()), "accelerator.memory", "1.6GiB")
+        compare_change(build_side(lab()), "accelerator.memory", "1.6GiB")
 
 
 def test_elasticities_are_the_slopes_of_the_step() -> None:
-    asked, cluster = lab_scenario(tiny(hidden_size=2048, ffn_size=8192)), lab(nodes=4)
-    plans = search_plans(asked, Space(16, 32, {"tp": (8,)}), SearchTarget(top=3)).best
-    base = compute_step_costs(asked, plans).step_time_s
+    scenario, cluster = lab_scenario(tiny(hidden_size=2048, ffn_size=8192)), lab(nodes=4)
+    plans = search_plans(scenario, Space(16, 32, {"tp": (8,)}), SearchTarget(top=3)).best
+    base = compute_step_costs(scenario, plans).step_time_s
     total = np.zeros(len(plans))
     for name in ("peak", "memory_bandwidth", "link_bandwidth", "network_bandwidth"):
-        slope = compute_elasticity(asked, cluster, plans, name)
-        faster = compute_step_costs(rebind_scenario(asked, HARDWARE_SCALES[name](cluster, 1.001)), plans).step_time_s
+        slope = compute_elasticity(scenario, cluster, plans, name)
+        faster = compute_step_costs(
+            rebind_scenario(scenario, HARDWARE_SCALES[name](cluster, 1.001)), plans
+        ).step_time_s
         np.testing.assert_allclose(slope, np.log(faster / base) / np.log(1.001), atol=2e-3)
         assert (slope <= 0).all()
         total += slope
     for name in ("link_latency", "network_latency"):
-        slope = compute_elasticity(asked, cluster, plans, name)
+        slope = compute_elasticity(scenario, cluster, plans, name)
         assert (slope >= 0).all()
         total -= slope
-    # with all of them faster at once nothing but launches and fixed overhead keeps its time
+    # with all of them faster at once only launches and fixed overhead keep their time
     assert ((total > -1.0 - 1e-3) & (total < -0.05)).all()
 
 
-def test_host_figures_are_told_where_something_is_offloaded() -> None:
-    names = [one.figure for one in compared(side(lab()), "accelerator.peak", "2x").elasticities]
+def test_host_figures_are_listed_only_with_offloading() -> None:
+    names = [
+        elasticity.figure for elasticity in compare_change(build_side(lab()), "accelerator.peak", "2x").elasticities
+    ]
     assert names == [
         "peak",
         "memory_bandwidth",

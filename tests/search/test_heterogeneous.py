@@ -1,4 +1,4 @@
-"""Two kinds of devices: the shares and the layers that are found are those of a slow loop, and laws of balancing."""
+"""Two pools of nodes: the best shares and layers are those of a slow loop, and laws of balancing."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ from planner.studies.conditions.figures import PLAN_FIGURES
 from planner.studies.heterogeneous_plan import search_hetero_plans
 from planner.workload.operators import Workload
 from tests.examples import lab, pools, tiny
-from tests.search.test_exact import may_run
+from tests.search.test_exact import can_run
 
 
-def kinds_of(workload: Workload | None = None, batch: int = 32, **changes: float) -> BoundPools:
+def bind_small_pools(workload: Workload | None = None, batch: int = 32, **changes: float) -> BoundPools:
     return bind_pools(workload or tiny(), pools(**changes), global_batch=batch)
 
 
-def answer(workload: Workload | None = None, batch: int = 32, **changes: float) -> HeterogeneousDocument:
+def search_small_pools(workload: Workload | None = None, batch: int = 32, **changes: float) -> HeterogeneousDocument:
     both = pools(**changes)
-    kinds = bind_pools(workload or tiny(), both, global_batch=batch)
-    return search_hetero_plans(both, kinds, Space(both.devices, batch), {}, tokens=None)
+    bound = bind_pools(workload or tiny(), both, global_batch=batch)
+    return search_hetero_plans(both, bound, Space(both.devices, batch), {}, tokens=None)
 
 
 pairs = st.fixed_dictionaries(
@@ -73,13 +73,13 @@ pairs = st.fixed_dictionaries(
 )
 def test_shares_are_the_best_of_all(weight, most, slope, start, total) -> None:
     x, y, value = (
-        float(found[0]) for found in balance_shares(*_arrays(weight, most, slope, start), np.array([total]))
+        float(column[0]) for column in balance_shares(*_arrays(weight, most, slope, start), np.array([total]))
     )
     times = [
-        max(slope[0] * one + start[0], slope[1] * other + start[1])
-        for one in range(1, most[0] + 1)
-        for other in range(1, most[1] + 1)
-        if weight[0] * one + weight[1] * other == total
+        max(slope[0] * first + start[0], slope[1] * second + start[1])
+        for first in range(1, most[0] + 1)
+        for second in range(1, most[1] + 1)
+        if weight[0] * first + weight[1] * second == total
     ]
     assert value == min(times, default=np.inf)
     assert not times or weight[0] * x + weight[1] * y == total
@@ -89,9 +89,9 @@ def _arrays(*columns: tuple[float, float]) -> list[tuple[np.ndarray, np.ndarray]
     return [(np.array([first]), np.array([second])) for first, second in columns]
 
 
-def slow_shares(kinds: BoundPools, batch: int, allowed: dict[str, tuple[int, ...]]) -> float:
-    """The fastest step over every layout, and of each kind every micro-batch, mode and share."""
-    devices, best = [kind.devices for kind in kinds], np.inf
+def slow_loop_over_shares(bound: BoundPools, batch: int, allowed: dict[str, tuple[int, ...]]) -> float:
+    """The fastest step over every layout, and of each pool every micro-batch, mode and share."""
+    devices, best = [pool.devices for pool in bound], np.inf
     names = ("tp", "pp", "cp", "vpp", "zero_stage", "sequence_parallel")
     for values in itertools.product(*(allowed[name] for name in names)):
         layout = dict(zip(names, values, strict=True))
@@ -100,35 +100,39 @@ def slow_shares(kinds: BoundPools, batch: int, allowed: dict[str, tuple[int, ...
             continue
         own = [count // replica for count in devices]
         layout["dp"] = sum(own)
-        options = [list(slow_options(kinds, at, layout, allowed, batch // own[at])) for at in (0, 1)]
-        for (size, n, time), (other, m, late) in itertools.product(*options):
-            if own[0] * size * n + own[1] * other * m == batch and (layout["zero_stage"] < 2 or n == m):
-                best = min(best, max(time, late))
+        options = [list(slow_loop_over_replicas(bound, at, layout, allowed, batch // own[at])) for at in (0, 1)]
+        for (size, n, first_s), (other_size, other_n, second_s) in itertools.product(*options):
+            if own[0] * size * n + own[1] * other_size * other_n == batch and (
+                layout["zero_stage"] < 2 or n == other_n
+            ):
+                best = min(best, max(first_s, second_s))
     return best
 
 
-def slow_options(
-    kinds: BoundPools, at: int, layout: dict[str, int], allowed: dict[str, tuple[int, ...]], most: int
+def slow_loop_over_replicas(
+    bound: BoundPools, at: int, layout: dict[str, int], allowed: dict[str, tuple[int, ...]], most: int
 ) -> Iterator[tuple[int, int, float]]:
-    """Micro-batch, how many, and the time: whatever a replica of one kind may do."""
-    q = kinds[at].shared_scenario
+    """Micro-batch, how many, and the time, for everything that a replica of one pool can run."""
+    scenario = bound[at].shared_scenario
     unit = layout["pp"] if layout["vpp"] > 1 else 1
     for size, mode in itertools.product(allowed["micro_batch"], allowed["recompute"]):
         plan = {**layout, "ep": 1, "etp": 1, "micro_batch": size, "recompute": mode}
         n = np.arange(unit, most // size + 1, unit)
-        if not len(n) or not may_run(replace(q, global_batch=layout["dp"] * unit * size), plan):
+        if not len(n) or not can_run(replace(scenario, global_batch=layout["dp"] * unit * size), plan):
             continue
         s = build_strategy(**plan).take(np.zeros(len(n), dtype=np.int64))
-        p = build_plan_tables(q, s)
-        fits = sum_in_order(compute_peak_memory_bytes(q, s, p, n).values()) <= q.accelerator.memory_bytes
-        times = sum_in_order(compute_replica_terms(kinds, at, s, p, n)[0].values())
-        yield from ((size, int(one), float(time)) for one, time in zip(n[fits], times[fits], strict=True))
+        p = build_plan_tables(scenario, s)
+        fits = (
+            sum_in_order(compute_peak_memory_bytes(scenario, s, p, n).values()) <= scenario.accelerator.memory_bytes
+        )
+        times = sum_in_order(compute_replica_terms(bound, at, s, p, n)[0].values())
+        yield from ((size, int(count), float(time)) for count, time in zip(n[fits], times[fits], strict=True))
 
 
 @settings(max_examples=2)
 @given(pairs, st.sampled_from([6, 7, 12]), st.sampled_from([(0, 3), (1, 2)]), st.sampled_from([(1,), (1, 2)]))
 def test_the_best_shares_equal_a_slow_loops(changes, batch, zeros, chunks) -> None:
-    kinds = kinds_of(tiny(layers=4), batch, devices=2, **changes)
+    bound = bind_small_pools(tiny(layers=4), batch, devices=2, **changes)
     allowed = {
         "tp": (1, 2),
         "pp": (1, 2),
@@ -139,18 +143,18 @@ def test_the_best_shares_equal_a_slow_loops(changes, batch, zeros, chunks) -> No
         "micro_batch": (1, 2, 3),
         "recompute": (0, 2),
     }
-    found = find_best_shares(build_share_table(kinds, Space(sum(kind.devices for kind in kinds), batch, allowed)))
-    best = slow_shares(kinds, batch, allowed)
-    assert (np.inf if found is None else found.step_time_s) == pytest.approx(best, rel=1e-12)
-    if found is not None:
-        done = zip(found.strategies, found.micro_batches, found.replicas, strict=True)
+    result = find_best_shares(build_share_table(bound, Space(sum(pool.devices for pool in bound), batch, allowed)))
+    best = slow_loop_over_shares(bound, batch, allowed)
+    assert (np.inf if result is None else result.step_time_s) == pytest.approx(best, rel=1e-12)
+    if result is not None:
+        done = zip(result.strategies, result.micro_batches, result.replicas, strict=True)
         assert sum(int(s.micro_batch[0]) * n * replicas for s, n, replicas in done) == batch
 
 
-def slow_stages(kinds: BoundPools, space: Space) -> float:
+def slow_loop_over_stages(bound: BoundPools, space: Space) -> float:
     """The fastest step over every plan and every number of layers of every stage."""
-    batch, layers, best = space.global_batch, kinds[0].shared_scenario.workload.layer_count, np.inf
-    devices = [kind.devices for kind in kinds]
+    batch, layers, best = space.global_batch, bound[0].shared_scenario.workload.layer_count, np.inf
+    devices = [pool.devices for pool in bound]
     for tp, cp, dp in itertools.product((1, 2), (1,), (1, 2, 3, 4)):
         width = tp * cp * dp
         if devices[0] % width or devices[1] % width or batch % dp:
@@ -170,13 +174,13 @@ def slow_stages(kinds: BoundPools, space: Space) -> float:
             )
             n = np.full(len(cuts), batch // dp)
             for first in (0, 1):
-                halves = build_pipeline_segments(kinds, (plans[0], plans[1]), stages, first, cuts)
+                halves = build_pipeline_segments(bound, (plans[0], plans[1]), stages, first, cuts)
                 step = sum_in_order(compute_pipeline_terms(halves, n).terms.values())
                 for half in halves:
-                    held = sum_in_order(
+                    memory_bytes = sum_in_order(
                         compute_peak_memory_bytes(half.scenario, half.strategies, half.plan_tables, n).values()
                     )
-                    step = np.where(held <= half.scenario.accelerator.memory_bytes, step, np.inf)
+                    step = np.where(memory_bytes <= half.scenario.accelerator.memory_bytes, step, np.inf)
                 best = min(best, float(step.min()))
     return best
 
@@ -184,128 +188,128 @@ def slow_stages(kinds: BoundPools, space: Space) -> float:
 @settings(max_examples=2)
 @given(pairs, st.sampled_from([5, 6, 8]), st.sampled_from([1, 4]))
 def test_the_best_layers_equal_a_slow_loops(changes, layers, batch) -> None:
-    kinds = kinds_of(tiny(layers=layers), batch, devices=2, **changes)
+    bound = bind_small_pools(tiny(layers=layers), batch, devices=2, **changes)
     allowed = {"tp": (1, 2), "cp": (1,), "micro_batch": (1,), "recompute": (0, 2), "sequence_parallel": (0,)}
-    space = Space(sum(kind.devices for kind in kinds), batch, allowed)
-    found = find_best_stages(kinds, space)
-    best = slow_stages(kinds, space)
-    if found is None:
+    space = Space(sum(pool.devices for pool in bound), batch, allowed)
+    result = find_best_stages(bound, space)
+    best = slow_loop_over_stages(bound, space)
+    if result is None:
         assert best == np.inf
         return
-    # the slowest stage is exact; what comes after the pipeline may be a little shorter with other layers on one kind
-    assert best * (1 - 1e-9) <= found.step_time_s <= best * 1.002
+    # the slowest stage is exact; what comes after the pipeline may be a little shorter with other layers on one pool
+    assert best * (1 - 1e-9) <= result.step_time_s <= best * 1.002
 
 
 @settings(max_examples=15)
 @given(
     st.sampled_from([100, 300]), st.sampled_from([2.4, 3, 40]), st.sampled_from([25, 200]), st.sampled_from([8, 32])
 )
-def test_two_equal_pools_are_one_cluster(tflops, memory, nic, batch) -> None:
+def test_two_equal_pools_are_a_single_cluster(tflops, memory, nic, batch) -> None:
     """Replicas side by side in two equal halves are as fast as in the whole; to the last bit."""
     figures = {"tflops": tflops, "memory": memory, "nic": nic}
-    kinds = kinds_of(batch=batch, devices=2, nodes=2, **figures)
+    bound = bind_small_pools(batch=batch, devices=2, nodes=2, **figures)
     whole = lab(devices=2, nodes=4, **figures)
     # an even number of replicas, which the halves can have, and one micro-batch for both
     space = Space(whole.devices, batch, {"dp": (2, 4, 8), "micro_batch": (1,)})
     q = build_scenario(tiny(), whole, global_batch=batch)
     best = search_plans(q, space, SearchTarget(top=1)).best
     expected = compute_step_costs(q, best).step_time_s.tolist()
-    for found in (
-        find_best_shares(build_share_table(kinds, space)),
-        find_even_shares(build_share_table(kinds, space)),
+    for result in (
+        find_best_shares(build_share_table(bound, space)),
+        find_even_shares(build_share_table(bound, space)),
     ):
-        assert ([] if found is None else [found.step_time_s]) == expected
+        assert ([] if result is None else [result.step_time_s]) == expected
 
 
 @pytest.mark.parametrize("batch", [4, 16])
-def test_pipelines_over_two_equal_kinds_are_ordinary_ones(batch) -> None:
-    kinds = kinds_of(batch=batch, devices=2, nodes=2)
+def test_a_pipeline_over_two_equal_pools_is_an_ordinary_pipeline(batch) -> None:
+    bound = bind_small_pools(batch=batch, devices=2, nodes=2)
     plan = build_strategy(tp=2, pp=4, dp=1, recompute=2)
     (ordinary,) = compute_step_costs(
         build_scenario(tiny(), lab(devices=2, nodes=4), global_batch=batch), plan
     ).step_time_s
-    halves = build_pipeline_segments(kinds, (plan, plan), (2, 2), 0, np.array([[2, 4, 6]]))
+    halves = build_pipeline_segments(bound, (plan, plan), (2, 2), 0, np.array([[2, 4, 6]]))
     joined = compute_pipeline_terms(halves, np.array([batch]))
     assert sum_in_order(joined.terms.values())[0] == pytest.approx(ordinary, rel=1e-12)
     ordinary_bytes = sum_in_order(
         compute_peak_memory_bytes(build_scenario(tiny(), lab(devices=2, nodes=4), global_batch=batch), plan).values()
     )
-    held = [
+    memory_bytes = [
         sum_in_order(
             compute_peak_memory_bytes(half.scenario, half.strategies, half.plan_tables, np.array([batch])).values()
         )[0]
         for half in halves
     ]
-    assert max(held) == ordinary_bytes[0]
+    assert max(memory_bytes) == ordinary_bytes[0]
 
 
 @settings(max_examples=2)
 @given(pairs, st.sampled_from([6, 16]))
-def test_the_answer_is_no_slower_than_either_kind_alone(changes, batch) -> None:
+def test_the_best_plan_is_no_slower_than_either_pool_alone(changes, batch) -> None:
     workload = tiny(layers=4)
     try:
-        told = answer(workload, batch, devices=2, **changes)
+        document = search_small_pools(workload, batch, devices=2, **changes)
     except (NothingFits, InputError):
         return
-    steps = [way.step_time_s for way in told.plans]
+    steps = [plan.step_time_s for plan in document.plans]
     assert steps == sorted(steps)
-    for way in told.plans:
-        assert sum(way.terms.values()) == pytest.approx(way.step_time_s, rel=1e-9)
-        assert all(kind.wait_s >= 0 for kind in way.pools)
-        assert min(kind.wait_s for kind in way.pools) < way.step_time_s
-        assert all(kind.memory.total_bytes <= kind.memory.capacity_bytes for kind in way.pools)
-        if way.pools[0].strategy.dp == sum(kind.replicas for kind in way.pools):
-            assert sum(kind.sequences for kind in way.pools) == batch
-            assert all(sum(kind.layers) == 4 for kind in way.pools)
+    for plan in document.plans:
+        assert sum(plan.terms.values()) == pytest.approx(plan.step_time_s, rel=1e-9)
+        assert all(pool.wait_s >= 0 for pool in plan.pools)
+        assert min(pool.wait_s for pool in plan.pools) < plan.step_time_s
+        assert all(pool.memory.total_bytes <= pool.memory.capacity_bytes for pool in plan.pools)
+        if plan.pools[0].strategy.dp == sum(pool.replicas for pool in plan.pools):
+            assert sum(pool.sequences for pool in plan.pools) == batch
+            assert all(sum(pool.layers) == 4 for pool in plan.pools)
         else:
-            assert sum(sum(kind.layers) for kind in way.pools) == 4
-    rest = {part.pool: part.step_time_s for part in told.answer.without}
-    alone = {way.pools[0].pool: way.step_time_s for way in told.plans if way.layout == "only"}
+            assert sum(sum(pool.layers) for pool in plan.pools) == 4
+    rest = {part.pool: part.step_time_s for part in document.answer.without}
+    alone = {plan.pools[0].pool: plan.step_time_s for plan in document.plans if plan.layout == "only"}
     assert rest == {"fast": alone.get("slow"), "slow": alone.get("fast")}
-    # who is left out, the others are fastest without; of two kinds that are as fast alone, one is kept
-    able = [part for part in told.answer.without if part.step_time_s == steps[0]]
-    left_out = [part for part in told.answer.without if not part.keep]
+    # a pool is left out where the other is fastest alone; of two pools that are as fast alone, one is kept
+    able = [part for part in document.answer.without if part.step_time_s == steps[0]]
+    left_out = [part for part in document.answer.without if not part.keep]
     assert len(left_out) == min(len(able), 1)
     assert all(part in able for part in left_out)
 
 
 @settings(max_examples=3)
 @given(pairs, st.sampled_from([1.5, 4.0]))
-def test_a_faster_slow_kind_never_slows_the_answer(changes, factor) -> None:
+def test_a_faster_slow_pool_never_slows_the_best_plan(changes, factor) -> None:
     slow = {"tflops": changes["slow_tflops"], "hbm": 2000, "link": 300, "nic": changes["slow_nic"]}
     faster = {**changes, "devices": 2, **{f"slow_{name}": value * factor for name, value in slow.items()}}
     steps = []
     for figures in ({**changes, "devices": 2}, faster):
         try:
-            steps.append(answer(tiny(layers=4), 16, **figures).plans[0].step_time_s)
+            steps.append(search_small_pools(tiny(layers=4), 16, **figures).plans[0].step_time_s)
         except (NothingFits, InputError):
             steps.append(np.inf)
     assert steps[1] <= steps[0] * (1 + 1e-9)
 
 
-def test_where_one_kind_is_too_small_the_other_is_told_alone() -> None:
-    told = answer(slow_memory=1.55, slow_tflops=150)
-    assert [way.pools[0].pool for way in told.plans] == ["fast"]
-    assert told.left_out == ["shares", "stages", "even", "only slow"]
-    assert told.answer.balanced_step_time_s is None
-    assert told.answer.sentences == ["No plan on both pools fits: the fastest is 2 fast nodes alone."]
-    assert [part.keep for part in told.answer.without] == [True, False]
+def test_where_a_pool_is_too_small_the_other_pool_is_used_alone() -> None:
+    document = search_small_pools(slow_memory=1.55, slow_tflops=150)
+    assert [plan.pools[0].pool for plan in document.plans] == ["fast"]
+    assert document.left_out == ["shares", "stages", "even", "only slow"]
+    assert document.answer.balanced_step_time_s is None
+    assert document.answer.sentences == ["No plan on both pools fits: the fastest is 2 fast nodes alone."]
+    assert [part.keep for part in document.answer.without] == [True, False]
 
 
-def test_where_nothing_fits_each_kind_says_what_would() -> None:
-    with pytest.raises(NothingFits) as told:
-        answer(memory=1.55)
-    assert "2 fast nodes alone" in str(told.value)
-    assert str(told.value).count("what would make it fit") == 2
+def test_where_no_plan_fits_each_pool_reports_the_nearest_miss() -> None:
+    with pytest.raises(NothingFits) as caught:
+        search_small_pools(memory=1.55)
+    assert "2 fast nodes alone" in str(caught.value)
+    assert str(caught.value).count("what would make it fit") == 2
 
 
-def test_each_kind_has_the_recomputation_that_its_memory_asks_for() -> None:
+def test_each_pool_has_the_recomputation_that_its_memory_needs() -> None:
     both = pools(slow_memory=2.6, devices=2)
-    kinds = bind_pools(tiny(seq_length=8192), both, global_batch=32)
+    bound = bind_pools(tiny(seq_length=8192), both, global_batch=32)
     space = Space(both.devices, 32, {"cp": (1,), "tp": (1,), "pp": (1,), "micro_batch": (1,)})
-    found = find_best_shares(build_share_table(kinds, space))
-    assert found is not None
-    assert [int(plan.recompute[0]) for plan in found.strategies] == [0, 2]
+    result = find_best_shares(build_share_table(bound, space))
+    assert result is not None
+    assert [int(plan.recompute[0]) for plan in result.strategies] == [0, 2]
 
 
 @settings(max_examples=30)
@@ -318,58 +322,58 @@ def test_a_split_is_the_best_of_all(ahead, behind, seed) -> None:
     for _ in range(ahead + behind):
         cost = np.where(rng.random((1, layers)) < 0.15, np.inf, np.cumsum(rng.random((1, layers)), axis=1))
         costs.append(contents.expand_costs(cost))
-    first, way_ahead = compute_forward_split(costs[:ahead])
-    second, way_behind = compute_backward_split(costs[ahead:])
+    first, find_bounds_ahead = compute_forward_split(costs[:ahead])
+    second, find_bounds_behind = compute_backward_split(costs[ahead:])
     for cut in range(layers + 1):
         least = np.inf
         for bounds in itertools.combinations(range(1, layers), ahead + behind - 1):
             if bounds[ahead - 1] == cut:
-                least = min(least, slowest(costs, (0, *bounds, layers)))
-        found = max(first[0, cut], second[0, cut])
-        assert found == least
-        if np.isfinite(found):
-            one = np.array([0]), np.array([cut])
-            edges = (0, *way_ahead(*one)[0].tolist(), cut, *way_behind(*one)[0].tolist(), layers)
-            assert slowest(costs, edges) == found
+                least = min(least, compute_slowest_stage(costs, (0, *bounds, layers)))
+        slowest_s = max(first[0, cut], second[0, cut])
+        assert slowest_s == least
+        if np.isfinite(slowest_s):
+            state = np.array([0]), np.array([cut])
+            edges = (0, *find_bounds_ahead(*state)[0].tolist(), cut, *find_bounds_behind(*state)[0].tolist(), layers)
+            assert compute_slowest_stage(costs, edges) == slowest_s
 
 
-def slowest(costs: list[np.ndarray], edges: tuple[int, ...]) -> float:
+def compute_slowest_stage(costs: list[np.ndarray], edges: tuple[int, ...]) -> float:
     return max(
-        float(cost[0, one, other]) for cost, (one, other) in zip(costs, itertools.pairwise(edges), strict=True)
+        float(cost[0, start, end]) for cost, (start, end) in zip(costs, itertools.pairwise(edges), strict=True)
     )
 
 
 def test_much_slower_devices_are_not_worth_keeping() -> None:
-    told = answer(slow_tflops=3, slow_hbm=40, slow_nic=1)
-    assert told.plans[0].layout == "only"
-    assert [part.keep for part in told.answer.without] == [True, False]
-    assert told.answer.sentences[0].startswith("Without the 2 slow nodes the step takes")
-    assert "leave them out" in told.answer.sentences[0]
+    document = search_small_pools(slow_tflops=3, slow_hbm=40, slow_nic=1)
+    assert document.plans[0].layout == "only"
+    assert [part.keep for part in document.answer.without] == [True, False]
+    assert document.answer.sentences[0].startswith("Without the 2 slow nodes the step takes")
+    assert "leave them out" in document.answer.sentences[0]
 
 
-def test_a_slow_kind_is_worth_keeping_when_it_is_balanced() -> None:
-    told = answer(tiny(layers=16, hidden_size=2048, ffn_size=8192), batch=256, slow_tflops=150)
-    best, even = told.plans[0], told.answer.even_step_time_s
+def test_a_slow_pool_is_worth_keeping_when_it_is_balanced() -> None:
+    document = search_small_pools(tiny(layers=16, hidden_size=2048, ffn_size=8192), batch=256, slow_tflops=150)
+    best, even = document.plans[0], document.answer.even_step_time_s
     assert best.layout == "shares"
-    assert [part.keep for part in told.answer.without] == [True, True]
+    assert [part.keep for part in document.answer.without] == [True, True]
     assert even is not None and 1.2 < even / best.step_time_s < 1.6
-    done = [kind.sequences for kind in best.pools]
+    done = [pool.sequences for pool in best.pools]
     assert 1.6 < done[0] / done[1] < 2.4
 
 
-def test_settings_and_pins_hold_for_both_kinds() -> None:
+def test_settings_and_pins_hold_for_both_pools() -> None:
     both = pools(slow_tflops=150)
-    kinds = bind_pools(tiny(), both, global_batch=32)
+    bound = bind_pools(tiny(), both, global_batch=32)
     space = Space(both.devices, 32, {"tp": (2,), "pp": (2,), "micro_batch": (1,)})
-    told = search_hetero_plans(both, kinds, space, {"schedule": ("zero-bubble",)}, tokens=10**9)
-    for way in told.plans:
-        assert way.settings.schedule == "zero-bubble"
-        assert {(k.strategy.tp, k.strategy.pp, k.strategy.micro_batch) for k in way.pools} == {(2, 2, 1)}
-    assert told.run is not None and told.run.steps == -(-(10**9) // (32 * 1024))
+    document = search_hetero_plans(both, bound, space, {"schedule": ("zero-bubble",)}, tokens=10**9)
+    for plan in document.plans:
+        assert plan.settings.schedule == "zero-bubble"
+        assert {(k.strategy.tp, k.strategy.pp, k.strategy.micro_batch) for k in plan.pools} == {(2, 2, 1)}
+    assert document.run is not None and document.run.steps == -(-(10**9) // (32 * 1024))
 
 
 def test_figures_of_two_pools_are_those_that_both_share() -> None:
-    document = answer(slow_tflops=150)
+    document = search_small_pools(slow_tflops=150)
     values, plan = read_figure_values(document), document.best_plan
     assert set(values) <= set(PLAN_FIGURES)
     assert "strategy.tp" not in values
