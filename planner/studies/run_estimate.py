@@ -61,7 +61,7 @@ class TrainingRun:
 class ClusterOffer:
     """A named cluster that is available in any number of nodes up to `get_max_nodes`.
 
-    Of a cluster that lists its hosts, or has faults, the hosts with the highest uplink bandwidth are taken.
+    Of a cluster that lists its hosts, or has failed parts, the hosts with the highest uplink bandwidth are taken.
     """
 
     name: str
@@ -76,7 +76,7 @@ class ClusterOffer:
     @cached_property
     def listed_cluster(self) -> WiredCluster | None:
         """All hosts that work, of a wired or degraded cluster; else None. Raises InputError."""
-        return resolve_listed_cluster(self.spec, self.origin) if self.spec.hosts or self.spec.faults else None
+        return resolve_listed_cluster(self.spec, self.origin) if self.spec.hosts or self.spec.failed_parts else None
 
     def build_cluster(self, nodes: int) -> Cluster:
         """The cluster with this number of nodes. Raises InputError for too many nodes or an invalid description."""

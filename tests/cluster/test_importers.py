@@ -50,7 +50,7 @@ def cables(spec: ClusterSpec, kind: str = "network") -> Counter[Cable]:
         if link.kind == kind:
             for low in expand_hostlist(link.ends[0]):
                 for up in expand_hostlist(link.ends[1]):
-                    found[low.split(":")[0], up] += link.cables
+                    found[low.split(":")[0], up] += link.link_count
     return found
 
 
@@ -60,7 +60,7 @@ def rates(spec: ClusterSpec, kind: str = "network") -> Counter[float]:
     for link in spec.links:
         if link.kind == kind:
             rate = round(parse_figure(link.bandwidth, "bytes_per_s", origin="", key="") / GBPS, 6)
-            found[rate] += link.cables * len(expand_hostlist(link.ends[0])) * len(expand_hostlist(link.ends[1]))
+            found[rate] += link.link_count * len(expand_hostlist(link.ends[0])) * len(expand_hostlist(link.ends[1]))
     return found
 
 
@@ -172,7 +172,7 @@ def test_a_tree_of_slurm_is_imported() -> None:
     spec, notes = imported("slurm-tree.conf", node="dgx-h100")
     check_ends(spec)
     assert len(names_of(spec.hosts)) == 2 + 11 + 18
-    assert Counter(link.cables for link in spec.links) == {8: 3, 1: 3}
+    assert Counter(link.link_count for link in spec.links) == {8: 3, 1: 3}
     assert rates(spec) == {400.0: 31 * 8, 2 * 3200.0: 1, 11 * 3200.0: 1, 18 * 3200.0: 1}
     assert any("undivided" in note for note in notes)
 
@@ -212,7 +212,7 @@ def test_states_of_slurm_s_nodes_join_its_topology() -> None:
     spec, notes = imported("slurm-tree.conf", "slurm-states.txt")
     check_ends(spec)
     assert spec.node == "dgx-h100"
-    assert {fault.part for fault in spec.faults} == {"a05-p1-dgx-01-c04", "b05-p1-dgx-05-c18"}
+    assert {part.part for part in spec.failed_parts} == {"a05-p1-dgx-01-c04", "b05-p1-dgx-05-c18"}
     assert {host.name: host.devices for host in spec.hosts if host.devices} == {"a06-p1-dgx-02-c07": 7}
     assert "node dgx-h100 for 8 x H100" in notes
 
@@ -236,7 +236,7 @@ def test_labels_of_kubernetes_tell_racks_and_switches() -> None:
     assert cables(spec)["leaf-1-1", "spine-1"] == cables(spec)["spine-1", "core"] == 1
     assert rates(spec) == {400.0: 72 * 4, 18 * 1600.0: 4, 36 * 1600.0: 2}
     assert rates(spec, "scale-up") == {4 * 7200.0: 72}
-    assert {fault.part for fault in spec.faults} == {"node1207", "node2118"}
+    assert {part.part for part in spec.failed_parts} == {"node1207", "node2118"}
 
 
 def test_racks_of_two_blocks_may_share_a_name() -> None:

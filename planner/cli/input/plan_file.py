@@ -37,13 +37,13 @@ def read_plan_document(path: Path, number: int) -> plan.PlanDocument:
 
 
 def read_plan_cluster(
-    document: plan.PlanDocument, name_override: str | None, faults: tuple[str, ...], path: Path
+    document: plan.PlanDocument, name_override: str | None, fault_texts: tuple[str, ...], path: Path
 ) -> clusters.Cluster:
     """The document's cluster, of its size. Raises InputError; for a file's cluster it names the missing option."""
     part = document.cluster
     if name_override is None:
         _check_resolvable_name("cluster", part.name, path)
-    cluster = _resolve_sized_cluster(name_override or part.name, part, faults)
+    cluster = _resolve_sized_cluster(name_override or part.name, part, fault_texts)
     if (cluster.devices, cluster.accelerator.name) != (part.devices, part.accelerator):
         expected = f"{part.devices:,} {part.accelerator}, as in {path}"
         value = f"{cluster.devices:,} {cluster.accelerator.name}"
@@ -51,23 +51,23 @@ def read_plan_cluster(
     return cluster
 
 
-def _resolve_sized_cluster(name: str, part: plan.ClusterPart, faults: tuple[str, ...]) -> clusters.Cluster:
+def _resolve_sized_cluster(name: str, part: plan.ClusterPart, fault_texts: tuple[str, ...]) -> clusters.Cluster:
     """The cluster with the document's number of devices; on a regular cluster, failed devices are added to them."""
     cluster_spec, _ = inputs.read_cluster_spec(name)
-    cluster_faults = [*(failed_parts.parse_failed_part(text) for text in faults), *cluster_spec.faults]
+    all_parts = [*(failed_parts.parse_failed_part(text) for text in fault_texts), *cluster_spec.failed_parts]
     max_lost_nodes = (
         0
         if cluster_spec.hosts
         else sum(
             len(hostlist.expand_hostlist(lost_part.part))
-            for lost_part in cluster_faults
+            for lost_part in all_parts
             if lost_part.rate == 0 and " - " not in lost_part.part
         )
     )
     cluster = None
     for lost_nodes in range(max_lost_nodes + 1):
         try:
-            cluster = inputs.read_cluster(name, None, part.devices + lost_nodes * part.devices_per_node, faults)
+            cluster = inputs.read_cluster(name, None, part.devices + lost_nodes * part.devices_per_node, fault_texts)
         except InputError:
             # a named host may not exist in a smaller cluster
             if lost_nodes == max_lost_nodes:

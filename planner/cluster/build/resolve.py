@@ -30,7 +30,7 @@ def resolve_cluster(
     make no sense, for both counts at once, for more nodes than the cluster can have, and for a failed part that it
     has not.
     """
-    if spec.hosts or spec.faults or failed_parts:
+    if spec.hosts or spec.failed_parts or failed_parts:
         return resolve_listed_cluster(spec, origin, nodes=nodes, devices=devices, failed_parts=failed_parts)
     with name_origin(origin):
         _check_single_pool(spec)

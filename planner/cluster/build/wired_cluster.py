@@ -73,7 +73,7 @@ def resolve_wired_cluster(
 
 def _apply_all_failed_parts(wiring: Wiring, spec: ClusterSpec, failed_parts: Sequence[FailedPartSpec]) -> Wiring:
     """The wiring without the failed parts of the file and of the command line."""
-    return apply_failed_parts(apply_failed_parts(wiring, spec.faults, "faults"), failed_parts, "--fault")
+    return apply_failed_parts(apply_failed_parts(wiring, spec.failed_parts, "faults"), failed_parts, "--fault")
 
 
 def _build_wired_cluster(

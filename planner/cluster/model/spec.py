@@ -146,13 +146,13 @@ class WiredSwitchSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 class WiredLinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Links between two hosts or switches: every name of the one end with every name of the other.
 
-    A host's NIC is named by its number: `a01:3`. `bandwidth` is that of one of the `cables` parallel links, in one
+    A host's NIC is named by its number: `a01:3`. `bandwidth` is that of one of the parallel links (`cables`), in one
     direction.
     """
 
     ends: tuple[str, str]
     bandwidth: Figure
-    cables: BoundedCount = 1
+    link_count: BoundedCount = msgspec.field(default=1, name="cables")
     kind: Literal["network", "scale-up"] = "network"
 
 
@@ -241,7 +241,7 @@ class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     hosts: tuple[WiredHostSpec, ...] = ()
     switches: tuple[WiredSwitchSpec, ...] = ()
     links: tuple[WiredLinkSpec, ...] = ()
-    faults: FailedPartSpecs = ()
+    failed_parts: FailedPartSpecs = msgspec.field(default=(), name="faults")
     pools: PoolSpecs = ()
     reliability: ReliabilitySpec | None = None
     storage: StorageSpec | None = None

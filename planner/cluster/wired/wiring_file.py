@@ -132,7 +132,7 @@ def _build_links(
             [_parse_endpoint(name, vertex_by_name, host_count, nic_count, key) for name in names]
             for names in name_lists
         )
-        is_link_per_nic = link.cables == nic_count and link.kind == "network"
+        is_link_per_nic = link.link_count == nic_count and link.kind == "network"
         if len(endpoints) + len(left) * len(right) * (nic_count if is_link_per_nic else 1) > _MAX_LINKS:
             expected = f"at most {_MAX_LINKS:,} in all"
             raise InputError("too many links", key=f"{key}.ends", expected=expected)
@@ -143,14 +143,14 @@ def _build_links(
             if link.kind == "network":
                 for host, host_nic in (left_endpoint, right_endpoint):
                     if host < host_count:
-                        links_per_host[host] += link.cables
-                        _check_port_count(links_per_host[host], link.cables, host_nic, nic_count, f"{key}.cables")
+                        links_per_host[host] += link.link_count
+                        _check_port_count(links_per_host[host], link.link_count, host_nic, nic_count, f"{key}.cables")
             to_switch = first < host_count <= second
             is_split = is_link_per_nic and to_switch and named_nic < 0
             for link_nic in range(nic_count) if is_split else [named_nic if to_switch else -1]:
                 endpoints.append((first, second))
                 nic_index.append(link_nic)
-                rate.append(link_bytes_per_s if is_split else link_bytes_per_s * link.cables)
+                rate.append(link_bytes_per_s if is_split else link_bytes_per_s * link.link_count)
                 scale_up.append(link.kind == "scale-up")
     return endpoints, nic_index, rate, scale_up
 

@@ -109,7 +109,7 @@ def _suggest_cluster_sizes(scenario: Scenario, cluster: Cluster, space: Space) -
     if cluster.nodes == 1:
         return f"--devices {below[-1]}" if len(below) else ""
     if cluster.listed_hosts:
-        # a cluster that lists its hosts, or has faults, may have no more hosts
+        # a cluster that lists its hosts, or has failed parts, may have no more hosts
         fewer = below[below % cluster.devices_per_node == 0]
         return f"{fewer[-1]} of these {space.devices:,} devices" if len(fewer) else ""
     nearest_sizes = [sizes[sizes % cluster.devices_per_node == 0] for sizes in (below, above)]
