@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from tests.cli.run import call
-from tests.validation.tables import PUBLISHED, rows, table
+from tests.validation.tables import PUBLISHED, format_table, read_published_rows
 
 IDS = [line["id"] for line in csv.DictReader(io.StringIO(PUBLISHED.read_text("utf-8")))][:6]
 
@@ -20,7 +20,7 @@ IDS = [line["id"] for line in csv.DictReader(io.StringIO(PUBLISHED.read_text("ut
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     path = tmp_path / "mine.csv"
-    path.write_text(table(*rows(*IDS)))
+    path.write_text(format_table(*read_published_rows(*IDS)))
     return path
 
 
@@ -79,7 +79,7 @@ def test_what_is_no_percentage_is_told(text: str) -> None:
 def test_people_get_every_source(small: Path, form: str) -> None:
     done = call("planner", "validate", "--runs", str(small), "--format", form)
     assert done.returncode == 0
-    for source in {line["source"].split("/")[0] for line in rows(*IDS)}:
+    for source in {line["source"].split("/")[0] for line in read_published_rows(*IDS)}:
         assert source in done.stdout
 
 
@@ -107,8 +107,8 @@ def test_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_a_name_of_a_run_is_no_markup_and_no_control_character(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
-    (line,) = rows(IDS[0])
-    path.write_text(table({**line, "id": "[a|b](http://x.org) \x1b[31m`c`"}))
+    (line,) = read_published_rows(IDS[0])
+    path.write_text(format_table({**line, "id": "[a|b](http://x.org) \x1b[31m`c`"}))
     told = call("planner", "validate", "--runs", str(path), "--format", "markdown").stdout
     assert "\\[a\\|b\\](http:\\//x.org) \\\\x1b\\[31m\\`c\\`" in told
     assert "\x1b" not in call("planner", "validate", "--runs", str(path)).stdout

@@ -1,1 +1,1 @@
-"""Questions with their answers, number by number: what no change may move without its being seen."""
+"""Commands with their documents, figure by figure: a change of any of them is seen."""

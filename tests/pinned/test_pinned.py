@@ -1,4 +1,4 @@
-"""Laws that every answer keeps, over many questions; and a few figures, each of one term of the model."""
+"""Laws of every document, over many commands; and a few figures, each of one term of the model."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from typing import Any
 
 import pytest
 
-from tests.pinned.answers import Answer, answer_question, find_figure, read_figures, read_questions
+from tests.pinned.commands import CommandResult, get_figure, read_commands, read_figures, run_pinned_command
 
-QUESTIONS = read_questions()
+COMMANDS = read_commands()
 FIGURES = read_figures()
 
 
 @cache
-def answer(name: str) -> Answer:
-    return answer_question(QUESTIONS[name].command)
+def run_once(name: str) -> CommandResult:
+    return run_pinned_command(COMMANDS[name].command)
 
 
-def plans_in(value: object) -> Iterator[dict[str, Any]]:
-    """Whatever has a strategy and the terms of its step, wherever it is in a document."""
+def iterate_plans(value: object) -> Iterator[dict[str, Any]]:
+    """Every object of a document that has a strategy and the terms of its step."""
     if isinstance(value, dict):
         if "strategy" in value and isinstance(value.get("step_time_s"), float) and "terms" in value:
             yield value
         for inner in value.values():
-            yield from plans_in(inner)
+            yield from iterate_plans(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from plans_in(inner)
+            yield from iterate_plans(inner)
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
-def test_an_answer_keeps_the_laws(name: str) -> None:
-    done = answer(name)
-    assert done.exit_code == QUESTIONS[name].exit_code
-    if done.document is None:
-        assert done.exit_code in (2, 3)
-        assert re.match(r"error: \S", done.stderr)
-        assert "Traceback" not in done.stderr
-    for plan in plans_in(done.document):
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_document_keeps_the_laws(name: str) -> None:
+    result = run_once(name)
+    assert result.exit_code == COMMANDS[name].exit_code
+    if result.document is None:
+        assert result.exit_code in (2, 3)
+        assert re.match(r"error: \S", result.stderr)
+        assert "Traceback" not in result.stderr
+    for plan in iterate_plans(result.document):
         assert sum(plan["terms"].values()) == pytest.approx(plan["step_time_s"], rel=1e-9)
         assert min(plan["terms"].values()) >= 0
         if memory := plan.get("memory"):
@@ -51,4 +51,4 @@ def test_an_answer_keeps_the_laws(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "path"), FIGURES)
 def test_a_figure_has_not_moved(name: str, path: str) -> None:
-    assert find_figure(answer(name).document, path) == pytest.approx(FIGURES[name, path], rel=1e-9)
+    assert get_figure(run_once(name).document, path) == pytest.approx(FIGURES[name, path], rel=1e-9)

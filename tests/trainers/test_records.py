@@ -87,7 +87,7 @@ def build_plan_values(**changes: Any) -> PlanValues:
 
 @pytest.mark.parametrize("program", PROGRAMS_BY_NAME.values(), ids=PROGRAMS_BY_NAME)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_rules_say_the_same_of_many_plans_and_of_each(program: Program, seed: int) -> None:
+def test_rules_give_the_same_verdict_for_many_plans_as_for_each(program: Program, seed: int) -> None:
     generator, plans = np.random.default_rng(seed), 16
     degrees = {name: generator.choice([1, 2, 3, 8], plans) for name in ("tp", "pp", "dp", "cp", "ep", "etp", "vpp")}
     columns = degrees | {
@@ -102,7 +102,7 @@ def test_rules_say_the_same_of_many_plans_and_of_each(program: Program, seed: in
 
 
 @pytest.mark.parametrize("trainer", TRAINERS_BY_NAME.values(), ids=TRAINERS_BY_NAME)
-def test_wide_parameters_have_no_copy_beside_the_master_weights(trainer: Trainer) -> None:
+def test_wide_parameters_have_no_copy_in_addition_to_the_master_weights(trainer: Trainer) -> None:
     assert widen_trainer_state(trainer, "bf16") == trainer == widen_trainer_state(trainer, "fp8")
     for precision, value_bytes in (("fp32", 4.0), ("tf32", 4.0), ("fp64", 8.0)):
         wide = widen_trainer_state(trainer, precision)

@@ -1,4 +1,4 @@
-"""Errors on runs that no fit has seen, and the files of a fit; with few runs and few numbers, so that it is quick."""
+"""Errors on runs that are left out of the fit, and the files of a fit; few runs and factors, so that it is quick."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from planner.evidence.cross_validation import extract_source, format_model_shape
 from planner.evidence.fit import CalibrationCase, FittedFactors, compute_reference_powers_w
 from planner.evidence.runs import parse_runs
 from tests.cli.run import call
-from tests.validation.tables import rows, table
+from tests.validation.tables import format_table, read_published_rows
 
 MPT = "foundry-a100_80gb-7b-s2048-n8-mb6-ga2-amp_bf16"
 FULL, SELECTIVE = "korthikanti-22B-full", "korthikanti-22B-selective"
-TABLE = table(*rows(MPT, FULL, SELECTIVE))
+TABLE = format_table(*read_published_rows(MPT, FULL, SELECTIVE))
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fits of two numbers, in this process."""
+def make_fits_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits of two factors, in this process."""
     names = ("gemm_efficiency", "step_overhead_s")
     monkeypatch.setattr(fit, "CALIBRATION_PARAMETERS", names)
     monkeypatch.setattr(fit, "PRIOR_WIDTHS", {name: fit.PRIOR_WIDTHS[name] for name in names})
@@ -35,35 +35,40 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "ProcessPoolExecutor", ThreadPoolExecutor)
 
 
-def found() -> list[CalibrationCase]:
+def read_cases() -> list[CalibrationCase]:
     runs, _ = parse_runs(TABLE, "runs.csv")
     return calibrate.build_calibration_cases(runs)
 
 
-def unseen(cases: list[CalibrationCase], full: FittedFactors, fold: str) -> dict[str, float]:
-    """What is predicted of the runs of one source without them."""
-    return {one.case.run.id: one.predicted for one in dict(predict_held_out_folds(cases, full, extract_source))[fold]}
+def predict_without_source(cases: list[CalibrationCase], full: FittedFactors, fold: str) -> dict[str, float]:
+    """The predictions of the runs of a source by a fit without them."""
+    return {
+        prediction.case.run.id: prediction.predicted
+        for prediction in dict(predict_held_out_folds(cases, full, extract_source))[fold]
+    }
 
 
 def test_no_prediction_is_of_a_fit_that_saw_the_run() -> None:
-    cases = found()
+    cases = read_cases()
     full = fit.fit_calibration(cases, compute_reference_powers_w(cases))
-    before = unseen(cases, full, "Korthikanti")
+    before = predict_without_source(cases, full, "Korthikanti")
     assert before.keys() == {FULL, SELECTIVE}
-    # these are twice as slow: what is predicted of them is the same, what is predicted of the other is not
+    # these are twice as slow: their own predictions stay, those of the other source change
     slower = [
         case if case.run.id == MPT else replace(case, run=replace(case.run, value=2 * case.run.value))
         for case in cases
     ]
-    assert unseen(slower, full, "Korthikanti") == before
-    assert unseen(slower, full, "mosaicml/llm-foundry") != unseen(cases, full, "mosaicml/llm-foundry")
+    assert predict_without_source(slower, full, "Korthikanti") == before
+    assert predict_without_source(slower, full, "mosaicml/llm-foundry") != predict_without_source(
+        cases, full, "mosaicml/llm-foundry"
+    )
 
 
 def test_a_model_is_its_shape() -> None:
-    assert len({format_model_shape(case) for case in found()}) == 2
+    assert len({format_model_shape(case) for case in read_cases()}) == 2
 
 
-def test_the_command_tells_both_kinds_of_folds(tmp_path: Path) -> None:
+def test_the_command_prints_folds_by_source_and_by_model(tmp_path: Path) -> None:
     path, file = tmp_path / "mine.csv", tmp_path / "errors.json"
     path.write_text(TABLE)
     done = call("planner", "validate", "--runs", str(path), "--cross", "-o", str(file))
@@ -81,16 +86,20 @@ def test_the_command_tells_both_kinds_of_folds(tmp_path: Path) -> None:
         assert part["overall"]["worst_pct"] == max(fold["worst_pct"] for fold in part["by_fold"].values())
     assert done.stderr.count("without the ") == 4
     assert "without the source Korthikanti: " in done.stderr
-    for told in ("fitted without the source", "fitted without the model"):
-        assert told in done.stdout
+    for words in ("fitted without the source", "fitted without the model"):
+        assert words in done.stdout
 
 
-def test_a_fit_replaces_its_files_and_leaves_others(
+def test_a_fit_replaces_its_files_and_keeps_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(calibrate, "database", SimpleNamespace(find_database_path=lambda: tmp_path))
     path, chips = tmp_path / "runs.csv", tmp_path / "calibration" / "architectures"
-    path.write_text(table(*rows(MPT, FULL, SELECTIVE), {**rows(FULL)[0], "id": "unread", "tp": "3"}))
+    path.write_text(
+        format_table(
+            *read_published_rows(MPT, FULL, SELECTIVE), {**read_published_rows(FULL)[0], "id": "unread", "tp": "3"}
+        )
+    )
     chips.mkdir(parents=True)
     (chips / "old.toml").write_text(f"{calibrate._GENERATED_HEADER} to 3 measured runs")
     (chips / "read.toml").write_text("# Read off a data sheet")
@@ -104,15 +113,17 @@ def test_a_fit_replaces_its_files_and_leaves_others(
     ampere = msgspec.toml.decode(texts[0]["ampere.toml"])
     assert ampere["fitted_on"]["Korthikanti et al. 2022 (arXiv 2205.05198)"] == [FULL, SELECTIVE]
     assert ampere["parameters"].keys() == {"gemm_efficiency"}  # the overhead of a step is the software's
-    told = capsys.readouterr().out.splitlines()
-    assert told[-1].split()[:3] == ["all", "3", "runs,"]
-    assert len(told) == 2 * len({(case.architecture, case.framework) for case in found()}) + 2
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].split()[:3] == ["all", "3", "runs,"]
+    assert len(lines) == 2 * len({(case.architecture, case.framework) for case in read_cases()}) + 2
 
 
-def test_only_what_leaves_runs_to_fit_is_left_out() -> None:
-    cases = {case.run.id: case for case in found()}
+def test_a_fold_is_left_out_only_where_runs_remain_to_fit() -> None:
+    cases = {case.run.id: case for case in read_cases()}
     with pytest.raises(InputError, match="no run can be left out of the fit"):
         cross.build_cross_validation_parts([cases[FULL], cases[SELECTIVE]], lambda line: None)
-    runs, _ = parse_runs(table(*rows(FULL), *rows("korthikanti-175B-full")), "runs.csv")
+    runs, _ = parse_runs(
+        format_table(*read_published_rows(FULL), *read_published_rows("korthikanti-175B-full")), "runs.csv"
+    )
     parts = cross.build_cross_validation_parts(calibrate.build_calibration_cases(runs), lambda line: None)
     assert list(parts) == ["model"]

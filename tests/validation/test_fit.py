@@ -1,4 +1,4 @@
-"""The fit finds factors that were put into the runs, and leaves alone what the runs do not tell."""
+"""The fit returns factors that were put into the runs, and keeps factors that the runs do not determine."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from planner.evidence.fit import (
     fit_calibration,
 )
 from planner.evidence.runs import parse_runs
-from tests.validation.tables import rows, table
+from tests.validation.tables import format_table, read_published_rows
 
 IDS = [f"foundry-a100_80gb-{size}" for size in ("7b-s2048-n8-mb6-ga2-amp_bf16", "3b-s2048-n8-mb10-ga2-amp_bf16")] + [
     "sc21-1.7B",
@@ -29,52 +29,52 @@ IDS = [f"foundry-a100_80gb-{size}" for size in ("7b-s2048-n8-mb6-ga2-amp_bf16", 
 
 
 @pytest.fixture(scope="module")
-def invented() -> tuple[list[CalibrationCase], float]:
-    """Real configurations with the times that the model gives where multiplies reach 0.85 of the default's share."""
-    known = [line for one in IDS for line in _there(one)]
-    runs, _ = parse_runs(table(*known), "runs.csv")
-    found = build_calibration_cases(runs)
+def simulated_cases() -> tuple[list[CalibrationCase], float]:
+    """Real configurations with the model's times where GEMMs reach 0.85 of the default efficiency."""
+    known = [line for run_id in IDS for line in _read_rows_if_published(run_id)]
+    runs, _ = parse_runs(format_table(*known), "runs.csv")
+    cases = build_calibration_cases(runs)
     truth = combine_calibration(read_default_calibration(), {"gemm_efficiency": 0.85})
-    return [replace(case, run=replace(case.run, value=case.predict_figure(truth))) for case in found], 0.85
+    return [replace(case, run=replace(case.run, value=case.predict_figure(truth))) for case in cases], 0.85
 
 
-def _there(one: str) -> list[dict[str, str]]:
+def _read_rows_if_published(run_id: str) -> list[dict[str, str]]:
     try:
-        return rows(one)
+        return read_published_rows(run_id)
     except KeyError:
         return []
 
 
-def test_a_factor_is_found_and_the_rest_stays(invented: tuple[list[CalibrationCase], float]) -> None:
-    found, factor = invented
-    assert len(found) >= 5
-    fitted = fit_calibration(found, compute_reference_powers_w(found))
+def test_a_factor_is_fitted_and_the_others_stay(simulated_cases: tuple[list[CalibrationCase], float]) -> None:
+    cases, factor = simulated_cases
+    assert len(cases) >= 5
+    fitted = fit_calibration(cases, compute_reference_powers_w(cases))
     errors = compute_log_errors(
-        found, [fitted.build_calibration(case.architecture, case.framework) for case in found]
+        cases, [fitted.build_calibration(case.architecture, case.framework) for case in cases]
     )
-    before = compute_log_errors(found, [read_default_calibration()] * len(found))
+    before = compute_log_errors(cases, [read_default_calibration()] * len(cases))
     assert np.abs(errors).max() < 0.4 * np.abs(before).max()
     chip = fitted.architectures["ampere"]
     assert factor - 0.05 < chip["gemm_efficiency"] < 1
     assert chip["gemm_efficiency_4bit"] == pytest.approx(1, abs=1e-6), "no run in 4 bit"
     assert fitted.log_std["ampere", "gemm_efficiency_4bit"] == pytest.approx(0.1, rel=1e-3), "the prior's own width"
-    assert "eager_traffic" not in chip, "what belongs to the software has no factor of the chip"
-    text = render_calibration_file("ampere", "architecture", fitted, found)
+    assert "eager_traffic" not in chip, "a factor of the software is not a factor of the accelerator"
+    text = render_calibration_file("ampere", "architecture", fitted, cases)
     assert msgspec.toml.decode(text)["fitted_on"]
 
 
-def test_derivatives_are_those_of_the_prediction(invented: tuple[list[CalibrationCase], float]) -> None:
-    found, _ = invented
-    numbers = [read_default_calibration()] * len(found)
-    slopes = compute_log_derivatives(found, numbers)
-    assert slopes.shape == (len(found), len(CALIBRATION_PARAMETERS))
-    moved = [combine_calibration(numbers[0], {"gemm_efficiency": 1.01})] * len(found)
-    difference = (compute_log_errors(found, moved) - compute_log_errors(found, numbers)) / np.log(1.01)
+def test_derivatives_are_those_of_the_prediction(simulated_cases: tuple[list[CalibrationCase], float]) -> None:
+    cases, _ = simulated_cases
+    numbers = [read_default_calibration()] * len(cases)
+    slopes = compute_log_derivatives(cases, numbers)
+    assert slopes.shape == (len(cases), len(CALIBRATION_PARAMETERS))
+    moved = [combine_calibration(numbers[0], {"gemm_efficiency": 1.01})] * len(cases)
+    difference = (compute_log_errors(cases, moved) - compute_log_errors(cases, numbers)) / np.log(1.01)
     assert slopes[:, CALIBRATION_PARAMETERS.index("gemm_efficiency")] == pytest.approx(difference, abs=0.02)
     assert (slopes[:, CALIBRATION_PARAMETERS.index("gemm_efficiency_4bit")] == 0).all()
 
 
-def test_shares_never_pass_what_can_be_reached() -> None:
+def test_fitted_shares_never_exceed_their_maximum() -> None:
     numbers = combine_calibration(
         read_default_calibration(), {"gemm_efficiency": 3.0, "overlap": 2.0, "step_overhead_s": 3.0}
     )

@@ -31,13 +31,15 @@ def test_step_times_and_memory_are_within_the_bars(document: ValidationDocument)
 
 
 @pytest.mark.parametrize(("source", "bar"), [("Korthikanti", 3.65), ("SimuMax", 5.0)])
-def test_the_peers_own_grounds(document: ValidationDocument, source: str, bar: float) -> None:
+def test_errors_on_the_runs_of_other_cost_models_are_below_theirs(
+    document: ValidationDocument, source: str, bar: float
+) -> None:
     (part,) = [part for name, part in document.by_source.items() if source in name]
     assert part.figure is not None
     assert part.figure.mean_pct < bar
 
 
-def test_plans_of_one_source_come_in_the_measured_order(document: ValidationDocument) -> None:
+def test_plans_of_a_source_are_in_the_measured_order(document: ValidationDocument) -> None:
     for source, part in document.by_source.items():
         assert part.figure is not None and part.figure.rank_correlation is not None, source
         assert part.figure.rank_correlation >= 0.9, source

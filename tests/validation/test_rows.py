@@ -1,4 +1,4 @@
-"""A row is bound to the question that it describes, or named with its reason."""
+"""A row is bound to the scenario that it describes, or listed with the reason."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from planner.errors import InputError
 from planner.evidence.bind_run import bind_run
 from planner.evidence.predict import predict_run, predict_runs
 from planner.evidence.runs import parse_runs
-from tests.validation.tables import PUBLISHED, rows, table
+from tests.validation.tables import PUBLISHED, format_table, read_published_rows
 
 LLAMA = "mbridge-26.04-LLAMA3_70B-h100-FP8-n64-gbs256-tp4pp8cp1ep1"
 DEEPSEEK = "simumax-deepseekv3_l4_tp1_ep8_pp1_dp8_mbc4_cef"
@@ -14,28 +14,28 @@ OLD = "korthikanti-22B-full"
 FSDP2 = "torchtitan-8b-n8-compile"
 
 
-def read(*lines: dict[str, str]):
-    return parse_runs(table(*lines), "runs.csv")
+def parse_rows(*lines: dict[str, str]):
+    return parse_runs(format_table(*lines), "runs.csv")
 
 
-def test_what_a_row_states_is_what_is_asked() -> None:
-    runs, skipped = read(*rows(LLAMA))
-    question = bind_run(runs[0])
-    training = question.scenario
+def test_a_run_has_the_scenario_of_its_row() -> None:
+    runs, skipped = parse_rows(*read_published_rows(LLAMA))
+    bound = bind_run(runs[0])
+    scenario = bound.scenario
     assert not skipped
-    assert (training.workload.layer_count, training.workload.hidden_size, training.workload.seq_length) == (
+    assert (scenario.workload.layer_count, scenario.workload.hidden_size, scenario.workload.seq_length) == (
         80,
         8192,
         8192,
     )
-    assert (training.accelerator.name, training.devices, training.precision) == ("h100-sxm-80gb", 64, "fp8")
-    assert question.space.allowed["tp"] == (4,)
-    assert question.space.allowed["zero_stage"] == (1,)
-    assert question.unstated_columns == ("recompute", "seq_parallel")
+    assert (scenario.accelerator.name, scenario.devices, scenario.precision) == ("h100-sxm-80gb", 64, "fp8")
+    assert bound.space.allowed["tp"] == (4,)
+    assert bound.space.allowed["zero_stage"] == (1,)
+    assert bound.unstated_columns == ("recompute", "seq_parallel")
 
 
-def test_what_the_table_has_no_column_for_is_the_familys() -> None:
-    (run,), _ = read(*rows(DEEPSEEK))
+def test_a_value_without_a_column_is_that_of_the_family() -> None:
+    (run,), _ = parse_rows(*read_published_rows(DEEPSEEK))
     workload = bind_run(run).scenario.workload
     names = {op.name for layer in workload.layer_types for op in layer.operators}
     assert {"kv_down", "router", "shared_up"} <= names
@@ -43,21 +43,21 @@ def test_what_the_table_has_no_column_for_is_the_familys() -> None:
 
 
 def test_old_papers_have_no_flash_attention_and_torchtitan_is_fsdp2() -> None:
-    (old, new), _ = read(*rows(OLD, FSDP2))
+    (old, new), _ = parse_rows(*read_published_rows(OLD, FSDP2))
     assert bind_run(old).scenario.attention_kernel == "unfused"
-    training = bind_run(new).scenario
-    assert (training.trainer.name, training.launch_mode, training.attention_kernel) == ("fsdp2", "compiled", "flash")
+    scenario = bind_run(new).scenario
+    assert (scenario.trainer.name, scenario.launch_mode, scenario.attention_kernel) == ("fsdp2", "compiled", "flash")
 
 
-def test_what_was_filled_is_said_with_its_value() -> None:
-    (run,), _ = read(*rows(LLAMA))
+def test_an_assumed_setting_is_reported_with_its_value() -> None:
+    (run,), _ = parse_rows(*read_published_rows(LLAMA))
     filled = predict_run(run).assumed_values
-    assert [one.split("=")[0] for one in filled] == ["recompute", "seq_parallel"]
+    assert [value.split("=")[0] for value in filled] == ["recompute", "seq_parallel"]
     assert filled[0].split("=")[1] in ("none", "selective", "full")
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "told"),
+    ("column", "value", "reason"),
     [
         ("layers", "many", "layers 'many' is not a number"),
         ("layers", "", "layers is empty"),
@@ -74,45 +74,55 @@ def test_what_was_filled_is_said_with_its_value() -> None:
         ("precision", "fp2", "states no dense peak"),
     ],
 )
-def test_a_row_that_cannot_be_used_is_named_with_its_reason(column: str, value: str, told: str) -> None:
-    good, bad = rows(LLAMA, LLAMA)
+def test_a_row_that_cannot_be_used_is_named_with_its_reason(column: str, value: str, reason: str) -> None:
+    good, bad = read_published_rows(LLAMA, LLAMA)
     bad |= {"id": "bad", column: value}
-    runs, unread = read(good, bad)
+    runs, unread = parse_rows(good, bad)
     predictions, unbound = predict_runs(runs)
-    assert [one.run.id for one in predictions] == [LLAMA], "the other row is not lost"
+    assert [prediction.run.id for prediction in predictions] == [LLAMA], "the other row is not lost"
     (skipped,) = [*unread, *unbound]
     assert (skipped.id, skipped.line) == ("bad", 3)
-    assert told in skipped.reason
+    assert reason in skipped.reason
 
 
 def test_a_table_without_a_needed_column_is_an_error() -> None:
-    line = rows(LLAMA)[0]
+    line = read_published_rows(LLAMA)[0]
     del line["hidden"]
     with pytest.raises(InputError, match=r"runs\.csv: hidden: a column is missing"):
-        parse_runs(table(line), "runs.csv")
+        parse_runs(format_table(line), "runs.csv")
     with pytest.raises(InputError, match="has no rows"):
         parse_runs("", "runs.csv")
 
 
 def test_a_model_and_a_part_of_no_known_family_are_taken_by_their_columns() -> None:
-    line = rows(LLAMA)[0] | {
+    line = read_published_rows(LLAMA)[0] | {
         "model": "novel-9b",
         "experts": "16",
         "topk": "2",
         "accelerator": "mi250x",
         "precision": "bf16",
     }
-    (run,), _ = read(line | {"ep": "1"})
-    question = bind_run(run)
-    assert question.scenario.workload.experts == 16
-    assert question.cluster.devices_per_node == 8
+    (run,), _ = parse_rows(line | {"ep": "1"})
+    bound = bind_run(run)
+    assert bound.scenario.workload.experts == 16
+    assert bound.cluster.devices_per_node == 8
     assert predict_run(run).predicted > 0
 
 
 def test_how_the_trainer_ran_is_stated_in_columns_and_not_read_out_of_free_text() -> None:
-    stated = rows(FSDP2)[0] | {"sharding": "none", "framework": "ddp", "launch": "eager", "attention": "unfused"}
-    unstated = rows(FSDP2)[0] | {"framework": "", "launch": "", "attention": "", "notes": "torch.compile"}
-    (first, second), _ = read(stated | {"gradients": "bf16"}, unstated | {"gradients": ""})
+    stated = read_published_rows(FSDP2)[0] | {
+        "sharding": "none",
+        "framework": "ddp",
+        "launch": "eager",
+        "attention": "unfused",
+    }
+    unstated = read_published_rows(FSDP2)[0] | {
+        "framework": "",
+        "launch": "",
+        "attention": "",
+        "notes": "torch.compile",
+    }
+    (first, second), _ = parse_rows(stated | {"gradients": "bf16"}, unstated | {"gradients": ""})
     scenario = bind_run(first).scenario
     assert (scenario.trainer.name, scenario.launch_mode, scenario.attention_kernel) == ("ddp", "eager", "unfused")
     assert scenario.gradient_dtype == "bf16"

@@ -1,6 +1,6 @@
 """ResNet-50 and BERT-large a device against published throughput: tests/published/throughput.csv.
 
-Fitted to it is nothing but the overhead of a step, read off the same MLPerf logs (calibration/frameworks/ddp.toml and
+Only the overhead of a step is fitted to it, read off the same MLPerf logs (calibration/frameworks/ddp.toml and
 maxtext.toml). The errors are stated, so that they are read where they are promised. Within 25 % for each model, part
 and length: by the newest software that was published. Older software on the same part was slower.
 """
@@ -73,8 +73,8 @@ name = "leaf"
 """
 
 
-def question(row: dict[str, str]) -> Scenario:
-    """What a row was run with."""
+def bind_row(row: dict[str, str]) -> Scenario:
+    """The scenario of a row."""
     text = CLUSTER.format(accelerator=row["accelerator"], devices=row["devices"])
     workload = build_workload(read_model_preset(row["model"]), seq_length=int(row["seq"]) if row["seq"] else None)
     batch = int(row["devices"]) * int(row["micro_batch"]) * int(row["accumulation"])
@@ -88,16 +88,16 @@ def question(row: dict[str, str]) -> Scenario:
 @pytest.mark.parametrize("name", ROWS)
 def test_throughput_is_off_by_as_much_as_is_stated(name: str) -> None:
     row = ROWS[name]
-    asked = question(row)
+    scenario = bind_row(row)
     plan = build_strategy(
         dp=int(row["devices"]), micro_batch=int(row["micro_batch"]), zero_stage=int(row["zero"]), recompute=0
     )
-    step = float(compute_step_costs(asked, plan).step_time_s[0])
-    predicted = asked.global_batch / step / asked.devices
+    step = float(compute_step_costs(scenario, plan).step_time_s[0])
+    predicted = scenario.global_batch / step / scenario.devices
     error = 100 * (predicted / float(row["samples_per_s_per_device"]) - 1)
     assert error == pytest.approx((ERRORS | SUPERSEDED)[name], abs=1.5)
-    held = sum(float(part[0]) for part in compute_peak_memory_bytes(asked, plan).values())
-    assert held < asked.accelerator.memory_bytes, "it was run, so it fits"
+    memory_bytes = sum(float(part[0]) for part in compute_peak_memory_bytes(scenario, plan).values())
+    assert memory_bytes < scenario.accelerator.memory_bytes, "it was run, so it fits"
 
 
 def test_every_error_but_of_superseded_software_is_within_a_quarter() -> None:
@@ -109,6 +109,6 @@ def test_every_error_but_of_superseded_software_is_within_a_quarter() -> None:
 
 
 def test_the_bar_has_every_model_and_part() -> None:
-    told = {(ROWS[name]["model"], ROWS[name]["accelerator"].split("-")[0]) for name in ERRORS}
-    assert told == {(model, part) for model in ("resnet-50", "bert-large") for part in ("v100", "a100", "tpu")}
+    pairs = {(ROWS[name]["model"], ROWS[name]["accelerator"].split("-")[0]) for name in ERRORS}
+    assert pairs == {(model, part) for model in ("resnet-50", "bert-large") for part in ("v100", "a100", "tpu")}
     assert all(row["source"] and row["url"].startswith("https://") for row in ROWS.values())

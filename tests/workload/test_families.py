@@ -1,4 +1,4 @@
-"""Families that are no language models have the published parameters and multiply-adds."""
+"""Families of models other than language models have the published parameters and multiply-adds."""
 
 import csv
 from pathlib import Path
@@ -15,7 +15,7 @@ ROWS = list(csv.DictReader((FIXTURES / "families.csv").read_text().splitlines())
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["name"])
-def test_parameters_and_multiply_adds_are_the_published_ones(row: dict[str, str]) -> None:
+def test_parameters_and_multiply_adds_equal_the_published_figures(row: dict[str, str]) -> None:
     workload = build_workload(read_model_preset(row["name"]))
     assert workload.parameters == int(row["parameters"])
     # of a step: forward and twice that backward, two FLOPs a multiply-add
@@ -29,7 +29,7 @@ def test_inception_without_its_auxiliary_classifier() -> None:
     assert build_workload(read_model_preset("inception-v3")).parameters - auxiliary == 23_834_568
 
 
-def test_wavenet_has_what_its_figure_shows() -> None:
+def test_wavenet_has_the_parameters_of_its_published_figure() -> None:
     # arXiv 1609.03499, figure 4: gated convolutions of two steps, 1 x 1 for the residual and the skip connection
     residual, skip, values = 512, 256, 256
     layer = 2 * residual * 2 * residual + residual * residual + residual * skip
@@ -47,14 +47,14 @@ def test_blocks_are_layers() -> None:
     assert counts == {"resnet-50": 3 + 4 + 6 + 3, "resnet-152": 3 + 8 + 36 + 3, "inception-v3": 11}
 
 
-def test_what_is_cut_nowhere_has_one_head_and_one_token() -> None:
+def test_a_convolutional_network_counts_as_a_single_head_and_token() -> None:
     workload = build_workload(read_model_preset("resnet-50"))
     assert (workload.sample_name, workload.heads, workload.ffn_size, workload.seq_length) == ("image", 1, 1, 1)
     # the most that a block hands to the next: 256 channels of 56 x 56
     assert workload.hidden_size == 256 * 56 * 56
 
 
-def test_a_vision_transformer_is_cut_like_any_other() -> None:
+def test_a_vision_transformer_splits_like_any_other() -> None:
     workload = build_workload(read_model_preset("vit-b-16"))
     assert (workload.sample_name, workload.heads, workload.seq_length) == ("image", 12, 14 * 14 + 1)
 
@@ -75,7 +75,7 @@ classes = 10
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "parts"),
     [
         ("patch_size = 16", "patch_size = 15", ["vision.patch_size", "15", "a divisor of vision.image_size 224"]),
         ("layers = 4", "layers = 4\nvocab_size = 5", ["vocab_size", "no vocabulary"]),
@@ -84,13 +84,13 @@ classes = 10
         (VIT[VIT.index("[vision]") :], "seq_length = 5", ["vocab_size", "missing key", "[vision]"]),
     ],
 )
-def test_a_wrong_image_is_told(old: str, new: str, told: list[str]) -> None:
-    with pytest.raises(InputError) as caught:
+def test_a_wrong_image_size_is_reported(old: str, new: str, parts: list[str]) -> None:
+    with pytest.raises(InputError) as refused:
         parse_model_file(VIT.replace(old, new), "toml", "vit.toml")
-    for part in ["vit.toml", *told]:
-        assert part in str(caught.value)
+    for part in ["vit.toml", *parts]:
+        assert part in str(refused.value)
 
 
-def test_a_list_of_operators_lends_nothing_to_a_transformer() -> None:
+def test_a_list_of_operators_cannot_be_a_transformer_preset() -> None:
     with pytest.raises(InputError, match="not a transformer"):
         read_transformer_preset("resnet-50")

@@ -1,4 +1,4 @@
-"""Real config.json files, read as they are, give the published parameter count to the last one."""
+"""Real config.json files give the published parameter count exactly."""
 
 import csv
 import json
@@ -15,53 +15,55 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 CONFIGS = sorted(path.parent.name for path in FIXTURES.glob("configs/*/config.json"))
 
 
-def published() -> dict[str, int]:
+def read_published_counts() -> dict[str, int]:
     with (FIXTURES / "parameter_counts.csv").open(newline="") as file:
         return {row["name"]: int(row["parameters"]) for row in csv.DictReader(file) if row["rounding"] == "1"}
 
 
-def text(name: str) -> str:
+def read_fixture(name: str) -> str:
     return (FIXTURES / "configs" / name / "config.json").read_text()
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_parameters_equal_the_published_count(name: str) -> None:
-    spec = parse_huggingface_config(text(name), f"{name}/config.json", name)
-    assert name in published(), "its exact count stands in tests/fixtures/parameter_counts.csv by the folder's name"
-    assert build_workload(spec).parameters == published()[name]
+    spec = parse_huggingface_config(read_fixture(name), f"{name}/config.json", name)
+    assert name in read_published_counts(), (
+        "its exact count stands in tests/fixtures/parameter_counts.csv by the folder's name"
+    )
+    assert build_workload(spec).parameters == read_published_counts()[name]
 
 
 def test_every_family_has_a_real_file() -> None:
-    assert {json.loads(text(name))["model_type"] for name in CONFIGS} == set(FAMILY_READERS)
+    assert {json.loads(read_fixture(name))["model_type"] for name in CONFIGS} == set(FAMILY_READERS)
 
 
-def changed(name: str, **keys: object) -> str:
-    raw = json.loads(text(name))
+def change_config(name: str, **keys: object) -> str:
+    raw = json.loads(read_fixture(name))
     raw.update(keys)
     return json.dumps({key: value for key, value in raw.items() if value != "missing"})
 
 
-def told(config: str) -> str:
-    with pytest.raises(InputError) as caught:
+def refuse_config(config: str) -> str:
+    with pytest.raises(InputError) as refused:
         parse_huggingface_config(config, "config.json", "x")
-    return str(caught.value)
+    return str(refused.value)
 
 
-def test_an_unknown_model_type_lists_the_known_ones() -> None:
-    message = told(changed("llama-3-8b", model_type="lama"))
+def test_an_unknown_model_type_lists_the_known_types() -> None:
+    message = refuse_config(change_config("llama-3-8b", model_type="lama"))
     assert "did you mean llama?" in message
     assert all(family in message for family in FAMILY_READERS)
 
 
 def test_a_missing_model_type_is_never_guessed() -> None:
-    assert "model_type" in told(changed("llama-3-8b", model_type="missing"))
+    assert "model_type" in refuse_config(change_config("llama-3-8b", model_type="missing"))
 
 
 @pytest.mark.parametrize("family", ["llama-3-8b", "deepseek-v3", "gpt2", "t5-large", "xlnet-large-cased"])
-def test_a_file_cut_off_anywhere_is_told(family: str) -> None:
-    whole = text(family)
+def test_a_truncated_file_is_reported(family: str) -> None:
+    whole = read_fixture(family)
     for cut in range(0, len(whole.rstrip()) - 1, 37):
-        assert "config.json" in told(whole[:cut])
+        assert "config.json" in refuse_config(whole[:cut])
 
 
 @pytest.mark.parametrize(
@@ -83,19 +85,19 @@ def test_a_file_cut_off_anywhere_is_told(family: str) -> None:
         ({"model_type": 5}, ["model_type", "value:    5", "llama"]),
     ],
 )
-def test_a_wrong_value_is_told_with_its_key(keys: dict[str, object], parts: list[str]) -> None:
-    message = told(changed("llama-3-8b", **keys))
+def test_a_wrong_value_is_reported_with_its_key(keys: dict[str, object], parts: list[str]) -> None:
+    message = refuse_config(change_config("llama-3-8b", **keys))
     for part in ["config.json", *parts]:
         assert part in message
 
 
-def test_a_value_is_told_with_the_name_that_its_family_has_for_it() -> None:
-    assert "n_embd" in told(changed("gpt2", n_embd=0))
-    assert "num_local_experts" in told(changed("mixtral-8x7b-v0.1", num_local_experts=0))
-    assert "num_experts_per_tok" in told(changed("mixtral-8x7b-v0.1", num_experts_per_tok=9))
+def test_a_value_is_reported_under_the_key_of_its_family() -> None:
+    assert "n_embd" in refuse_config(change_config("gpt2", n_embd=0))
+    assert "num_local_experts" in refuse_config(change_config("mixtral-8x7b-v0.1", num_local_experts=0))
+    assert "num_experts_per_tok" in refuse_config(change_config("mixtral-8x7b-v0.1", num_experts_per_tok=9))
 
 
 def test_sliding_windows_reach_the_operators() -> None:
-    spec = parse_huggingface_config(text("gpt-oss-120b"), "config.json", "gpt-oss")
-    kinds = [run.layer.name for run in build_workload(spec).layer_runs]
-    assert kinds == ["moe-window", "moe"] * 18
+    spec = parse_huggingface_config(read_fixture("gpt-oss-120b"), "config.json", "gpt-oss")
+    layer_names = [run.layer.name for run in build_workload(spec).layer_runs]
+    assert layer_names == ["moe-window", "moe"] * 18

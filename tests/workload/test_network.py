@@ -1,4 +1,4 @@
-"""A list of operators of one's own: what sizes flow through it, what is kept, and what is told when it is wrong."""
+"""A user's list of operators: sizes, saved tensors, and messages about errors."""
 
 from dataclasses import replace
 
@@ -40,39 +40,39 @@ operators = [{ op = "global_pool" }, { op = "linear", out = 10 }, { op = "loss" 
 """
 
 
-def built(text: str) -> Workload:
+def build_network(text: str) -> Workload:
     return build_workload(parse_model_file(text, "toml", "mine.toml"))
 
 
-def layer(operators: str, given: str = "[64, 100]") -> Layer:
-    """The one layer of a list of these operators."""
-    text = f'name = "x"\ninput = {given}\n[[layers]]\noperators = [{operators}]'
+def build_layer(operators: str, input_shape: str = "[64, 100]") -> Layer:
+    """The layer of a list of these operators."""
+    text = f'name = "x"\ninput = {input_shape}\n[[layers]]\noperators = [{operators}]'
     return build_workload(parse_model_file(text, "toml", "x.toml")).layer_runs[0].layer
 
 
 def test_parameters_are_those_of_its_operators() -> None:
-    assert built(GOOD).parameters == 3 * 9 * 8 + 2 * (8 * 9 * 8 + 2 * 8) + 8 * 10 + 10
+    assert build_network(GOOD).parameters == 3 * 9 * 8 + 2 * (8 * 9 * 8 + 2 * 8) + 8 * 10 + 10
 
 
 def test_repeated_layers_are_layers_and_sizes_are_of_a_sample() -> None:
-    workload = built(GOOD)
+    workload = build_network(GOOD)
     assert (workload.layer_count, workload.seq_length, workload.sample_name) == (2, 1, "image")
     assert workload.layer_runs[0].layer.input_values == 8 * 16 * 16
 
 
-def test_a_tensor_is_kept_once() -> None:
-    ops = layer(
+def test_a_tensor_is_saved_once() -> None:
+    ops = build_layer(
         '{ op = "linear", name = "a", out = 64 }, { op = "linear", from = "input", out = 64 }, '
         '{ op = "add", with = ["a"] }'
     ).operators
     assert [op.saves_input for op in ops if isinstance(op, Linear)] == [True, False]
 
 
-def test_what_a_multiply_keeps_can_be_made_again() -> None:
+def test_the_saved_input_of_a_matrix_multiply_can_be_recomputed() -> None:
     norm = next(
         op
-        for op in built(GOOD).embedding.operators
-        + layer(
+        for op in build_network(GOOD).embedding.operators
+        + build_layer(
             '{ op = "linear", out = 64 }, { op = "batch_norm", relu = true }, { op = "linear", out = 64 }'
         ).operators
         if isinstance(op, Pointwise) and op.dropped_bytes
@@ -82,7 +82,7 @@ def test_what_a_multiply_keeps_can_be_made_again() -> None:
 
 
 def test_attention_reads_queries_keys_and_values() -> None:
-    ops = layer(
+    ops = build_layer(
         '{ op = "linear", out = 96 }, { op = "attention", heads = 4, kv_heads = 2, head_dim = 12, causal = true }'
     ).operators
     core = next(op for op in ops if isinstance(op, AttentionCore))
@@ -90,7 +90,7 @@ def test_attention_reads_queries_keys_and_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("op", "given", "made"),
+    ("op", "input_shape", "expected"),
     [
         ('"conv2d", out = 5, kernel = 3', "[3, 9, 7]", (5, 9, 7)),
         ('"conv2d", out = 5, kernel = 3, stride = 2', "[3, 9, 7]", (5, 5, 4)),
@@ -108,26 +108,26 @@ def test_attention_reads_queries_keys_and_values() -> None:
         ('"concat", with = ["input"]', "[3, 16]", (6, 16, 1)),
     ],
 )
-def test_sizes_flow(op: str, given: str, made: tuple[int, int, int]) -> None:
+def test_each_operator_has_its_output_size(op: str, input_shape: str, expected: tuple[int, int, int]) -> None:
     first = '{ op = "pointwise" }, ' if "concat" in op else ""
     text = (
-        f'name = "x"\ninput = {given}\n[[layers]]\noperators = [{first}{{ op = {op} }}]\n[[layers]]\n'
+        f'name = "x"\ninput = {input_shape}\n[[layers]]\noperators = [{first}{{ op = {op} }}]\n[[layers]]\n'
         'operators = [{ op = "linear", out = 1, bias = false }]'
     )
     last = build_workload(parse_model_file(text, "toml", "x.toml")).layer_runs[1].layer
-    assert (last.parameters, last.input_values) == (made[0], made[0] * made[1] * made[2])
+    assert (last.parameters, last.input_values) == (expected[0], expected[0] * expected[1] * expected[2])
 
 
 def test_dilation_changes_no_size_and_no_work() -> None:
     plain, wide = (
-        layer(f'{{ op = "conv1d", name = "c", out = 8, kernel = 2, padding = "causal", dilation = {d} }}')
+        build_layer(f'{{ op = "conv1d", name = "c", out = 8, kernel = 2, padding = "causal", dilation = {d} }}')
         for d in (1, 16)
     )
     assert plain == wide
 
 
 def test_a_window_slides_over_both_dimensions() -> None:
-    (conv,) = layer('{ op = "conv2d", out = 8, kernel = 3, stride = 2 }', "[4, 10, 10]").operators
+    (conv,) = build_layer('{ op = "conv2d", out = 8, kernel = 3, stride = 2 }', "[4, 10, 10]").operators
     assert isinstance(conv, Convolution)
     assert (conv.kernel_values, conv.output_positions, conv.input_values, conv.weights) == (9, 25, 400, 4 * 9 * 8)
     assert not conv.input_gradient, "it reads the data"
@@ -135,7 +135,7 @@ def test_a_window_slides_over_both_dimensions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "parts"),
     [
         ('"conv2d", name', '"conv3d", name', ["stem.operators[0].op", "conv3d", "did you mean conv2d?"]),
         (
@@ -168,30 +168,30 @@ def test_a_window_slides_over_both_dimensions() -> None:
         ("[[layers]]", "[[layers]", ["not valid TOML"]),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(old: str, new: str, told: list[str]) -> None:
+def test_an_error_is_reported_with_its_key(old: str, new: str, parts: list[str]) -> None:
     assert old in GOOD
-    with pytest.raises(InputError) as caught:
-        built(GOOD.replace(old, new, 1))
-    for part in ["mine.toml", *told]:
-        assert part in str(caught.value)
+    with pytest.raises(InputError) as refused:
+        build_network(GOOD.replace(old, new, 1))
+    for part in ["mine.toml", *parts]:
+        assert part in str(refused.value)
 
 
-def test_every_operator_is_listed_for_an_unknown_one() -> None:
-    with pytest.raises(InputError) as caught:
-        built(GOOD.replace('"max_pool"', '"pool"'))
-    assert all(name in str(caught.value) for name in OPERATOR_TYPES)
+def test_an_unknown_operator_lists_every_known_operator() -> None:
+    with pytest.raises(InputError) as refused:
+        build_network(GOOD.replace('"max_pool"', '"pool"'))
+    assert all(name in str(refused.value) for name in OPERATOR_TYPES)
 
 
-def test_a_list_without_layers_is_told_where_it_is_explained() -> None:
+def test_a_list_without_layers_is_reported_with_the_page_that_explains_it() -> None:
     text = GOOD[: GOOD.index("[[layers]]")]
-    with pytest.raises(InputError) as caught:
-        built(text)
-    assert "mine.toml: layers: is missing" in str(caught.value)
-    assert "their operators, as in docs/how-to/models.md, Your own list of operators" in str(caught.value)
-    with pytest.raises(InputError) as caught:
-        built('name = "mine"\n')
-    assert "hidden_size: is missing" in str(caught.value)
-    assert "a list of operators has [[layers]] and input" in str(caught.value)
-    with pytest.raises(InputError) as caught:
-        built(text.replace("[stem]", "layers = []\n[stem]"))
-    assert "layers: too short\n  expected: at least 1 item" in str(caught.value)
+    with pytest.raises(InputError) as refused:
+        build_network(text)
+    assert "mine.toml: layers: is missing" in str(refused.value)
+    assert "their operators, as in docs/how-to/models.md, Your own list of operators" in str(refused.value)
+    with pytest.raises(InputError) as refused:
+        build_network('name = "mine"\n')
+    assert "hidden_size: is missing" in str(refused.value)
+    assert "a list of operators has [[layers]] and input" in str(refused.value)
+    with pytest.raises(InputError) as refused:
+        build_network(text.replace("[stem]", "layers = []\n[stem]"))
+    assert "layers: too short\n  expected: at least 1 item" in str(refused.value)

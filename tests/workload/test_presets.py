@@ -18,15 +18,15 @@ def test_parameters_equal_the_published_count(name: str) -> None:
     assert round(counted / rounding) * rounding == spec.published.parameters
 
 
-def test_the_models_that_the_guide_promises_are_there() -> None:
-    promised = """gpt-1.7b gpt-3.6b gpt-7.5b gpt-18.4b gpt-39.1b gpt-76.1b gpt-145.6b gpt-310.1b gpt-529.6b
+def test_the_models_that_the_guide_lists_exist() -> None:
+    listed = """gpt-1.7b gpt-3.6b gpt-7.5b gpt-18.4b gpt-39.1b gpt-76.1b gpt-145.6b gpt-310.1b gpt-529.6b
     gpt-1008b gpt-3-175b megatron-22b megatron-530b megatron-1t llama-2-7b llama-2-13b llama-2-70b llama-3-8b
     llama-3-70b llama-3.1-405b bert-base bert-large roberta-large t5-large t5-11b xlnet-large mixtral-8x7b
     deepseek-v3 qwen3-30b-a3b gpt-oss-120b resnet-50 resnet-152 inception-v3 wavenet vit-b-16 vit-l-16 vit-h-14"""
-    assert set(promised.split()) <= set(list_preset_names())
+    assert set(listed.split()) <= set(list_preset_names())
 
 
-def test_an_unknown_name_gets_the_nearest_one() -> None:
+def test_an_unknown_name_gets_the_nearest_name() -> None:
     with pytest.raises(InputError, match=r"did you mean llama-3-70b\?"):
         read_model_preset("lama-3-70b")
 

@@ -1,4 +1,4 @@
-"""A bare size becomes a sensible shape."""
+"""A bare size gives a sensible shape."""
 
 import pytest
 from hypothesis import given, settings
@@ -29,16 +29,16 @@ def test_common_sizes_divide_well(text: str) -> None:
     assert 20 < spec.hidden_size / spec.layers < 300
 
 
-def test_the_published_shape_is_found_for_its_size() -> None:
+def test_a_published_size_gets_its_published_shape() -> None:
     spec = build_spec_for_size("70B")
     assert (spec.layers, spec.hidden_size, spec.heads, spec.kv_heads) == (80, 8192, 64, 8)
 
 
-def test_the_shape_is_told() -> None:
+def test_the_shape_is_described() -> None:
     workload = build_workload(build_spec_for_size("13B"))
-    told = describe_size(build_spec_for_size("13B"))
-    assert f"{workload.layer_count} layers" in told
-    assert f"hidden {workload.hidden_size}" in told
+    description = describe_size(build_spec_for_size("13B"))
+    assert f"{workload.layer_count} layers" in description
+    assert f"hidden {workload.hidden_size}" in description
 
 
 @pytest.mark.parametrize("text", ["70B", "7b", "1.5T", "125M", "1e9B"])
@@ -47,7 +47,7 @@ def test_sizes_are_recognised(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["llama-70B", "70", "B", "70BB", "-7B"])
-def test_other_names_are_not(text: str) -> None:
+def test_other_names_are_not_sizes(text: str) -> None:
     assert not looks_like_size(text)
 
 

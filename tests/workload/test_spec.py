@@ -1,4 +1,4 @@
-"""A model file of one's own: what is read, and what is told when it is wrong."""
+"""A user's model file: what is read, and messages about errors."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_a_plain_file_is_read() -> None:
     assert workload.parameters == 4 * (12 * 512**2 + 4 * 512) + 2 * 512 + 2 * 1000 * 512
 
 
-def test_a_pooler_multiplies_one_token_of_a_sequence() -> None:
+def test_a_pooler_multiplies_a_single_token_of_a_sequence() -> None:
     spec = parse_model_file(f'{GOOD}architecture = "encoder"\nhead = "pooler"\n', "toml", "mine.toml")
     for length in (None, 128):
         workload = build_workload(spec, seq_length=length)
@@ -46,7 +46,7 @@ def test_latent_attention_has_the_bias_of_its_output_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "parts"),
     [
         ("hiden_size = 5", ["mine.toml", "hiden_size", "did you mean hidden_size?"]),
         ("kv_heads = 3", ["kv_heads", "value:    3", "a divisor of heads 8"]),
@@ -58,24 +58,24 @@ def test_latent_attention_has_the_bias_of_its_output_too() -> None:
         ("[moe]\nexpert = 4", ["moe.expert", "did you mean experts?"]),
     ],
 )
-def test_a_wrong_key_is_told(change: str, told: list[str]) -> None:
-    with pytest.raises(InputError) as caught:
+def test_a_wrong_key_is_reported(change: str, parts: list[str]) -> None:
+    with pytest.raises(InputError) as refused:
         parse_model_file(GOOD + change, "toml", "mine.toml")
-    for part in told:
-        assert part in str(caught.value)
+    for part in parts:
+        assert part in str(refused.value)
 
 
 @pytest.mark.parametrize(("key", "most"), [("layers = 4", "2,048"), ("heads = 8", "65,536")])
-def test_a_slip_of_the_keyboard_is_told_and_not_computed(key: str, most: str) -> None:
+def test_a_figure_with_extra_zeros_is_reported_and_not_computed(key: str, most: str) -> None:
     with pytest.raises(InputError, match=f"at most {most}"):
         parse_model_file(GOOD.replace(key, f"{key}00000"), "toml", "mine.toml")
 
 
-def test_a_missing_key_is_told() -> None:
+def test_a_missing_key_is_reported() -> None:
     with pytest.raises(InputError, match="ffn_size: is missing"):
         parse_model_file(GOOD.replace("ffn_size = 2048", ""), "toml", "mine.toml")
 
 
-def test_a_cut_off_file_is_told() -> None:
+def test_a_truncated_file_is_reported() -> None:
     with pytest.raises(InputError, match="not valid TOML"):
         parse_model_file(GOOD + "[moe", "toml", "mine.toml")

@@ -1,4 +1,4 @@
-"""What descriptions of models cannot mean, by key; and what Hugging Face's files say that few of them have."""
+"""Messages about impossible models, by key, and about rare settings in Hugging Face's files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from planner.workload.presets import parse_model_file
 from planner.workload.spec import ModelSpec
 from tests.cli.test_bad_input import GOOD
 from tests.workload.test_network import GOOD as NETWORK
-from tests.workload.test_network import built
+from tests.workload.test_network import build_network
 
 CONFIGS = Path(__file__).parents[1] / "fixtures" / "configs"
 CONV = '{ op = "conv2d", out = 8, kernel = 3, batch_norm = true, relu = true },\n  { op = "add", with = ["input"] },'
@@ -30,13 +30,13 @@ OPERATORS = [
 ]
 
 
-@pytest.mark.parametrize(("operators", "key", "told"), OPERATORS)
-def test_an_operator_that_does_not_fit_what_is_before_it_is_told(operators: str, key: str, told: str) -> None:
+@pytest.mark.parametrize(("operators", "key", "message"), OPERATORS)
+def test_an_operator_that_does_not_fit_its_input_is_reported(operators: str, key: str, message: str) -> None:
     text = NETWORK.replace(CONV, operators)
     assert text != NETWORK
-    with pytest.raises(InputError, match=told) as caught:
-        built(text)
-    assert caught.value.key.endswith(f".{key}")
+    with pytest.raises(InputError, match=message) as refused:
+        build_network(text)
+    assert refused.value.key.endswith(f".{key}")
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,10 @@ def test_an_operator_that_does_not_fit_what_is_before_it_is_told(operators: str,
         ("input = [3, 32, 32]", "input = [3]", "input"),
     ],
 )
-def test_a_network_that_none_can_be_is_told(old: str, new: str, key: str) -> None:
-    with pytest.raises(InputError) as caught:
-        built(NETWORK.replace(old, new))
-    assert caught.value.key.startswith(key)
+def test_an_impossible_network_is_reported(old: str, new: str, key: str) -> None:
+    with pytest.raises(InputError) as refused:
+        build_network(NETWORK.replace(old, new))
+    assert refused.value.key.startswith(key)
 
 
 @pytest.mark.parametrize(
@@ -63,25 +63,25 @@ def test_a_network_that_none_can_be_is_told(old: str, new: str, key: str) -> Non
         ("kv_heads = 3\n", "kv_heads"),
     ],
 )
-def test_a_transformer_that_none_can_be_is_told(added: str, key: str) -> None:
-    with pytest.raises(InputError) as caught:
+def test_an_impossible_transformer_is_reported(added: str, key: str) -> None:
+    with pytest.raises(InputError) as refused:
         parse_model_file(GOOD + added, "toml", "mine.toml")
-    assert caught.value.key == key
+    assert refused.value.key == key
 
 
-def config(name: str, **changes: object) -> ModelSpec:
+def read_changed_config(name: str, **changes: object) -> ModelSpec:
     """A real configuration with some keys changed."""
     raw = json.loads((CONFIGS / name / "config.json").read_text())
     return parse_huggingface_config(json.dumps({**raw, **changes}), "config.json", name)
 
 
 @pytest.mark.parametrize("name", ["qwen2-7b", "qwen3-8b"])
-def test_a_window_is_there_where_it_is_used(name: str) -> None:
+def test_a_sliding_window_is_read_where_it_is_used(name: str) -> None:
     used = {"use_sliding_window": True, "sliding_window": 4096}
-    assert config(name, **used, max_window_layers=0).sliding_window == 4096
-    # the files say that the first window is behind the last layer
-    assert config(name, **used).sliding_window == 0
-    assert config(name, use_sliding_window=False, sliding_window=4096).sliding_window == 0
+    assert read_changed_config(name, **used, max_window_layers=0).sliding_window == 4096
+    # in these files the first layer with a window is after the last layer
+    assert read_changed_config(name, **used).sliding_window == 0
+    assert read_changed_config(name, use_sliding_window=False, sliding_window=4096).sliding_window == 0
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_a_window_is_there_where_it_is_used(name: str) -> None:
         ("t5-large", {"feed_forward_proj": 3}, "feed_forward_proj"),
     ],
 )
-def test_a_key_of_another_kind_is_told(name: str, changes: dict[str, object], key: str) -> None:
-    with pytest.raises(InputError) as caught:
-        config(name, **changes)
-    assert caught.value.key == key
-    assert caught.value.origin == "config.json"
+def test_a_key_of_another_type_is_reported(name: str, changes: dict[str, object], key: str) -> None:
+    with pytest.raises(InputError) as refused:
+        read_changed_config(name, **changes)
+    assert refused.value.key == key
+    assert refused.value.origin == "config.json"

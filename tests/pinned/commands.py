@@ -1,4 +1,4 @@
-"""The questions of questions.txt, their answers, and the figures that are kept of some of them."""
+"""The commands of commands.txt, their results, and the figures that are pinned of some of them."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ FIGURES = HERE / "figures.txt"
 
 
 @dataclass(frozen=True)
-class Question:
+class PinnedCommand:
     command: list[str]
     exit_code: int
 
 
 @dataclass(frozen=True)
-class Answer:
+class CommandResult:
     exit_code: int
     document: dict | None  # type: ignore[type-arg]
     stdout: str
     stderr: str
 
 
-def read_questions() -> dict[str, Question]:
-    """The questions by their names."""
-    lines = (HERE / "questions.txt").read_text("utf-8").splitlines()
+def read_commands() -> dict[str, PinnedCommand]:
+    """The commands by their names."""
+    lines = (HERE / "commands.txt").read_text("utf-8").splitlines()
     words = (line.split(maxsplit=2) for line in lines if line and not line.startswith("#"))
-    return {name: Question(shlex.split(command), int(code)) for name, code, command in words}
+    return {name: PinnedCommand(shlex.split(command), int(code)) for name, code, command in words}
 
 
 def read_figures() -> dict[tuple[str, str], float]:
-    """What is kept: by the question's name and the figure's path, its value."""
+    """The pinned values, by the command's name and the figure's path."""
     lines = FIGURES.read_text("utf-8").splitlines()
     words = (line.split() for line in lines if line and not line.startswith("#"))
     return {(name, path): float(value) for name, path, value in words}
 
 
 def write_figures(figures: dict[tuple[str, str], float]) -> None:
-    """Keep them, below the comment that heads the file."""
+    """Write them below the comment at the top of the file."""
     head = FIGURES.read_text("utf-8").splitlines()[0]
     lines = [f"{name:24} {path:28} {value!r}" for (name, path), value in figures.items()]
     FIGURES.write_text("\n".join([head, *lines]) + "\n", "utf-8")
 
 
-def answer_question(command: list[str]) -> Answer:
-    """What the command ends with, prints and says; `{name}` in it is a file with that question's answer."""
+def run_pinned_command(command: list[str]) -> CommandResult:
+    """The exit code, document and messages of a command; `{name}` in it is a file with that command's document."""
     with TemporaryDirectory() as folder:
         done = _run([_write_answer(Path(folder), word[1:-1]) if word[:1] == "{" else word for word in command])
-    return Answer(done.returncode, json.loads(done.stdout) if done.stdout else None, done.stdout, done.stderr)
+    return CommandResult(done.returncode, json.loads(done.stdout) if done.stdout else None, done.stdout, done.stderr)
 
 
-def find_figure(document: object, path: str) -> float:
+def get_figure(document: object, path: str) -> float:
     """A figure of a document's first plan: `terms.forward`."""
     value = document["plans"][0]  # type: ignore[index]
     for key in path.split("."):
@@ -74,5 +74,5 @@ def _run(command: list[str]) -> CompletedProcess[str]:
 def _write_answer(folder: Path, name: str) -> str:
     """A plan's document as a command prints it."""
     file = folder / f"{name}.json"
-    file.write_text(_run(read_questions()[name].command).stdout, "utf-8")
+    file.write_text(_run(read_commands()[name].command).stdout, "utf-8")
     return str(file)
