@@ -1,4 +1,4 @@
-"""Plans of every kind that can be exported, and their files."""
+"""Plans that between them use every setting that can be exported, and their files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pathlib import Path
 
 from planner.decode import convert_to_type, parse_mapping
 from planner.documents.plan import PlanDocument
-from planner.export.run import PlannedRun
-from planner.export.run import build_planned_run as made_of
+from planner.export.run import PlannedRun, build_planned_run
 from planner.workload.presets import read_model_preset
 from planner.workload.spec import ModelSpec
 from planner.workload.transformer import build_workload
@@ -54,9 +53,9 @@ PLANS = {
     "zero-1-fp8": f"llama-3-8b {H100} --framework maxtext --precision fp8 --zero 1 --tp 8 --recompute selective",
     "tpu-model": f"llama-3-70b {TPU} --devices 256 --global-batch 512 --tp 4 --zero 3 --recompute full",
 }
-"""Questions to `planner estimate`."""
+"""Arguments of `planner estimate`."""
 
-_MEGATRON = (
+_MEGATRON_PLANS = (
     "dense",
     "uneven",
     "block",
@@ -70,41 +69,41 @@ _MEGATRON = (
     "host",
     "graph",
 )
-_FSDP = ("fsdp", "zero-2", "hybrid", "hosted", "one-node")
-OF: dict[str, tuple[str, ...]] = {
-    "megatron-lm": (*_MEGATRON, "latent"),
-    "megatron-bridge": (*_MEGATRON, "latent"),
+_FSDP_PLANS = ("fsdp", "zero-2", "hybrid", "hosted", "one-node")
+PLANS_BY_TRAINER: dict[str, tuple[str, ...]] = {
+    "megatron-lm": (*_MEGATRON_PLANS, "latent"),
+    "megatron-bridge": (*_MEGATRON_PLANS, "latent"),
     "deepspeed": ("zero-1", "stage-3", "zero-2-fp32", "auto-tp"),
-    "torchtitan": (*_FSDP, "all", "bubble", "gathered", "tensor", "qwen"),
-    "fsdp2": _FSDP,
+    "torchtitan": (*_FSDP_PLANS, "all", "bubble", "gathered", "tensor", "qwen"),
+    "fsdp2": _FSDP_PLANS,
     "maxtext": ("tpu", "tpu-model", "tpu-experts", "tpu-latent", "gathered", "zero-1-fp8"),
-    "nemo": _MEGATRON,
+    "nemo": _MEGATRON_PLANS,
     "accelerate": ("fsdp", "hybrid", "hosted", "gathered", "tensor", "zero-1", "stage-3", "replicas"),
 }
-"""Plans that each trainer can be told."""
-CASES = [(trainer, name) for trainer, names in OF.items() for name in names]
+"""Plans that each trainer supports."""
+CASES = [(trainer, name) for trainer, names in PLANS_BY_TRAINER.items() for name in names]
 
 
 @cache
-def document(name: str) -> str:
-    """The plan document of a question."""
+def estimate_document(name: str) -> str:
+    """The document of `planner estimate` for a plan."""
     done = call("planner", "estimate", *shlex.split(PLANS[name]), "--format", "json")
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def exported(folder: Path, name: str, trainer: str, *options: str) -> Path:
+def export_plan(folder: Path, name: str, trainer: str, *options: str) -> Path:
     """The folder with the files of a plan."""
-    plan, made = folder / f"{name}.json", folder / f"{name}-{trainer}"
-    plan.write_text(document(name))
-    done = call("planner", "export", str(plan), "--to", trainer, "-o", str(made), *options)
+    plan, out = folder / f"{name}.json", folder / f"{name}-{trainer}"
+    plan.write_text(estimate_document(name))
+    done = call("planner", "export", str(plan), "--to", trainer, "-o", str(out), *options)
     assert done.returncode == 0, done.stderr
-    return made
+    return out
 
 
-def run_of(name: str) -> PlannedRun:
-    """The plan as trainers are given it."""
-    text = convert_to_type(parse_mapping(document(name), "json", name), PlanDocument, name)
+def build_run(name: str) -> PlannedRun:
+    """The plan as `planner export` passes it to trainers."""
+    text = convert_to_type(parse_mapping(estimate_document(name), "json", name), PlanDocument, name)
     spec = read_model_preset(text.model.name)
     length = text.model.seq_length if isinstance(spec, ModelSpec) else None
-    return made_of(text, 1, spec, build_workload(spec, seq_length=length))
+    return build_planned_run(text, 1, spec, build_workload(spec, seq_length=length))

@@ -12,8 +12,8 @@ from planner.export.launchers import LAUNCHERS
 from planner.export.trainer import UserExtras
 from planner.export.trainers import TRAINERS
 from tests.cli.run import call
-from tests.export.plans import CASES, OF, PLANS, document, exported, run_of
-from tests.export.real.words import handed_to
+from tests.export.plans import CASES, PLANS, PLANS_BY_TRAINER, build_run, estimate_document, export_plan
+from tests.export.real.words import capture_arguments
 
 STORED = Path(__file__).parents[1] / "fixtures" / "plan.json"
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "export.md"
@@ -21,10 +21,10 @@ GOLDEN = Path(__file__).parent / "golden"
 """Made anew with `python -m tests.export.test_export`; read the difference before it is committed."""
 
 
-def planned(folder: Path, question: str) -> Path:
-    """A file with the plan of a question to `planner estimate`."""
+def write_plan_document(folder: Path, arguments: str) -> Path:
+    """A file with the document of `planner estimate`."""
     file = folder / "plan.json"
-    done = call("planner", "estimate", *shlex.split(question), "--format", "json")
+    done = call("planner", "estimate", *shlex.split(arguments), "--format", "json")
     assert done.returncode == 0, done.stderr
     file.write_text(done.stdout)
     return file
@@ -34,20 +34,20 @@ def test_every_name_of_the_command_is_there_and_has_plans() -> None:
     from planner.cli.commands.export import LauncherName
 
     assert get_args(LauncherName) == tuple(LAUNCHERS)
-    assert set(OF) == set(TRAINERS)
-    assert {name for names in OF.values() for name in names} == set(PLANS)
+    assert set(PLANS_BY_TRAINER) == set(TRAINERS)
+    assert {name for names in PLANS_BY_TRAINER.values() for name in names} == set(PLANS)
 
 
 def test_every_launcher_has_a_golden_file_and_every_name_a_row_of_the_page() -> None:
     shown = {path.name.split("--")[1] for path in GOLDEN.iterdir()} - {"alone"}
-    assert shown == set(LAUNCHERS) - {"gcp-tpu"}  # which the stored plan, of GPUs, is not for
+    assert shown == set(LAUNCHERS) - {"gcp-tpu"}  # the stored plan is for GPUs
     page = HOW_TO.read_text("utf-8")
     assert [name for name in (*TRAINERS, *LAUNCHERS) if f"\n| `{name}` |" not in page] == []
 
 
 @pytest.mark.parametrize(("trainer", "name"), CASES)
-def test_a_plan_becomes_files_that_tell_of_it(trainer: str, name: str) -> None:
-    plan = run_of(name)
+def test_a_plan_becomes_files_that_name_it(trainer: str, name: str) -> None:
+    plan = build_run(name)
     assert list(TRAINERS[trainer].find_unsupported(plan)) == []
     texts = TRAINERS[trainer].build_files(plan, UserExtras())
     assert "train.sh" in texts
@@ -62,17 +62,19 @@ def test_a_plan_becomes_files_that_tell_of_it(trainer: str, name: str) -> None:
             compile(text, file, "exec")
 
 
-@pytest.mark.parametrize("trainer", [name for name in OF if name not in ("maxtext",)])
+@pytest.mark.parametrize("trainer", [name for name in PLANS_BY_TRAINER if name not in ("maxtext",)])
 def test_the_script_starts_every_rank_of_the_plan(trainer: str, tmp_path: Path) -> None:
-    name = OF[trainer][0]
-    plan, folder = run_of(name), exported(tmp_path, name, trainer)
-    program = "accelerate" if trainer == "accelerate" else "torchrun"
+    name = PLANS_BY_TRAINER[trainer][0]
+    plan, folder = build_run(name), export_plan(tmp_path, name, trainer)
+    command = "accelerate" if trainer == "accelerate" else "torchrun"
     script = folder / "train.sh"
-    words, _ = handed_to(program, script, "my script.py", NODE_RANK="3", MASTER_ADDR="first", MEGATRON_LM="/m")
+    words, _ = capture_arguments(
+        command, script, "my script.py", NODE_RANK="3", MASTER_ADDR="first", MEGATRON_LM="/m"
+    )
     assert "my script.py" in words
-    if program == "torchrun":
-        told = {words[i]: words[i + 1] for i in range(0, 10, 2)}
-        assert told == {
+    if command == "torchrun":
+        options = {words[i]: words[i + 1] for i in range(0, 10, 2)}
+        assert options == {
             "--nnodes": str(plan.nodes),
             "--nproc-per-node": str(plan.devices_per_node),
             "--node-rank": "3",
@@ -83,28 +85,28 @@ def test_the_script_starts_every_rank_of_the_plan(trainer: str, tmp_path: Path) 
         assert words[words.index("--machine_rank") + 1] == "3"
 
 
-def test_a_script_needs_to_be_told_which_node_it_is_on(tmp_path: Path) -> None:
-    script = exported(tmp_path, "fsdp", "torchtitan") / "train.sh"
+def test_a_script_requires_the_number_of_its_node(tmp_path: Path) -> None:
+    script = export_plan(tmp_path, "fsdp", "torchtitan") / "train.sh"
     with pytest.raises(AssertionError, match="NODE_RANK: the number of this node, from 0 to 15"):
-        handed_to("torchrun", script, NODE_RANK="")
-    alone = exported(tmp_path, "one-node", "torchtitan") / "train.sh"
-    words, _ = handed_to("torchrun", alone, NODE_RANK="", MASTER_ADDR="")
+        capture_arguments("torchrun", script, NODE_RANK="")
+    alone = export_plan(tmp_path, "one-node", "torchtitan") / "train.sh"
+    words, _ = capture_arguments("torchrun", alone, NODE_RANK="", MASTER_ADDR="")
     assert words[:8] == ["--nnodes", "1", "--nproc-per-node", "8", "--node-rank", "0", "--master-addr", "127.0.0.1"]
 
 
-def test_what_the_user_adds_is_passed_on_as_it_is(tmp_path: Path) -> None:
+def test_arguments_of_the_user_are_passed_on_unchanged(tmp_path: Path) -> None:
     hostile = """--name 'it'"'"'s $(touch x) `y` "z"' --glob '*'"""
     options = ("--arguments", f"train.py {hostile}", "--env", "PYTHONPATH=$(touch x) 'a'", "--env", "DATA=b=c")
-    folder = exported(tmp_path, "zero-1", "deepspeed", *options)
-    words, environment = handed_to("torchrun", folder / "train.sh")
+    folder = export_plan(tmp_path, "zero-1", "deepspeed", *options)
+    words, environment = capture_arguments("torchrun", folder / "train.sh")
     assert words[10:15] == ["train.py", "--name", 'it\'s $(touch x) `y` "z"', "--glob", "*"]
     assert environment["PYTHONPATH"] == "$(touch x) 'a'"
-    words, _ = handed_to("torchrun", folder / "train.sh", "other.py")
+    words, _ = capture_arguments("torchrun", folder / "train.sh", "other.py")
     assert "train.py" not in words
 
 
 @pytest.mark.parametrize(
-    ("part", "name", "value", "told"),
+    ("part", "name", "value", "message"),
     [
         ("strategy", "pp", 3, "plans[0].strategy: does not match the number of devices"),
         ("strategy", "vpp", 10**9, "plans[0].strategy.vpp: out of range"),
@@ -112,28 +114,28 @@ def test_what_the_user_adds_is_passed_on_as_it_is(tmp_path: Path) -> None:
         ("settings", "order", "tp-wait", "plans[0].settings.order: unknown rank order"),
     ],
 )
-def test_an_edited_plan_that_is_none_is_refused(
-    part: str, name: str, value: object, told: str, tmp_path: Path
+def test_an_edited_plan_that_is_impossible_is_refused(
+    part: str, name: str, value: object, message: str, tmp_path: Path
 ) -> None:
-    plan = planned(tmp_path, "gpt-1.7b --cluster dgx-h100 --nodes 1 --global-batch 256 --zero 1")
-    document = json.loads(plan.read_text())
-    document["plans"][0][part][name] = value
+    plan = write_plan_document(tmp_path, "gpt-1.7b --cluster dgx-h100 --nodes 1 --global-batch 256 --zero 1")
+    raw = json.loads(plan.read_text())
+    raw["plans"][0][part][name] = value
     plan = tmp_path / "edited.json"
-    plan.write_text(json.dumps(document))
+    plan.write_text(json.dumps(raw))
     done = call("planner", "export", str(plan), "--to", "deepspeed")
     assert done.returncode == 2
-    assert f"edited.json: {told}" in done.stderr
+    assert f"edited.json: {message}" in done.stderr
 
 
-def test_a_name_has_one_value(tmp_path: Path) -> None:
-    plan = planned(tmp_path, "gpt-1.7b --cluster dgx-h100 --nodes 1 --global-batch 256 --zero 1")
+def test_a_variable_has_a_single_value(tmp_path: Path) -> None:
+    plan = write_plan_document(tmp_path, "gpt-1.7b --cluster dgx-h100 --nodes 1 --global-batch 256 --zero 1")
     done = call("planner", "export", str(plan), "--to", "deepspeed", "--env", "A=1", "--env", "A=2")
     assert done.returncode == 2
     assert "--env A: is given twice" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("trainer", "question", "key", "value", "able"),
+    ("trainer", "arguments", "key", "value", "supported"),
     [
         ("fsdp2", "--pp 4 --zero 2", "pp", "4", "--to megatron-lm, megatron-bridge, torchtitan"),
         ("deepspeed", "--cp 4", "cp", "4", "--to megatron-lm"),
@@ -150,22 +152,22 @@ def test_a_name_has_one_value(tmp_path: Path) -> None:
         ("maxtext", "--zero 1 --pp 2", "pp", "2", "megatron-lm"),
     ],
 )
-def test_a_setting_that_a_trainer_cannot_be_told_is_refused(
-    trainer: str, question: str, key: str, value: str, able: str, tmp_path: Path
+def test_a_setting_that_a_trainer_does_not_support_is_refused(
+    trainer: str, arguments: str, key: str, value: str, supported: str, tmp_path: Path
 ) -> None:
     model = "llama-3-8b --recompute full" if trainer == "torchtitan" else "gpt-1.7b"
-    plan = planned(tmp_path, f"{model} --cluster dgx-h100 --nodes 4 --global-batch 256 {question}")
+    plan = write_plan_document(tmp_path, f"{model} --cluster dgx-h100 --nodes 4 --global-batch 256 {arguments}")
     done = call("planner", "export", str(plan), "--to", trainer, "-o", str(tmp_path / "made"))
     assert done.returncode == 2
     assert f"{key}: {trainer} does not support this setting" in done.stderr
     assert f"  value:    {value}\n" in done.stderr
-    assert able in done.stderr
+    assert supported in done.stderr
     assert not (tmp_path / "made").exists()
 
 
-def test_what_is_done_otherwise_without_harm_is_told(tmp_path: Path) -> None:
+def test_harmless_differences_are_warnings(tmp_path: Path) -> None:
     plan = tmp_path / "plan.json"
-    plan.write_text(document("fsdp"))
+    plan.write_text(estimate_document("fsdp"))
     done = call("planner", "export", str(plan), "--to", "torchtitan")
     assert done.stderr.splitlines() == [
         "warning: gradients are communicated in fp32, where the plan has bf16: steps are longer",
@@ -173,13 +175,13 @@ def test_what_is_done_otherwise_without_harm_is_told(tmp_path: Path) -> None:
     ]
     done = call("planner", "export", str(plan), "--to", "accelerate")
     assert "accelerate runs a script of yours" in done.stderr
-    plan.write_text(document("dense"))
+    plan.write_text(estimate_document("dense"))
     done = call("planner", "export", str(plan), "--to", "megatron-lm", "--launcher", "slurm")
     assert done.stderr == ""
 
 
-def test_uneven_chunks_are_told_layer_by_layer(tmp_path: Path) -> None:
-    text = (exported(tmp_path, "uneven", "megatron-lm") / "train.sh").read_text()
+def test_uneven_chunks_are_written_layer_by_layer(tmp_path: Path) -> None:
+    text = (export_plan(tmp_path, "uneven", "megatron-lm") / "train.sh").read_text()
     layout = text.split("--pipeline-model-parallel-layout '")[1].split("'")[0]
     chunks = layout.split("|")
     assert len(chunks) == 16 * 2
@@ -189,14 +191,14 @@ def test_uneven_chunks_are_told_layer_by_layer(tmp_path: Path) -> None:
     assert sum(layers) == 126
 
 
-def test_slurm_has_the_plan_s_size_and_time(tmp_path: Path) -> None:
+def test_slurm_has_the_size_and_the_time_of_the_plan(tmp_path: Path) -> None:
     options = ("--launcher", "slurm", "--with", "partition=big one", "--with", "image=a b.sqsh")
-    text = (exported(tmp_path, "dense", "megatron-lm", *options) / "slurm.sbatch").read_text()
+    text = (export_plan(tmp_path, "dense", "megatron-lm", *options) / "slurm.sbatch").read_text()
     assert "#SBATCH --nodes=16\n" in text
     assert "#SBATCH --gpus-per-node=8\n" in text
     assert "#SBATCH --partition='big one'\n" in text
     assert "--container-image='a b.sqsh' " in text
-    plan = run_of("dense")
+    plan = build_run("dense")
     days, clock = text.split("--time=")[1].split("\n")[0].split("-")
     hours, minutes, _ = map(int, clock.split(":"))
     limit = int(days) * 86_400 + hours * 3600 + minutes * 60
@@ -204,7 +206,7 @@ def test_slurm_has_the_plan_s_size_and_time(tmp_path: Path) -> None:
 
 
 def test_hosts_are_started_in_the_order_of_the_ranks(tmp_path: Path) -> None:
-    plan = planned(
+    plan = write_plan_document(
         tmp_path, "llama-3-8b --cluster dgx-h100 --nodes 4 --global-batch 256 --fault node-2:0=0.5 --zero 3"
     )
     hosts = json.loads(plan.read_text())["placement"]["hosts"]
@@ -214,7 +216,7 @@ def test_hosts_are_started_in_the_order_of_the_ranks(tmp_path: Path) -> None:
     assert (folder / "hosts.txt").read_text().split() == hosts
     text = (folder / "slurm.sbatch").read_text()
     assert f"#SBATCH --nodelist={','.join(hosts)}\n" in text
-    words, environment = handed_to("srun", folder / "slurm.sbatch", SLURM_SUBMIT_DIR=str(folder))
+    words, environment = capture_arguments("srun", folder / "slurm.sbatch", SLURM_SUBMIT_DIR=str(folder))
     assert "--distribution=arbitrary" in words
     assert environment["MASTER_ADDR"] == hosts[0]
     done = call(
@@ -223,8 +225,8 @@ def test_hosts_are_started_in_the_order_of_the_ranks(tmp_path: Path) -> None:
     assert "order of hosts (hosts.txt) is not kept" in done.stderr
 
 
-def program(folder: Path, name: str, text: str) -> None:
-    """A program that stands in for one of a cluster's."""
+def write_program(folder: Path, name: str, text: str) -> None:
+    """A program that replaces one of the cluster's."""
     (folder / "bin").mkdir(exist_ok=True)
     file = folder / "bin" / name
     file.write_text(f"#!/usr/bin/env bash\n{text}\n")
@@ -232,62 +234,62 @@ def program(folder: Path, name: str, text: str) -> None:
 
 
 def test_slurm_starts_train_sh_with_the_number_of_each_node(tmp_path: Path) -> None:
-    folder = exported(tmp_path, "fsdp", "torchtitan", "--launcher", "slurm")
-    program(folder, "scontrol", "printf 'n1\\nn2\\n'")
-    program(folder, "srun", 'while [[ $1 == --* ]]; do shift; done; SLURM_NODEID=7 exec "$@"')
+    folder = export_plan(tmp_path, "fsdp", "torchtitan", "--launcher", "slurm")
+    write_program(folder, "scontrol", "printf 'n1\\nn2\\n'")
+    write_program(folder, "srun", 'while [[ $1 == --* ]]; do shift; done; SLURM_NODEID=7 exec "$@"')
     variables = {"SLURM_SUBMIT_DIR": str(folder), "SLURM_JOB_NODELIST": "n[1-2]", "MASTER_ADDR": "", "NODE_RANK": ""}
-    words, environment = handed_to("torchrun", folder / "slurm.sbatch", "--training.steps", "3", **variables)
+    words, environment = capture_arguments("torchrun", folder / "slurm.sbatch", "--training.steps", "3", **variables)
     assert (environment["NODE_RANK"], environment["MASTER_ADDR"]) == ("7", "n1")
     assert words[-2:] == ["--training.steps", "3"]
 
 
 def test_a_host_finds_its_number_in_the_plan(tmp_path: Path) -> None:
-    plan = planned(
+    plan = write_plan_document(
         tmp_path, "llama-3-8b --cluster dgx-h100 --nodes 4 --global-batch 256 --fault node-2:0=0.5 --zero 3"
     )
     hosts, folder = json.loads(plan.read_text())["placement"]["hosts"], tmp_path / "made"
     call("planner", "export", str(plan), "--to", "torchtitan", "--launcher", "torchrun", "-o", str(folder))
-    program(folder, "hostname", f'[[ $1 == -s ]] && echo {hosts[2]} || echo "full.name"')
-    words, environment = handed_to("torchrun", folder / "torchrun.sh", NODE_RANK="", MASTER_ADDR="")
+    write_program(folder, "hostname", f'[[ $1 == -s ]] && echo {hosts[2]} || echo "full.name"')
+    words, environment = capture_arguments("torchrun", folder / "torchrun.sh", NODE_RANK="", MASTER_ADDR="")
     assert words[words.index("--node-rank") + 1] == "2"
     assert environment["MASTER_ADDR"] == hosts[0]
-    program(folder, "hostname", "echo other")
+    write_program(folder, "hostname", "echo other")
     with pytest.raises(AssertionError, match="other is not a host of the plan"):
-        handed_to("torchrun", folder / "torchrun.sh")
+        capture_arguments("torchrun", folder / "torchrun.sh")
 
 
-def test_torchrun_by_hand_is_told_the_first_node_and_the_number(tmp_path: Path) -> None:
-    script = exported(tmp_path, "fsdp", "torchtitan", "--launcher", "torchrun") / "torchrun.sh"
-    words, environment = handed_to("torchrun", script, "first", "5", "--training.steps", "3")
+def test_torchrun_by_hand_takes_the_first_node_and_the_number(tmp_path: Path) -> None:
+    script = export_plan(tmp_path, "fsdp", "torchtitan", "--launcher", "torchrun") / "torchrun.sh"
+    words, environment = capture_arguments("torchrun", script, "first", "5", "--training.steps", "3")
     assert (environment["MASTER_ADDR"], environment["NODE_RANK"]) == ("first", "5")
     assert words[-2:] == ["--training.steps", "3"]
 
 
 def test_sagemaker_finds_its_number_among_its_hosts(tmp_path: Path) -> None:
-    folder = exported(tmp_path, "fsdp", "torchtitan", "--launcher", "sagemaker")
+    folder = export_plan(tmp_path, "fsdp", "torchtitan", "--launcher", "sagemaker")
     config = tmp_path / "resourceconfig.json"
     config.write_text(json.dumps({"current_host": "algo-2", "hosts": ["algo-10", "algo-2", "algo-1"]}))
     script = folder / "sagemaker.sh"
     script.write_text(script.read_text().replace("/opt/ml/input/config/resourceconfig.json", str(config)))
-    _, environment = handed_to("torchrun", script, NODE_RANK="", MASTER_ADDR="")
+    _, environment = capture_arguments("torchrun", script, NODE_RANK="", MASTER_ADDR="")
     assert (environment["MASTER_ADDR"], environment["NODE_RANK"]) == ("algo-1", "1")
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in GOLDEN.iterdir()))
-def test_files_are_the_golden_ones(name: str) -> None:
-    assert golden(name) == (GOLDEN / name).read_text()
+def test_files_equal_the_golden_files(name: str) -> None:
+    assert export_golden_file(name) == (GOLDEN / name).read_text()
 
 
-def golden(name: str) -> str:
+def export_golden_file(name: str) -> str:
     """A file of the stored plan; its name begins with trainer and launcher."""
     trainer, launcher, file = name.split("--")
     words = () if launcher == "alone" else ("--launcher", launcher)
-    told = call("planner", "export", str(STORED), "--plan", "2", "--to", trainer, *words).stdout
-    if len(re.findall("^==> .* <==$", told, re.M)) == 0:
-        return told
-    return told.split(f"==> {file} <==\n")[1].split("\n==> ")[0]
+    printed = call("planner", "export", str(STORED), "--plan", "2", "--to", trainer, *words).stdout
+    if len(re.findall("^==> .* <==$", printed, re.M)) == 0:
+        return printed
+    return printed.split(f"==> {file} <==\n")[1].split("\n==> ")[0]
 
 
 if __name__ == "__main__":
     for path in GOLDEN.iterdir():
-        path.write_text(golden(path.name))
+        path.write_text(export_golden_file(path.name))

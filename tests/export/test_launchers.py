@@ -1,4 +1,4 @@
-"""What each launcher's files hold of the user's words, what it cannot start, and what it notes."""
+"""The user's fields in the files of each launcher, what it does not support, and its notes."""
 
 from __future__ import annotations
 
@@ -12,22 +12,26 @@ from planner.export.launchers import LAUNCHERS
 from planner.export.run import PlannedRun, RunAccelerator
 from planner.export.trainer import UserExtras
 from planner.export.trainers import TRAINERS
-from tests.export.plans import run_of
-from tests.export.test_misfits import Changes, changed
+from tests.export.plans import build_run
+from tests.export.test_unsupported import Changes, change_plan
 
 
-def launched(launcher: str, run: PlannedRun, trainer: str, **fields: str) -> str:
+def build_launcher_file(launcher: str, run: PlannedRun, trainer: str, **fields: str) -> str:
     """The file of a launcher."""
-    given = {name.replace("_", "-"): value for name, value in fields.items()}
-    chosen: Launcher = LAUNCHERS[launcher]
+    user_fields = {name.replace("_", "-"): value for name, value in fields.items()}
+    launcher_type: Launcher = LAUNCHERS[launcher]
     files = TRAINERS[trainer].build_files(run, UserExtras())
     return next(
-        iter(chosen.build_files(LaunchJob(run, trainer, files, fill_launcher_fields(run, chosen, given))).values())
+        iter(
+            launcher_type.build_files(
+                LaunchJob(run, trainer, files, fill_launcher_fields(run, launcher_type, user_fields))
+            ).values()
+        )
     )
 
 
 H100, TPU = ("fsdp", "torchtitan"), ("tpu", "maxtext")
-LAUNCHED: list[tuple[str, tuple[str, str], dict[str, str], str]] = [
+LAUNCHER_CASES: list[tuple[str, tuple[str, str], dict[str, str], str]] = [
     ("gcp-tpu", TPU, {}, "--accelerator-type v5p-128 --runtime-version v2-alpha-tpuv5\n"),
     ("gcp-tpu", TPU, {"zone": "us-east5-a", "project": "a b"}, "where=(--zone us-east5-a --project 'a b')\n"),
     ("kubernetes", H100, {"claim": "data"}, "claimName: data\n"),
@@ -45,16 +49,16 @@ LAUNCHED: list[tuple[str, tuple[str, str], dict[str, str], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("launcher", "plan", "fields", "told"), LAUNCHED)
-def test_a_launcher_is_told_what_the_user_says(
-    launcher: str, plan: tuple[str, str], fields: dict[str, str], told: str
+@pytest.mark.parametrize(("launcher", "plan", "fields", "text"), LAUNCHER_CASES)
+def test_a_launchers_file_has_the_fields_of_the_user(
+    launcher: str, plan: tuple[str, str], fields: dict[str, str], text: str
 ) -> None:
     name, trainer = plan
-    assert told in launched(launcher, run_of(name), trainer, **fields)
+    assert text in build_launcher_file(launcher, build_run(name), trainer, **fields)
 
 
 @pytest.mark.parametrize(
-    ("launcher", "fields", "told"),
+    ("launcher", "fields", "message"),
     [
         ("sagemaker", {"volume": "much"}, "--with volume: not a count"),
         ("sagemaker", {"volume": "²"}, "--with volume: not a count"),
@@ -63,14 +67,14 @@ def test_a_launcher_is_told_what_the_user_says(
         ("kubernetes", {"node_selector": "a=b,c"}, "--with node-selector: not a label"),
     ],
 )
-def test_a_field_that_makes_no_sense_is_refused(launcher: str, fields: dict[str, str], told: str) -> None:
+def test_an_invalid_field_is_refused(launcher: str, fields: dict[str, str], message: str) -> None:
     with pytest.raises(InputError) as caught:
-        launched(launcher, run_of("fsdp"), "torchtitan", **fields)
-    assert told in str(caught.value)
+        build_launcher_file(launcher, build_run("fsdp"), "torchtitan", **fields)
+    assert message in str(caught.value)
 
 
-def test_a_resource_is_left_out_where_none_is_named() -> None:
-    assert "resources:" not in launched("kubernetes", run_of("fsdp"), "torchtitan", resource="")
+def test_a_resource_is_left_out_where_its_name_is_empty() -> None:
+    assert "resources:" not in build_launcher_file("kubernetes", build_run("fsdp"), "torchtitan", resource="")
 
 
 def test_a_time_limit_is_that_of_the_tokens() -> None:
@@ -79,8 +83,8 @@ def test_a_time_limit_is_that_of_the_tokens() -> None:
         ("azureml", "timeout"),
         ("slurm", "#SBATCH --time"),
     ):
-        assert words in launched(launcher, replace(run_of("fsdp"), tokens=10**12), "torchtitan")
-        assert words not in launched(launcher, run_of("fsdp"), "torchtitan")
+        assert words in build_launcher_file(launcher, replace(build_run("fsdp"), tokens=10**12), "torchtitan")
+        assert words not in build_launcher_file(launcher, build_run("fsdp"), "torchtitan")
 
 
 @pytest.mark.parametrize(
@@ -93,28 +97,28 @@ def test_a_time_limit_is_that_of_the_tokens() -> None:
         ("torchrun", {}, TPU),
     ],
 )
-def test_a_launcher_refuses_what_it_does_not_have(launcher: str, changes: Changes, plan: tuple[str, str]) -> None:
+def test_a_launcher_refuses_unsupported_hardware(launcher: str, changes: Changes, plan: tuple[str, str]) -> None:
     name, trainer = plan
-    (found,) = LAUNCHERS[launcher].find_unsupported(changed(run_of(name), changes), trainer)
-    assert found.setting == ("--to" if launcher == "torchrun" else "accelerator")
-    assert found.supported
+    (refusal,) = LAUNCHERS[launcher].find_unsupported(change_plan(build_run(name), changes), trainer)
+    assert refusal.setting == ("--to" if launcher == "torchrun" else "accelerator")
+    assert refusal.supported
     fitting, theirs = H100 if launcher != "gcp-tpu" else TPU
-    assert list(LAUNCHERS[launcher].find_unsupported(run_of(fitting), theirs)) == []
+    assert list(LAUNCHERS[launcher].find_unsupported(build_run(fitting), theirs)) == []
 
 
-def test_a_launcher_notes_what_it_does_otherwise() -> None:
-    run = replace(run_of("dense"), tokens=10**15)
+def test_a_launcher_notes_its_differences() -> None:
+    run = replace(build_run("dense"), tokens=10**15)
     assert "ends after 28 days" in " ".join(LAUNCHERS["sagemaker"].build_notes(run))
-    assert list(LAUNCHERS["sagemaker"].build_notes(run_of("fsdp"))) == []
-    assert "GKE chooses a slice by labels" in " ".join(LAUNCHERS["kubernetes"].build_notes(run_of("tpu")))
-    placed = replace(run_of("fsdp"), hosts=("b", "a"))
+    assert list(LAUNCHERS["sagemaker"].build_notes(build_run("fsdp"))) == []
+    assert "GKE chooses a slice by labels" in " ".join(LAUNCHERS["kubernetes"].build_notes(build_run("tpu")))
+    placed = replace(build_run("fsdp"), hosts=("b", "a"))
     assert "hosts.txt" in " ".join(LAUNCHERS["kubernetes"].build_notes(placed))
-    assert "- b\n                - a\n" in launched("kubernetes", placed, "torchtitan")
+    assert "- b\n                - a\n" in build_launcher_file("kubernetes", placed, "torchtitan")
 
 
-def test_what_is_to_be_filled_in_is_told() -> None:
-    run, chosen = run_of("fsdp"), LAUNCHERS["sagemaker"]
-    told = list(build_field_notes(run, chosen, {"role": "mine"}))
-    assert ["BUCKET is a placeholder" in line for line in told].count(True) == 1
-    assert not any("ROLE-ARN" in line for line in told)
-    assert any("--with image=... sets another" in line for line in told)
+def test_placeholders_are_noted() -> None:
+    run, launcher_type = build_run("fsdp"), LAUNCHERS["sagemaker"]
+    notes = list(build_field_notes(run, launcher_type, {"role": "mine"}))
+    assert ["BUCKET is a placeholder" in line for line in notes].count(True) == 1
+    assert not any("ROLE-ARN" in line for line in notes)
+    assert any("--with image=... sets another" in line for line in notes)

@@ -1,7 +1,7 @@
-"""Run by itself: Megatron-Bridge's configuration of exported scripts, told as JSON.
+"""Run by itself: Megatron-Bridge's configuration of exported scripts, as JSON.
 
 In: a list of scripts' paths. Out, into the file that is named: for each its sizes. PYTHONPATH has megatron-bridge;
-packages that are built for GPUs, which it imports and no configuration needs, are stood in for.
+packages that are built for GPUs, which it imports and no configuration needs, are mocked.
 """
 
 import importlib.abc
@@ -19,7 +19,7 @@ BUILT = ("transformer_engine", "nvidia_resiliency_ext", "modelopt", "qwen_vl_uti
 
 
 class StandIn(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Modules whose every name is there."""
+    """Modules that have every name."""
 
     def find_spec(self, name, path, target=None):  # type: ignore[no-untyped-def]
         if name.split(".")[0] in BUILT:
@@ -35,7 +35,7 @@ class StandIn(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         pass
 
 
-def sizes(script: str) -> dict[str, object]:
+def read_sizes(script: str) -> dict[str, object]:
     config = runpy.run_path(script, run_name="planned")["config"]()
     model = config.model
     names = {field for field in vars(config.ddp) if not field.startswith("_")}
@@ -58,4 +58,4 @@ def sizes(script: str) -> dict[str, object]:
 sys.meta_path.insert(0, StandIn())
 # a namespace of two folders: megatron-core's and this
 assert any("bridge" in [entry.name for entry in Path(part).iterdir()] for part in megatron.__path__)
-Path(sys.argv[1]).write_text(json.dumps([sizes(script) for script in json.load(sys.stdin)]))
+Path(sys.argv[1]).write_text(json.dumps([read_sizes(script) for script in json.load(sys.stdin)]))

@@ -1,7 +1,7 @@
-"""Run by itself: MaxText's configuration of exported files, field by field, told as JSON.
+"""Run by itself: MaxText's configuration of exported files, field by field, as JSON.
 
-In: a list of mappings. Out, into the file that is named: for each what MaxText's types make of it. PYTHONPATH has
-maxtext; JAX, which no field needs, is stood in for.
+In: a list of mappings. Out, into the file that is named: each as MaxText's types parse it. PYTHONPATH has
+maxtext; JAX, which no field needs, is mocked.
 """
 
 import json
@@ -18,13 +18,13 @@ from maxtext.configs.types import MaxTextConfig  # noqa: E402
 from pydantic import TypeAdapter  # noqa: E402
 
 
-def read(config: dict[str, object]) -> dict[str, object]:
-    found = {}
+def read_config(config: dict[str, object]) -> dict[str, object]:
+    values = {}
     for key, value in config.items():
         field = MaxTextConfig.model_fields[key]
-        made = TypeAdapter(field.annotation).validate_python(value)
-        found[key] = getattr(made, "value", made)
-    return found
+        parsed = TypeAdapter(field.annotation).validate_python(value)
+        values[key] = getattr(parsed, "value", parsed)
+    return values
 
 
-Path(sys.argv[1]).write_text(json.dumps([read(config) for config in json.load(sys.stdin)]))
+Path(sys.argv[1]).write_text(json.dumps([read_config(config) for config in json.load(sys.stdin)]))

@@ -1,8 +1,8 @@
-"""Run by itself: Megatron-LM's parser and checks on the arguments of several runs, told as JSON.
+"""Run by itself: Megatron-LM's parser and checks on the arguments of several runs, as JSON.
 
 In: a list of {words, env, devices}. Out, into the file that is named: a list of the arguments that are plain values.
-PYTHONPATH begins with a copy of Megatron-LM. There need be no GPU: what is asked of one is answered as a Hopper
-would, and kernels are not built.
+PYTHONPATH begins with a copy of Megatron-LM. No GPU is needed: queries of its properties return those of a Hopper
+GPU, and kernels are not built.
 """
 
 import json
@@ -23,7 +23,7 @@ torch.cuda.get_device_capability = lambda *_: (9, 0)  # type: ignore[assignment]
 
 
 def main() -> None:
-    told = []
+    parsed = []
     out = sys.argv[1]
     for run in json.load(sys.stdin):
         variables = {**run["env"], "WORLD_SIZE": str(run["devices"]), "RANK": "1"}
@@ -34,10 +34,10 @@ def main() -> None:
         ):
             args = parse_args()
             validate_args(args)
-        told.append(
+        parsed.append(
             {name: v for name, v in vars(args).items() if v is None or isinstance(v, (bool, int, float, str))}
         )
-    Path(out).write_text(json.dumps(told))
+    Path(out).write_text(json.dumps(parsed))
 
 
 main()

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.export.plans import exported, run_of
-from tests.export.real.needs import package
-from tests.export.real.test_shell import check, shellcheck
+from tests.export.plans import build_run, export_plan
+from tests.export.real.needs import import_package
+from tests.export.real.test_shell import check_scripts, find_shellcheck
 
 pytestmark = pytest.mark.export
 
@@ -17,9 +17,9 @@ PLANS = [("dense", "megatron-lm"), ("zero-1", "deepspeed"), ("one-node", "torcht
 
 @pytest.mark.parametrize(("name", "trainer"), PLANS)
 def test_skypilot_reads_its_task(name: str, trainer: str, tmp_path: Path) -> None:
-    sky, run = package("sky"), run_of(name)
+    sky, run = import_package("sky"), build_run(name)
     options = ("--with", "infra=aws", "--with", "image=a/b:1", "--with", "setup=pip install x")
-    folder = exported(tmp_path, name, trainer, "--launcher", "skypilot", *options)
+    folder = export_plan(tmp_path, name, trainer, "--launcher", "skypilot", *options)
     raw = yaml.safe_load((folder / "skypilot.yaml").read_text())
     task = sky.Task.from_yaml_config(raw)
     assert task.num_nodes == run.nodes
@@ -30,30 +30,30 @@ def test_skypilot_reads_its_task(name: str, trainer: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("name", "trainer"), PLANS)
 def test_sagemaker_takes_the_request(name: str, trainer: str, tmp_path: Path) -> None:
-    session, validate = package("botocore.session"), package("botocore.validate")
+    session, validate = import_package("botocore.session"), import_package("botocore.validate")
     options = ("--with", "role=arn:aws:iam::123456789012:role/train", "--with", "bucket=plans")
-    folder = exported(tmp_path, name, trainer, "--launcher", "sagemaker", *options)
+    folder = export_plan(tmp_path, name, trainer, "--launcher", "sagemaker", *options)
     request = json.loads((folder / "sagemaker.json").read_text())
     service = session.get_session().get_service_model("sagemaker")
     shape = service.operation_model("CreateTrainingJob").input_shape
     report = validate.ParamValidator().validate(request, shape)
     assert not report.has_errors(), report.generate_report()
     assert request["ResourceConfig"]["InstanceType"] in service.shape_for("TrainingInstanceType").enum
-    assert request["ResourceConfig"]["InstanceCount"] == run_of(name).nodes
-    assert check(folder) == 2
+    assert request["ResourceConfig"]["InstanceCount"] == build_run(name).nodes
+    assert check_scripts(folder) == 2
 
 
 def test_sagemaker_has_every_instance_type() -> None:
     from planner.export.launchers.sagemaker import INSTANCE_TYPES
 
-    service = package("botocore.session").get_session().get_service_model("sagemaker")
+    service = import_package("botocore.session").get_session().get_service_model("sagemaker")
     assert set(INSTANCE_TYPES.values()) <= set(service.shape_for("TrainingInstanceType").enum)
 
 
 @pytest.mark.parametrize(("name", "trainer"), PLANS)
 def test_azure_reads_its_job(name: str, trainer: str, tmp_path: Path) -> None:
-    ml, run = package("azure.ai.ml"), run_of(name)
-    folder = exported(tmp_path, name, trainer, "--launcher", "azureml", "--with", "compute=gpus")
+    ml, run = import_package("azure.ai.ml"), build_run(name)
+    folder = export_plan(tmp_path, name, trainer, "--launcher", "azureml", "--with", "compute=gpus")
     job = ml.load_job(str(folder / "azureml.yaml"))
     assert type(job).__name__ == "Command"
     assert job.resources.instance_count == run.nodes
@@ -65,8 +65,8 @@ def test_azure_reads_its_job(name: str, trainer: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["tpu", "tpu-experts"])
-def test_the_script_for_cloud_tpu_is_sound(name: str, tmp_path: Path) -> None:
-    shellcheck()
-    folder = exported(tmp_path, name, "maxtext", "--launcher", "gcp-tpu", "--with", "zone=us-east5-a")
-    assert check(folder) == 2
-    assert f"--accelerator-type v5p-{2 * run_of(name).devices} " in (folder / "gcp-tpu.sh").read_text()
+def test_shellcheck_accepts_the_script_for_cloud_tpu(name: str, tmp_path: Path) -> None:
+    find_shellcheck()
+    folder = export_plan(tmp_path, name, "maxtext", "--launcher", "gcp-tpu", "--with", "zone=us-east5-a")
+    assert check_scripts(folder) == 2
+    assert f"--accelerator-type v5p-{2 * build_run(name).devices} " in (folder / "gcp-tpu.sh").read_text()

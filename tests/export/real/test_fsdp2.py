@@ -1,4 +1,4 @@
-"""The module for FSDP2, run by PyTorch on a small model: a process group that only pretends to send."""
+"""The module for FSDP2, run by PyTorch on a small model: a fake process group, without communication."""
 
 import importlib
 from functools import partial
@@ -6,23 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.export.plans import OF, exported, run_of
-from tests.export.real.needs import package
-from tests.export.real.words import handed_to
+from tests.export.plans import PLANS_BY_TRAINER, build_run, export_plan
+from tests.export.real.needs import import_package
+from tests.export.real.words import capture_arguments
 
 pytestmark = pytest.mark.export
 
 
-@pytest.mark.parametrize("name", OF["fsdp2"])
+@pytest.mark.parametrize("name", PLANS_BY_TRAINER["fsdp2"])
 def test_pytorch_shards_a_model_by_the_module(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch, nn, dist = package("torch"), package("torch.nn"), package("torch.distributed")
-    store = package("torch.testing._internal.distributed.fake_pg").FakeStore()
-    run = run_of(name)
-    words, environment = handed_to("torchrun", exported(tmp_path, name, "fsdp2") / "train.sh", "train.py")
+    torch, nn, dist = import_package("torch"), import_package("torch.nn"), import_package("torch.distributed")
+    store = import_package("torch.testing._internal.distributed.fake_pg").FakeStore()
+    run = build_run(name)
+    words, environment = capture_arguments("torchrun", export_plan(tmp_path, name, "fsdp2") / "train.sh", "train.py")
     assert words[-1] == "train.py"
     monkeypatch.syspath_prepend(environment["PYTHONPATH"])
     plan = importlib.reload(importlib.import_module("planned_fsdp2"))
-    if run.settings.offload:  # there is no device whose copies would be faster from pinned memory
+    if run.settings.offload:  # pinned memory needs a device
         monkeypatch.setattr(plan, "CPUOffloadPolicy", partial(plan.CPUOffloadPolicy, pin_memory=False))
     width = 2 * run.devices
     model = nn.Sequential(*(nn.Sequential(nn.Linear(width, width), nn.ReLU()) for _ in range(3)))
@@ -47,10 +47,10 @@ def test_pytorch_shards_a_model_by_the_module(name: str, tmp_path: Path, monkeyp
 def test_selective_recomputation_repeats_every_second_multiply(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch, nn = package("torch"), package("torch.nn")
-    wrapper = package("torch.distributed.algorithms._checkpoint.checkpoint_wrapper").checkpoint_wrapper
-    modes = package("torch.utils._python_dispatch")
-    monkeypatch.syspath_prepend(str(exported(tmp_path, "zero-2", "fsdp2")))
+    torch, nn = import_package("torch"), import_package("torch.nn")
+    wrapper = import_package("torch.distributed.algorithms._checkpoint.checkpoint_wrapper").checkpoint_wrapper
+    modes = import_package("torch.utils._python_dispatch")
+    monkeypatch.syspath_prepend(str(export_plan(tmp_path, "zero-2", "fsdp2")))
     plan = importlib.reload(importlib.import_module("planned_fsdp2"))
 
     class Counted(modes.TorchDispatchMode):  # type: ignore[misc,name-defined]
@@ -63,11 +63,11 @@ def test_selective_recomputation_repeats_every_second_multiply(
     torch.manual_seed(0)
     layer = nn.Sequential(*(nn.Sequential(nn.Linear(8, 8, bias=False), nn.Tanh()) for _ in range(4)))
     inputs = torch.randn(4, 8, requires_grad=True)
-    wanted = torch.autograd.grad(layer(inputs).sum(), list(layer.parameters()))
+    expected = torch.autograd.grad(layer(inputs).sum(), list(layer.parameters()))
     wrapped = wrapper(layer, context_fn=plan._keep_every_second_multiply)
     with Counted():
-        found = torch.autograd.grad(wrapped(inputs).sum(), list(wrapped.parameters()))
-    for one, other in zip(wanted, found, strict=True):
-        torch.testing.assert_close(one, other)
-    # four forward, eight backward less the input's that is not asked for, and two again
+        gradients = torch.autograd.grad(wrapped(inputs).sum(), list(wrapped.parameters()))
+    for expected_gradient, gradient in zip(expected, gradients, strict=True):
+        torch.testing.assert_close(expected_gradient, gradient)
+    # four forward, eight backward but for the input's gradient, and two recomputed
     assert Counted.multiplies == 4 + 7 + 2

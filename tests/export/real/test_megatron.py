@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 from planner.export.trainers import megatron_core
-from tests.export.plans import OF, PLANS, exported, run_of
-from tests.export.real.needs import package
-from tests.export.real.words import handed_to
+from tests.export.plans import PLANS, PLANS_BY_TRAINER, build_run, export_plan
+from tests.export.real.needs import import_package
+from tests.export.real.words import capture_arguments
 
 pytestmark = pytest.mark.export
 
@@ -21,16 +21,16 @@ CHECKOUT = Path(os.environ.get("MEGATRON_LM", Path(__file__).parents[3] / ".venv
 """Megatron-LM of the same version as megatron-core, which PyPI does not have."""
 
 
-@pytest.mark.parametrize("name", OF["megatron-lm"])
+@pytest.mark.parametrize("name", PLANS_BY_TRAINER["megatron-lm"])
 def test_megatron_core_takes_the_configuration(name: str) -> None:
-    torch = package("torch")
-    config = package("megatron.core.transformer.transformer_config")
-    ddp = package("megatron.core.distributed.distributed_data_parallel_config")
-    run = run_of(name)
+    torch = import_package("torch")
+    config = import_package("megatron.core.transformer.transformer_config")
+    ddp = import_package("megatron.core.distributed.distributed_data_parallel_config")
+    run = build_run(name)
     fields = megatron_core.build_transformer_config(run)
     fields |= {"pipeline_dtype": torch.bfloat16}
-    kind = config.MLATransformerConfig if fields.get("multi_latent_attention") else config.TransformerConfig
-    made = kind(**fields)
+    config_type = config.MLATransformerConfig if fields.get("multi_latent_attention") else config.TransformerConfig
+    made = config_type(**fields)
     assert made.num_layers == run.layers
     assert made.pipeline_model_parallel_size == run.strategy.pp
     shared = megatron_core.build_ddp_config(run)
@@ -41,14 +41,14 @@ def test_megatron_core_takes_the_configuration(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
-    """What Megatron-LM makes of the arguments of each plan: of all in one process, which takes long to start."""
-    package("megatron.core")
+    """The arguments of each plan as Megatron-LM parses them, in a single process, which takes long to start."""
+    import_package("megatron.core")
     if not (CHECKOUT / "megatron" / "training" / "arguments.py").is_file():
         pytest.skip(f"there is no Megatron-LM in {CHECKOUT}; MEGATRON_LM names another folder")
     runs = []
-    for name in OF["megatron-lm"]:
-        folder = exported(tmp_path_factory.mktemp("megatron"), name, "megatron-lm")
-        words, environment = handed_to("torchrun", folder / "train.sh", MEGATRON_LM=str(CHECKOUT))
+    for name in PLANS_BY_TRAINER["megatron-lm"]:
+        folder = export_plan(tmp_path_factory.mktemp("megatron"), name, "megatron-lm")
+        words, environment = capture_arguments("torchrun", folder / "train.sh", MEGATRON_LM=str(CHECKOUT))
         at = words.index(str(CHECKOUT / "pretrain_gpt.py"))
         nodes, devices = (int(words[words.index(word) + 1]) for word in ("--nnodes", "--nproc-per-node"))
         limits = {key: value for key, value in environment.items() if key.startswith("CUDA")}
@@ -65,18 +65,18 @@ def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obje
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return dict(zip(OF["megatron-lm"], json.loads(out.read_text()), strict=True))
+    return dict(zip(PLANS_BY_TRAINER["megatron-lm"], json.loads(out.read_text()), strict=True))
 
 
-@pytest.mark.parametrize("name", OF["megatron-lm"])
+@pytest.mark.parametrize("name", PLANS_BY_TRAINER["megatron-lm"])
 def test_megatron_lm_parses_and_accepts_the_arguments(name: str, parsed: dict[str, dict[str, object]]) -> None:
-    args, run = SimpleNamespace(**parsed[name]), run_of(name)
-    one = run.strategy
-    assert (args.tensor_model_parallel_size, args.pipeline_model_parallel_size) == (one.tp, one.pp)
-    assert (args.data_parallel_size, args.context_parallel_size) == (one.dp, one.cp)
-    assert (args.virtual_pipeline_model_parallel_size or 1) == one.vpp
-    assert args.sequence_parallel == (one.sequence_parallel and one.tp > 1)
-    assert args.use_distributed_optimizer == (one.zero_stage > 0)
+    args, run = SimpleNamespace(**parsed[name]), build_run(name)
+    strategy = run.strategy
+    assert (args.tensor_model_parallel_size, args.pipeline_model_parallel_size) == (strategy.tp, strategy.pp)
+    assert (args.data_parallel_size, args.context_parallel_size) == (strategy.dp, strategy.cp)
+    assert (args.virtual_pipeline_model_parallel_size or 1) == strategy.vpp
+    assert args.sequence_parallel == (strategy.sequence_parallel and strategy.tp > 1)
+    assert args.use_distributed_optimizer == (strategy.zero_stage > 0)
     assert args.bf16
     assert args.global_batch_size // (args.micro_batch_size * args.data_parallel_size) == run.micro_batches
     assert args.fp8 == ("hybrid" if "fp8" in PLANS[name] else None)

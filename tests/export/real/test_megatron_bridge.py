@@ -2,35 +2,35 @@
 
 import pytest
 
-from tests.export.plans import OF, exported, run_of
-from tests.export.real.needs import package
-from tests.export.real.trees import run_script, tree
+from tests.export.plans import PLANS_BY_TRAINER, build_run, export_plan
+from tests.export.real.needs import import_package
+from tests.export.real.trees import find_tree, run_script
 
 pytestmark = pytest.mark.export
 
 
 @pytest.fixture(scope="module")
 def configs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
-    """The sizes of each plan's configuration: of all in one process, which takes long to start."""
-    where = tree("megatron-bridge")
-    package("megatron.core")
+    """The sizes of each plan's configuration, in a single process, which takes long to start."""
+    folder = find_tree("megatron-bridge")
+    import_package("megatron.core")
     scripts = []
-    for name in OF["megatron-bridge"]:
-        script = exported(tmp_path_factory.mktemp("bridge"), name, "megatron-bridge") / "planned_bridge.py"
-        script.with_suffix(".devices").write_text(str(run_of(name).devices))
+    for name in PLANS_BY_TRAINER["megatron-bridge"]:
+        script = export_plan(tmp_path_factory.mktemp("bridge"), name, "megatron-bridge") / "planned_bridge.py"
+        script.with_suffix(".devices").write_text(str(build_run(name).devices))
         scripts.append(str(script))
-    told = run_script("bridge_configs.py", where, scripts, tmp_path_factory.mktemp("told") / "configs.json")
-    return dict(zip(OF["megatron-bridge"], told, strict=True))  # type: ignore[call-overload]
+    read = run_script("bridge_configs.py", folder, scripts, tmp_path_factory.mktemp("read") / "configs.json")
+    return dict(zip(PLANS_BY_TRAINER["megatron-bridge"], read, strict=True))  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("name", OF["megatron-bridge"])
+@pytest.mark.parametrize("name", PLANS_BY_TRAINER["megatron-bridge"])
 def test_megatron_bridge_makes_a_configuration(name: str, configs: dict[str, dict[str, object]]) -> None:
-    run, told = run_of(name), configs[name]
-    one = run.strategy
+    run, sizes = build_run(name), configs[name]
+    strategy = run.strategy
     assert run.model is not None
-    assert told["class"] == "ConfigContainer"
-    assert [told[key] for key in ("tp", "pp", "cp", "dp")] == [one.tp, one.pp, one.cp, one.dp]
-    assert (told["layers"], told["vocabulary"]) == (run.layers, run.model.vocab_size)
-    assert (told["global_batch"], told["micro_batch"]) == (run.global_batch, one.micro_batch)
-    assert told["zero"] == (one.zero_stage > 0)
-    assert told["fsdp"] == (one.zero_stage > 1)
+    assert sizes["class"] == "ConfigContainer"
+    assert [sizes[key] for key in ("tp", "pp", "cp", "dp")] == [strategy.tp, strategy.pp, strategy.cp, strategy.dp]
+    assert (sizes["layers"], sizes["vocabulary"]) == (run.layers, run.model.vocab_size)
+    assert (sizes["global_batch"], sizes["micro_batch"]) == (run.global_batch, strategy.micro_batch)
+    assert sizes["zero"] == (strategy.zero_stage > 0)
+    assert sizes["fsdp"] == (strategy.zero_stage > 1)

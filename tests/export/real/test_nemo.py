@@ -1,4 +1,4 @@
-"""NeMo's script, held against NeMo's own signatures: NeMo cannot be imported without a GPU's packages."""
+"""NeMo's script, compared with NeMo's own signatures: NeMo cannot be imported without a GPU's packages."""
 
 import ast
 import dataclasses
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.export.plans import OF, exported
-from tests.export.real.needs import package
-from tests.export.real.trees import tree
+from tests.export.plans import PLANS_BY_TRAINER, export_plan
+from tests.export.real.needs import import_package
+from tests.export.real.trees import find_tree
 
 pytestmark = pytest.mark.export
 
-OF_NEMO = {
+NEMO_SOURCES = {
     "nl.MegatronStrategy": ("nemo/lightning/pytorch/strategies/megatron_strategy.py", "MegatronStrategy"),
     "nl.MegatronMixedPrecision": ("nemo/lightning/pytorch/plugins/mixed_precision.py", "MegatronMixedPrecision"),
     "nl.MegatronOptimizerModule": ("nemo/lightning/pytorch/optim/megatron.py", "MegatronOptimizerModule"),
@@ -24,30 +24,30 @@ OF_NEMO = {
 }
 
 
-def names_of(where: Path, file: str, name: str) -> set[str]:
+def read_argument_names(folder: Path, file: str, name: str) -> set[str]:
     """Arguments of a function or of a class: of its `__init__`, else the fields of a dataclass."""
-    tree = ast.parse((where / file).read_text())
-    found = next(node for node in tree.body if getattr(node, "name", "") == name)
-    if isinstance(found, ast.ClassDef):
-        inits = [node for node in found.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
+    module = ast.parse((folder / file).read_text())
+    definition = next(node for node in module.body if getattr(node, "name", "") == name)
+    if isinstance(definition, ast.ClassDef):
+        inits = [node for node in definition.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
         if not inits:
-            return {node.target.id for node in found.body if isinstance(node, ast.AnnAssign)}  # type: ignore[union-attr]
-        found = inits[0]
-    assert isinstance(found, ast.FunctionDef)
-    return {argument.arg for argument in found.args.args + found.args.kwonlyargs}
+            return {node.target.id for node in definition.body if isinstance(node, ast.AnnAssign)}  # type: ignore[union-attr]
+        definition = inits[0]
+    assert isinstance(definition, ast.FunctionDef)
+    return {argument.arg for argument in definition.args.args + definition.args.kwonlyargs}
 
 
-@pytest.mark.parametrize("name", OF["nemo"])
+@pytest.mark.parametrize("name", PLANS_BY_TRAINER["nemo"])
 def test_nemo_has_every_argument(name: str, tmp_path: Path) -> None:
-    where = tree("nemo_toolkit")
-    core = package("megatron.core.transformer.transformer_config").TransformerConfig
-    shared = package("megatron.core.distributed").DistributedDataParallelConfig
-    optimizer = package("megatron.core.optimizer").OptimizerConfig
-    known = {call: names_of(where, *at) for call, at in OF_NEMO.items()}
+    folder = find_tree("nemo_toolkit")
+    core = import_package("megatron.core.transformer.transformer_config").TransformerConfig
+    shared = import_package("megatron.core.distributed").DistributedDataParallelConfig
+    optimizer = import_package("megatron.core.optimizer").OptimizerConfig
+    known = {call: read_argument_names(folder, *at) for call, at in NEMO_SOURCES.items()}
     known["llm.GPTConfig"] |= {field.name for field in dataclasses.fields(core)}
     known["DistributedDataParallelConfig"] = {field.name for field in dataclasses.fields(shared)}
     known["OptimizerConfig"] = {field.name for field in dataclasses.fields(optimizer)}
-    script = exported(tmp_path, name, "nemo") / "planned_nemo.py"
+    script = export_plan(tmp_path, name, "nemo") / "planned_nemo.py"
     calls = [node for node in ast.walk(ast.parse(script.read_text())) if isinstance(node, ast.Call)]
     checked = set()
     for call in calls:

@@ -6,26 +6,26 @@ from pathlib import Path
 import pytest
 
 from planner.workload.transformer import build_workload
-from tests.export.plans import OF, exported, run_of
-from tests.export.real.needs import package
-from tests.export.real.words import handed_to
+from tests.export.plans import PLANS_BY_TRAINER, build_run, export_plan
+from tests.export.real.needs import import_package
+from tests.export.real.words import capture_arguments
 
 pytestmark = pytest.mark.export
 
 
-@pytest.mark.parametrize("name", OF["torchtitan"])
+@pytest.mark.parametrize("name", PLANS_BY_TRAINER["torchtitan"])
 def test_torchtitan_reads_its_module(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = package("torch")
-    manager = package("torchtitan.config.manager")
-    run = run_of(name)
-    one = run.strategy
-    words, environment = handed_to("torchrun", exported(tmp_path, name, "torchtitan") / "train.sh")
+    torch = import_package("torch")
+    manager = import_package("torchtitan.config.manager")
+    run = build_run(name)
+    strategy = run.strategy
+    words, environment = capture_arguments("torchrun", export_plan(tmp_path, name, "torchtitan") / "train.sh")
     at = words.index("torchtitan.train")
     monkeypatch.syspath_prepend(environment["PYTHONPATH"])
     monkeypatch.delitem(sys.modules, "planned_torchtitan", raising=False)
     config = manager.ConfigManager().parse_args(words[at + 1 :])
     sizes = config.parallelism
-    dims = package("torchtitan.distributed.parallel_dims").ParallelDims(
+    dims = import_package("torchtitan.distributed.parallel_dims").ParallelDims(
         dp_replicate=sizes.data_parallel_replicate_degree,
         dp_shard=sizes.data_parallel_shard_degree,
         cp=sizes.context_parallel_degree,
@@ -36,24 +36,24 @@ def test_torchtitan_reads_its_module(name: str, tmp_path: Path, monkeypatch: pyt
         spmd_backend=sizes.spmd_backend,
     )
     assert (dims.dp_replicate * dims.dp_shard, dims.tp, dims.pp, dims.cp, dims.ep) == (
-        one.dp,
-        one.tp,
-        one.pp,
-        one.cp,
-        one.ep,
+        strategy.dp,
+        strategy.tp,
+        strategy.pp,
+        strategy.cp,
+        strategy.ep,
     )
     assert config.training.global_batch_size == run.global_batch
     assert config.training.seq_len == run.seq_length
-    kind = {"none": "NoneType", "selective": "SelectiveAC.Config", "full": "FullAC.Config"}[one.recompute]
-    assert type(config.activation_checkpoint).__qualname__ == kind
+    type_name = {"none": "NoneType", "selective": "SelectiveAC.Config", "full": "FullAC.Config"}[strategy.recompute]
+    assert type(config.activation_checkpoint).__qualname__ == type_name
     with torch.device("meta"):
         model = config.model_spec.model.build()
     assert run.model is not None
-    assert sum(one.numel() for one in model.parameters()) == build_workload(run.model).parameters
-    if one.pp > 1:
-        package("torch.distributed.pipelining.schedules").get_schedule_class(sizes.pipeline_parallel_schedule)
+    assert sum(parameter.numel() for parameter in model.parameters()) == build_workload(run.model).parameters
+    if strategy.pp > 1:
+        import_package("torch.distributed.pipelining.schedules").get_schedule_class(sizes.pipeline_parallel_schedule)
         names = [name for chunk in sizes.module_fqns_per_model_part for name in chunk]
-        assert len(sizes.module_fqns_per_model_part) == one.pp * one.vpp
+        assert len(sizes.module_fqns_per_model_part) == strategy.pp * strategy.vpp
         assert all(model.get_submodule(name) is not None for name in names)
         children = {name for name, _ in model.named_children()} - {"layers"}
         assert set(names) == children | {f"layers.{i}" for i in range(run.layers)}

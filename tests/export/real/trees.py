@@ -1,4 +1,4 @@
-"""Trainers that are read where they lie: packages without what they need a GPU for, in .venv-export/trees."""
+"""Packages of trainers that are read without being installed, without what needs a GPU, in .venv-export/trees."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.export.real.needs import missing
+from tests.export.real.needs import skip_or_fail
 
 TREES = Path(os.environ.get("PLANNER_EXPORT_TREES", Path(__file__).parents[3] / ".venv-export" / "trees"))
 
 
-def tree(name: str) -> Path:
+def find_tree(name: str) -> Path:
     """The folder of a package; skips the test, or under `make test-export` fails it, where it is not there."""
-    folder = TREES / name
-    if not folder.is_dir():
-        missing(f"there is no {folder} (`make test-export` makes it)")
-    return folder
+    path = TREES / name
+    if not path.is_dir():
+        skip_or_fail(f"there is no {path} (`make test-export` makes it)")
+    return path
 
 
-def run_script(script: str, where: Path, given: object, out: Path) -> object:
-    """What a script of this folder, run by itself with `where` on its path, writes of what it is given."""
+def run_script(script: str, folder: Path, values: object, out: Path) -> object:
+    """What a script of this folder, run by itself with `folder` on its path, writes about the values."""
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name(script)), str(out)],
-        env={**os.environ, "PYTHONPATH": str(where)},
-        input=json.dumps(given),
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        input=json.dumps(values),
         capture_output=True,
         text=True,
         timeout=300,

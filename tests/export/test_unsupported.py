@@ -1,4 +1,4 @@
-"""What each trainer cannot be told, what it does otherwise, and what it is told, one change of a plan at a time."""
+"""What each trainer does not support, what it does otherwise, and what its files say, change by change."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import pytest
 from planner.export.run import PlannedRun, RunAccelerator
 from planner.export.trainer import UserExtras
 from planner.export.trainers import TRAINERS
-from tests.export.plans import run_of
+from tests.export.plans import build_run
 
 Changes = dict[str, Any]
 
 
-def changed(thing: Any, changes: Changes) -> Any:
+def change_plan(struct: Any, changes: Changes) -> Any:
     """A value with fields changed, those of its parts as `part.field`."""
     own = {name: value for name, value in changes.items() if "." not in name}
     for part in {name.partition(".")[0] for name in changes if "." in name}:
         inner = {name.partition(".")[2]: v for name, v in changes.items() if name.partition(".")[0] == part}
-        own[part] = changed(getattr(thing, part), inner)
-    return replace(thing, **own) if isinstance(thing, PlannedRun) else msgspec.structs.replace(thing, **own)
+        own[part] = change_plan(getattr(struct, part), inner)
+    return replace(struct, **own) if isinstance(struct, PlannedRun) else msgspec.structs.replace(struct, **own)
 
 
 OVERLAP = {"settings.dp_overlap": False}
@@ -87,14 +87,16 @@ REFUSED: list[tuple[str, str, Changes, list[str]]] = [
     ("fsdp2", "hosted", {"settings.offload": ["optimizer"]}, ["offload"]),
     ("fsdp2", "hybrid", {"settings.shard_group": 3}, ["shard_group"]),
 ]
-"""A trainer, a plan that it can be told (but for its name), what is changed, and the settings that are refused."""
+"""A trainer, a plan that it supports (but for its name), what is changed, and the settings that are refused."""
 
 
 @pytest.mark.parametrize(("trainer", "name", "changes", "settings"), REFUSED)
-def test_a_change_is_refused_by_its_name(trainer: str, name: str, changes: Changes, settings: list[str]) -> None:
-    found = list(TRAINERS[trainer].find_unsupported(changed(run_of(name), changes)))
-    assert [one.setting for one in found] == settings
-    assert all(one.supported for one in found)
+def test_an_unsupported_setting_is_refused_by_its_name(
+    trainer: str, name: str, changes: Changes, settings: list[str]
+) -> None:
+    refusals = list(TRAINERS[trainer].find_unsupported(change_plan(build_run(name), changes)))
+    assert [refusal.setting for refusal in refusals] == settings
+    assert all(refusal.supported for refusal in refusals)
 
 
 NOTED: list[tuple[str, str, Changes, str]] = [
@@ -127,19 +129,19 @@ NOTED: list[tuple[str, str, Changes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("trainer", "name", "changes", "told"), NOTED)
-def test_what_is_done_otherwise_is_noted(trainer: str, name: str, changes: Changes, told: str) -> None:
-    run = changed(run_of(name), changes)
+@pytest.mark.parametrize(("trainer", "name", "changes", "note"), NOTED)
+def test_a_difference_is_noted(trainer: str, name: str, changes: Changes, note: str) -> None:
+    run = change_plan(build_run(name), changes)
     assert list(TRAINERS[trainer].find_unsupported(run)) == []
-    assert told in " ".join(TRAINERS[trainer].build_notes(run))
+    assert note in " ".join(TRAINERS[trainer].build_notes(run))
 
 
-def test_nothing_is_noted_of_a_plan_that_is_run_as_it_is() -> None:
+def test_a_plan_that_is_run_unchanged_has_no_notes() -> None:
     for trainer, name in (("megatron-lm", "dense"), ("fsdp2", "zero-2")):
-        assert list(TRAINERS[trainer].build_notes(run_of(name))) == []
+        assert list(TRAINERS[trainer].build_notes(build_run(name))) == []
 
 
-TOLD: list[tuple[str, str, Changes, str, str]] = [
+WRITTEN: list[tuple[str, str, Changes, str, str]] = [
     ("megatron-lm", "dense", {"model.sliding_window": 1024}, "train.sh", "--window-size 1023,0"),
     ("megatron-lm", "dense", {"model.sliding_window": 9, "model.sliding_every": 80}, "train.sh", "([1]*1+[0]*79)"),
     ("megatron-lm", "dense", {"model.sliding_window": 9, "model.sliding_every": 2}, "train.sh", "[1,0,1,0,1,0,"),
@@ -162,18 +164,18 @@ TOLD: list[tuple[str, str, Changes, str, str]] = [
     ("deepspeed", "zero-1", {"settings.recompute_layers": 2}, "train.sh", "full: 2 layers of each stage"),
     ("deepspeed", "zero-1", {"strategy.recompute": "selective"}, "train.sh", "norms, activation functions"),
 ]
-"""A trainer, a plan, what is changed, and what stands in which file, which it does not without the change."""
+"""A trainer, a plan, what is changed, a file, and a text that is in it only with the change."""
 
 
-@pytest.mark.parametrize(("trainer", "name", "changes", "file", "told"), TOLD)
-def test_a_change_is_told(trainer: str, name: str, changes: Changes, file: str, told: str) -> None:
-    made = TRAINERS[trainer].build_files
-    assert told in made(changed(run_of(name), changes), UserExtras())[file]
+@pytest.mark.parametrize(("trainer", "name", "changes", "file", "text"), WRITTEN)
+def test_a_change_is_written(trainer: str, name: str, changes: Changes, file: str, text: str) -> None:
+    build_files = TRAINERS[trainer].build_files
+    assert text in build_files(change_plan(build_run(name), changes), UserExtras())[file]
     if changes:
-        assert told not in made(run_of(name), UserExtras())[file]
+        assert text not in build_files(build_run(name), UserExtras())[file]
 
 
-def test_less_is_overlapped_where_the_plan_does_not() -> None:
-    text = TRAINERS["megatron-lm"].build_files(changed(run_of("dense"), OVERLAP), UserExtras())["train.sh"]
+def test_communication_is_overlapped_only_where_the_plan_does() -> None:
+    text = TRAINERS["megatron-lm"].build_files(change_plan(build_run("dense"), OVERLAP), UserExtras())["train.sh"]
     assert "--use-distributed-optimizer" in text
     assert "--overlap-" not in text
