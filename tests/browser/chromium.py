@@ -1,6 +1,6 @@
-"""A headless Chromium, spoken to over two pipes in the DevTools protocol: JSON messages that end in a zero byte.
+"""A headless Chromium, spoken to over two pipes in the DevTools protocol: JSON messages, a zero byte after each.
 
-Nothing but the browser is needed. It is given no network: whatever a page asks for beside itself is noted.
+Nothing but the browser is needed. It is given no network: whatever a page requests beside itself is noted.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ PATIENCE_S = 600.0
 Message = dict[str, object]
 
 
-def found() -> str | None:
+def find_browser_program() -> str | None:
     """The program, where there is one."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
 class Chromium:
-    """The browser's other side; `call` asks and waits, events come in between."""
+    """The browser's other side; `call` sends a command and waits, events come in between."""
 
-    def __init__(self, ask: int, told: int) -> None:
-        self._ask, self._told = ask, told
+    def __init__(self, input_fd: int, output_fd: int) -> None:
+        self._input, self._output = input_fd, output_fd
         self._left = b""
         self._number = 0
         self.events: list[Message] = []
@@ -42,7 +42,7 @@ class Chromium:
         message: Message = {"id": number, "method": method, "params": parameters}
         if session:
             message["sessionId"] = session
-        os.write(self._ask, json.dumps(message).encode() + b"\0")
+        os.write(self._input, json.dumps(message).encode() + b"\0")
         while True:
             got = self._next()
             if got.get("id") == number:
@@ -60,11 +60,11 @@ class Chromium:
     def _next(self) -> Message:
         end = monotonic() + PATIENCE_S
         while b"\0" not in self._left:
-            ready, _, _ = select.select([self._told], [], [], max(end - monotonic(), 0.0))
+            ready, _, _ = select.select([self._output], [], [], max(end - monotonic(), 0.0))
             assert ready, "the browser does not answer"
-            some = os.read(self._told, 1 << 20)
-            assert some, "the browser has ended"
-            self._left += some
+            received = os.read(self._output, 1 << 20)
+            assert received, "the browser has ended"
+            self._left += received
         text, _, self._left = self._left.partition(b"\0")
         got: Message = json.loads(text)
         if "method" in got:
@@ -73,7 +73,7 @@ class Chromium:
 
 
 class Page:
-    """A tab of so many CSS pixels, with what it asks for and complains of."""
+    """A tab of so many CSS pixels, with its requests and complaints."""
 
     def __init__(self, browser: Chromium, width: int, height: int) -> None:
         self.browser = browser
@@ -97,9 +97,9 @@ class Page:
 
     def run(self, script: str) -> object:
         """The value of an expression in the page; a promise's when it is kept."""
-        told = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in told, told
-        return told["result"].get("value")  # type: ignore[attr-defined]
+        result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")  # type: ignore[attr-defined]
 
     def until(self, script: str) -> None:
         """Wait until an expression is true."""
@@ -110,30 +110,30 @@ class Page:
 
     def complaints(self) -> list[str]:
         """What stands in the console, and exceptions."""
-        kinds = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
-        return [json.dumps(one["params"]) for one in self._events() if one["method"] in kinds]
+        methods = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
+        return [json.dumps(event["params"]) for event in self._events() if event["method"] in methods]
 
-    def asked_for(self) -> list[str]:
+    def requested_urls(self) -> list[str]:
         """The addresses of all requests, blocked ones too."""
-        asked = [one["params"] for one in self._events() if one["method"] == "Network.requestWillBeSent"]
-        return [one["request"]["url"] for one in asked]  # type: ignore[index]
+        requests = [event["params"] for event in self._events() if event["method"] == "Network.requestWillBeSent"]
+        return [event["request"]["url"] for event in requests]  # type: ignore[index]
 
     def _events(self) -> list[Message]:
-        self.run("1")  # what was on the way has arrived
-        return [one for one in self.browser.events if one.get("sessionId") == self.session]
+        self.run("1")  # what was under way has arrived
+        return [event for event in self.browser.events if event.get("sessionId") == self.session]
 
     def picture(self, file: Path) -> None:
         """Write what the tab shows, all of it, as a PNG."""
         import base64
 
-        told = self.call("Page.captureScreenshot", captureBeyondViewport=True)
-        file.write_bytes(base64.b64decode(str(told["data"])))
+        result = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        file.write_bytes(base64.b64decode(str(result["data"])))
 
 
 @contextmanager
 def chromium(program: str) -> Iterator[Chromium]:
     """A fresh browser, with a profile that is gone afterwards."""
-    (read_asked, ask), (told, write_told) = os.pipe(), os.pipe()
+    (read_input, input_fd), (output_fd, write_output) = os.pipe(), os.pipe()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         # chrome://tracing is one of the pages that are off unless this is set
         (Path(profile) / "Local State").write_text('{"internal_only_uis_enabled": true}')
@@ -144,20 +144,20 @@ def chromium(program: str) -> Iterator[Chromium]:
             "--disable-dev-shm-usage",
         )
         # the browser reads descriptor 3 and writes 4
-        moved = ("bash", "-c", f'exec 3<&{read_asked} 4>&{write_told}; exec "$@"', "bash")
+        moved = ("bash", "-c", f'exec 3<&{read_input} 4>&{write_output}; exec "$@"', "bash")
         with subprocess.Popen(
             [*moved, program, *options, *quiet, f"--user-data-dir={profile}", "about:blank"],
-            pass_fds=(read_asked, write_told),
+            pass_fds=(read_input, write_output),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,
         ) as process:
-            os.close(read_asked)
-            os.close(write_told)
+            os.close(read_input)
+            os.close(write_output)
             try:
-                one = Chromium(ask, told)
-                yield one
+                browser = Chromium(input_fd, output_fd)
+                yield browser
             finally:
-                os.close(ask)
-                os.close(told)
+                os.close(input_fd)
+                os.close(output_fd)
                 process.terminate()

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.browser.chromium import Chromium, chromium, found
+from tests.browser.chromium import Chromium, chromium, find_browser_program
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Chromium]:
     if os.environ.get("PLANNER_BROWSER") != "needed":
         pytest.skip("make test-browser opens the pages")
-    program = found()
+    program = find_browser_program()
     if program is None:
         pytest.fail("chromium is not installed")
-    with chromium(program) as one:
-        yield one
+    with chromium(program) as opened:
+        yield opened

@@ -46,15 +46,15 @@ COMMANDS = {
     ],
     "plot": ["sweep sweep.toml -o results.csv", "plot results.csv --x nodes --y mfu -o page.html"],
 }
-"""By the command that writes the page: lines of `planner`, of which every one that writes page.html makes a case."""
-CASES = [(name, place) for name, lines in COMMANDS.items() for place, one in enumerate(lines) if "page.html" in one]
+"""By the command that writes the page: lines of `planner`, of which every line that writes page.html makes a case."""
+CASES = [(name, place) for name, lines in COMMANDS.items() for place, line in enumerate(lines) if "page.html" in line]
 
 SMALLEST_TEXT = """
-Math.min(...Array.from(document.querySelectorAll("body *")).filter(one => {
-  const own = Array.from(one.childNodes).some(node => node.nodeType === 3 && node.data.trim());
-  return own && !["TITLE", "STYLE"].includes(one.tagName.toUpperCase()) && one.getClientRects().length;
-}).map(one => parseFloat(getComputedStyle(one).fontSize) *
-  (one.getScreenCTM ? Math.hypot(one.getScreenCTM().a, one.getScreenCTM().b) : 1)))
+Math.min(...Array.from(document.querySelectorAll("body *")).filter(element => {
+  const own = Array.from(element.childNodes).some(node => node.nodeType === 3 && node.data.trim());
+  return own && !["TITLE", "STYLE"].includes(element.tagName.toUpperCase()) && element.getClientRects().length;
+}).map(element => parseFloat(getComputedStyle(element).fontSize) *
+  (element.getScreenCTM ? Math.hypot(element.getScreenCTM().a, element.getScreenCTM().b) : 1)))
 """
 """CSS pixels of the smallest text, a drawing's scale taken into account; titles of axes are turned."""
 LEAST_CONTRAST = """
@@ -65,24 +65,24 @@ LEAST_CONTRAST = """
       .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
   };
-  const below = one => {
-    for (let at = one; at; at = at.parentElement) {
+  const below = node => {
+    for (let at = node; at; at = at.parentElement) {
       const colour = getComputedStyle(at).backgroundColor;
       if (colour !== "rgba(0, 0, 0, 0)") return colour;
     }
     return "rgb(255, 255, 255)";
   };
-  return Math.min(...Array.from(document.querySelectorAll("h1, h2, p, td, th, dt, dd, li, figcaption")).map(one => {
-    const [a, b] = [light(getComputedStyle(one).color), light(below(one))];
+  return Math.min(...Array.from(document.querySelectorAll("h1, h2, p, td, th, dt, dd, li, figcaption")).map(node => {
+    const [a, b] = [light(getComputedStyle(node).color), light(below(node))];
     return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
   }));
 })()
 """
 """Of text and what is behind it, as WCAG 2 defines it: 4.5 is enough for any size."""
 DRAWINGS = """
-Array.from(document.querySelectorAll("svg")).map(one => [
-  one.getBoundingClientRect().width, one.querySelectorAll("rect, circle, line, path").length,
-  one.querySelectorAll("rect > title, circle > title, line > title, path > title").length])
+Array.from(document.querySelectorAll("svg")).map(element => [
+  element.getBoundingClientRect().width, element.querySelectorAll("rect, circle, line, path").length,
+  element.querySelectorAll("rect > title, circle > title, line > title, path > title").length])
 """
 
 
@@ -115,20 +115,20 @@ def test_a_page_is_whole_and_can_be_read(browser: Chromium, file: Path) -> None:
     for width, shapes, titles in drawings:  # type: ignore[attr-defined]
         assert 200 < width <= PHONE[0]
         assert shapes > 0
-        assert titles > 0, "nothing is told where one points"
+        assert titles > 0, "there are no tooltips"
     assert page.run(LEAST_CONTRAST) >= 4.5  # type: ignore[operator]
     page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
     assert page.run(LEAST_CONTRAST) >= 4.5  # type: ignore[operator]
     printed = page.call("Page.printToPDF", printBackground=False)
     assert base64.b64decode(str(printed["data"])).startswith(b"%PDF-")
     assert page.complaints() == []
-    assert page.asked_for() == [file.as_uri()]
+    assert page.requested_urls() == [file.as_uri()]
     wide = opened(browser, file, SCREEN)
     assert wide.run("document.documentElement.scrollWidth") <= SCREEN[0]  # type: ignore[operator]
-    assert (wide.complaints(), wide.asked_for()) == ([], [file.as_uri()])
+    assert (wide.complaints(), wide.requested_urls()) == ([], [file.as_uri()])
 
 
-def test_what_is_wrong_would_be_seen(browser: Chromium, tmp_path: Path) -> None:
+def test_flaws_of_a_page_would_be_seen(browser: Chromium, tmp_path: Path) -> None:
     file = tmp_path / "wrong.html"
     file.write_text(
         '<meta name="viewport" content="width=device-width"><p style="width:500px;font-size:7px;color:#999">wide'
@@ -139,14 +139,14 @@ def test_what_is_wrong_would_be_seen(browser: Chromium, tmp_path: Path) -> None:
     assert page.run(SMALLEST_TEXT) == 7
     assert page.run(LEAST_CONTRAST) < 4.5  # type: ignore[operator]
     assert page.run(DRAWINGS) == []
-    assert page.asked_for() == [file.as_uri(), "https://example.com/a.png"]
-    assert any("hear" in one for one in page.complaints())
+    assert page.requested_urls() == [file.as_uri(), "https://example.com/a.png"]
+    assert any("hear" in complaint for complaint in page.complaints())
 
 
 def writers() -> Iterator[str]:
-    """The commands that write pages, by what their help says of --output."""
+    """The commands that write pages, by the help of their --output."""
     for name, command in typer.main.get_command(build_planner_app()).commands.items():  # type: ignore[attr-defined]
-        if any("--output" in one.opts and ".html" in (one.help or "") for one in command.params):
+        if any("--output" in option.opts and ".html" in (option.help or "") for option in command.params):
             yield name
 
 

@@ -22,7 +22,7 @@ memory = {{ capacity = "40GiB", bandwidth = "1.5TB/s" }}
 """
 NIC = """
 [node.nic]
-count = {cards}
+count = {nics}
 bandwidth = "200Gb/s"
 """
 SWITCHED = 'link = { topology = "nvswitch", bandwidth = "300GB/s" }'
@@ -34,10 +34,10 @@ def preset(name: str, nodes: int) -> Cluster:
 
 
 def fabric(
-    *levels: str, nodes: int = 1, devices: int = 8, link: str = SWITCHED, cards: int = 8, used: int | None = None
+    *levels: str, nodes: int = 1, devices: int = 8, link: str = SWITCHED, nics: int = 8, used: int | None = None
 ) -> Cluster:
-    """A cluster of levels told as lines of a [[fabric]] table each; `used`: of its devices, so many."""
-    text = PART.format(nodes=nodes, devices=devices, link=link) + (NIC.format(cards=cards) if cards else "")
+    """A cluster of levels given as lines of a [[fabric]] table each; `used`: of its devices, so many."""
+    text = PART.format(nodes=nodes, devices=devices, link=link) + (NIC.format(nics=nics) if nics else "")
     text += "".join(f"[[fabric]]\n{level}\n" for level in levels)
     return resolve_cluster(parse_cluster_spec(text, "toml", "fabric.toml"), "fabric.toml", devices=used)
 
@@ -56,7 +56,7 @@ def torus(shape: list[int], wrap: str = "true", *, devices: int = 1) -> Cluster:
     rate = f'"{20 * len(shape)}GB/s"'
     ici = level("ici", "torus", nodes // devices, shape=shape, wrap=wrap, bandwidth=rate)
     link = f'link = {{ topology = "torus", bandwidth = {rate} }}'
-    return fabric(ici, nodes=nodes // devices, devices=devices, link=link, cards=0)
+    return fabric(ici, nodes=nodes // devices, devices=devices, link=link, nics=0)
 
 
 def tori(shape: list[int], wrap: str, *, nodes: int) -> Cluster:
@@ -64,11 +64,11 @@ def tori(shape: list[int], wrap: str, *, nodes: int) -> Cluster:
     size, rate = math.prod(shape), f'"{20 * len(shape)}GB/s"'
     ici = level("ici", "torus", size, shape=shape, wrap=wrap, bandwidth=rate)
     link = f'link = {{ topology = "torus", bandwidth = {rate} }}'
-    return fabric(ici, level("dcn", "fat-tree", oversubscription=2), nodes=nodes, devices=1, link=link, cards=1)
+    return fabric(ici, level("dcn", "fat-tree", oversubscription=2), nodes=nodes, devices=1, link=link, nics=1)
 
 
 def inside(topology: str, devices: int = 8, used: int | None = None, **keys: object) -> Cluster:
     """One node whose devices have 70 GB/s each."""
-    told = "".join(f", {key} = {value}" for key, value in keys.items())
-    link = f'link = {{ topology = "{topology}", bandwidth = "70GB/s"{told} }}'
-    return fabric(devices=devices, link=link, cards=0, used=used)
+    figures = "".join(f", {key} = {value}" for key, value in keys.items())
+    link = f'link = {{ topology = "{topology}", bandwidth = "70GB/s"{figures} }}'
+    return fabric(devices=devices, link=link, nics=0, used=used)

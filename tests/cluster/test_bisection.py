@@ -38,7 +38,7 @@ def graph_of(cluster: Cluster) -> nx.Graph[str]:
 
 
 def devices_of(graph: nx.Graph[str]) -> list[str]:
-    return [name for name, told in graph.nodes(data=True) if told["kind"] == "device"]
+    return [name for name, vertex in graph.nodes(data=True) if vertex["kind"] == "device"]
 
 
 def flow_between_halves(cluster: Cluster, graph: nx.Graph[str]) -> float:
@@ -59,7 +59,7 @@ def flow_between_halves(cluster: Cluster, graph: nx.Graph[str]) -> float:
 
 
 def halves_of(places: Ints, shape: tuple[int, ...], axes: tuple[int, ...]) -> Iterator[Bools]:
-    """Across each axis; the middle row of an odd one is halved across each of the others in turn."""
+    """Across each axis; the middle row of an odd one is halved across each of the others as well."""
     for axis in axes:
         side = shape[axis]
         middle = (places[:, axis] == side // 2) & (side % 2 == 1)
@@ -110,7 +110,7 @@ def check(cluster: Cluster, *, hops: bool = True) -> None:
         # half the devices, through a top level that gives 25 GB/s a device, or a quarter of it
         (fabric(level("leaf", "fat-tree"), nodes=4), 16 * 25, 2),
         (fabric(level("leaf", "rail", 4), level("top", "fat-tree", oversubscription=4), nodes=16), 64 * 25 / 4, 4),
-        # of six groups of a dragonfly+ three and three: 9 of each group's 5 / 5 ways out
+        # of six groups of a dragonfly+ three and three: 9 of each group's 5 / 5 uplinks
         (
             fabric(level("leaf", "fat-tree", 2), level("x", "fat-tree", 4), level("g", "dragonfly+"), nodes=24),
             9 * (32 * 25) / 5,
@@ -146,13 +146,13 @@ TAPER = st.sampled_from([1, 1.5, 2, 4])
 def test_any_tree_of_switches_has_the_bisection_of_its_graph(
     nodes: int, devices: int, sizes: list[int], first: str, top: str, tapers: tuple[float, float, float]
 ) -> None:
-    joined = list(itertools.accumulate(sizes, lambda one, other: one * other))
+    joined = list(itertools.accumulate(sizes, lambda below, size: below * size))
     levels = [
         level(f"l{n}", "fat-tree" if n else first, size, oversubscription=tapers[n]) for n, size in enumerate(joined)
     ]
-    kind = top if levels else first
+    topology = top if levels else first
     cluster = fabric(
-        *levels, level("top", kind, oversubscription=tapers[-1]), nodes=nodes, devices=devices, cards=devices
+        *levels, level("top", topology, oversubscription=tapers[-1]), nodes=nodes, devices=devices, nics=devices
     )
     check(cluster, hops=cluster.devices <= 64)
 
@@ -163,8 +163,8 @@ def test_any_tree_of_switches_has_the_bisection_of_its_graph(
     wrap=st.lists(st.booleans(), min_size=3, max_size=3),
 )
 def test_any_torus_has_the_bisection_and_the_diameter_of_its_graph(shape: list[int], wrap: list[bool]) -> None:
-    told = ", ".join(str(one).lower() for one in wrap[: len(shape)])
-    cluster = torus(shape, f"[{told}]")
+    axes = ", ".join(str(closed).lower() for closed in wrap[: len(shape)])
+    cluster = torus(shape, f"[{axes}]")
     if cluster.devices > 1:
         check(cluster, hops=cluster.devices <= 64)
 
@@ -188,9 +188,9 @@ def test_no_two_halves_are_joined_by_less(cluster: Cluster) -> None:
         compute_max_flow_bytes_per_s(graph, set(half), set(names) - set(half))
         for half in itertools.combinations(names, len(names) // 2)
     ]
-    told = compute_bisection(cluster, build_regular_wiring(cluster))
-    assert told.is_exact or cluster.devices == 6
-    assert min(cuts) == pytest.approx(told.bytes_per_s)
+    bisection = compute_bisection(cluster, build_regular_wiring(cluster))
+    assert bisection.is_exact or cluster.devices == 6
+    assert min(cuts) == pytest.approx(bisection.bytes_per_s)
 
 
 @pytest.mark.parametrize(

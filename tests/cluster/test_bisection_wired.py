@@ -25,33 +25,33 @@ GB = 1e9
 
 def wiring(hosts: int, switches: int, links: list[tuple[int, int, int]]) -> Wiring:
     """So many hosts and switches, and links of so many GB/s between vertices."""
-    ones, lots = np.ones(hosts), len(links)
+    full, link_count = np.ones(hosts), len(links)
     return Wiring(
         hosts=tuple(f"h{number}" for number in range(hosts)),
         switches=tuple(f"s{number}" for number in range(switches)),
         devices=np.full(hosts, 2),
-        scale_up_bytes_per_s=100 * GB * ones,
-        scale_up_latency_s=0 * ones,
-        nic_latency_s=0 * ones,
+        scale_up_bytes_per_s=100 * GB * full,
+        scale_up_latency_s=0 * full,
+        nic_latency_s=0 * full,
         switch_latency_s=np.zeros(switches),
         in_network=np.zeros(switches, dtype=np.bool_),
         endpoints=np.array([link[:2] for link in links], dtype=np.int64).reshape(-1, 2),
-        nic_index=np.full(lots, -1),
+        nic_index=np.full(link_count, -1),
         bandwidth_bytes_per_s=np.array([GB * rate for *_, rate in links], dtype=np.float64),
-        scale_up=np.zeros(lots, dtype=np.bool_),
+        scale_up=np.zeros(link_count, dtype=np.bool_),
     )
 
 
-def brute_force(told: Wiring) -> float:
+def brute_force(fabric: Wiring) -> float:
     """The least maximum flow of all halvings."""
     graph: nx.Graph[str] = nx.Graph()
-    graph.add_nodes_from(told.vertex_names)
-    for (one, other), rate in zip(told.endpoints.tolist(), told.bandwidth_bytes_per_s.tolist(), strict=True):
-        names = told.vertex_names[one], told.vertex_names[other]
-        held = graph.get_edge_data(*names, {"bandwidth_bytes_per_s": 0.0})["bandwidth_bytes_per_s"]
-        graph.add_edge(*names, bandwidth_bytes_per_s=held + rate)
-    hosts = set(told.hosts)
-    halves = itertools.combinations(told.hosts, len(hosts) // 2)
+    graph.add_nodes_from(fabric.vertex_names)
+    for (low, high), rate in zip(fabric.endpoints.tolist(), fabric.bandwidth_bytes_per_s.tolist(), strict=True):
+        names = fabric.vertex_names[low], fabric.vertex_names[high]
+        before = graph.get_edge_data(*names, {"bandwidth_bytes_per_s": 0.0})["bandwidth_bytes_per_s"]
+        graph.add_edge(*names, bandwidth_bytes_per_s=before + rate)
+    hosts = set(fabric.hosts)
+    halves = itertools.combinations(fabric.hosts, len(hosts) // 2)
     return min(compute_max_flow_bytes_per_s(graph, set(half), hosts - set(half)) for half in halves)
 
 
@@ -77,9 +77,9 @@ def trees(draw: st.DrawFn) -> Wiring:
 
 
 @settings(max_examples=60, deadline=None)
-@given(told=st.one_of(graphs(), trees()))
-def test_the_bound_is_at_least_the_narrowest_of_all_halves(told: Wiring) -> None:
-    middle, narrowest = compute_wiring_bisection(told), brute_force(told)
+@given(fabric=st.one_of(graphs(), trees()))
+def test_the_bound_is_at_least_the_narrowest_of_all_halves(fabric: Wiring) -> None:
+    middle, narrowest = compute_wiring_bisection(fabric), brute_force(fabric)
     assert middle.bytes_per_s >= narrowest * (1 - 1e-9)
     assert not middle.is_exact or narrowest == 0
 
@@ -96,7 +96,7 @@ def test_a_tree_is_halved_between_its_leaves(oversubscription: float) -> None:
     assert compute_wiring_bisection(cluster.wiring).bytes_per_s == pytest.approx(2 * 6400e9 / 8 / oversubscription)
 
 
-def test_hosts_at_one_switch_are_cut_off_it() -> None:
+def test_hosts_at_a_single_switch_are_cut_off_it() -> None:
     links = [(host, 5, 400 - 100 * (host % 2)) for host in range(5)]
     assert compute_wiring_bisection(wiring(5, 1, links)).bytes_per_s == 600 * GB
 
@@ -110,7 +110,7 @@ def test_the_narrowest_halves_of_a_preset_are_those_of_its_levels(name: str, nod
     )
 
 
-def test_a_large_fabric_with_faults_is_halved_a_little_lower() -> None:
+def test_a_large_fabric_with_failed_links_has_a_slightly_lower_bisection() -> None:
     whole = build_regular_wiring(preset("dgx-h100", 512))
     works = ~np.isin(np.arange(len(whole.endpoints)), [5, 1000, len(whole.endpoints) - 7])
     lost = replace(whole, bandwidth_bytes_per_s=whole.bandwidth_bytes_per_s * works)

@@ -1,4 +1,4 @@
-"""Cluster files: what is read, and what is told when they are wrong."""
+"""Cluster files: what is read, and what is reported when they are wrong."""
 
 import pytest
 
@@ -41,14 +41,14 @@ def test_oversubscription_takes_bandwidth_off() -> None:
     assert outer.bandwidth_bytes_per_s == pytest.approx(25e9 / 4)
 
 
-def test_fewer_devices_than_a_node_use_one_node_in_part() -> None:
+def test_fewer_devices_than_a_node_use_part_of_a_node() -> None:
     cluster = resolve_cluster(parse_cluster_spec(TEXT, "toml", "lab.toml"), "lab.toml", devices=2)
     assert (cluster.nodes, cluster.devices) == (1, 2)
     assert len(cluster.levels) == 1
 
 
 @pytest.mark.parametrize(
-    ("nodes", "devices", "told"),
+    ("nodes", "devices", "message"),
     [
         (0, None, "--nodes"),
         (-1, None, "-1"),
@@ -57,14 +57,14 @@ def test_fewer_devices_than_a_node_use_one_node_in_part() -> None:
         (1, 4, "either"),
     ],
 )
-def test_wrong_counts_are_told(nodes: int | None, devices: int | None, told: str) -> None:
+def test_wrong_counts_are_reported(nodes: int | None, devices: int | None, message: str) -> None:
     with pytest.raises(InputError) as caught:
         resolve_cluster(parse_cluster_spec(TEXT, "toml", "lab.toml"), "lab.toml", nodes=nodes, devices=devices)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "messages"),
     [
         ('"200Gb/s"', '"200Gbit"', ["node.nic.bandwidth", "200Gbit", "400Gb/s"]),
         ('"200Gb/s"', "0", ["node.nic.bandwidth", "positive"]),
@@ -92,11 +92,11 @@ def test_wrong_counts_are_told(nodes: int | None, devices: int | None, told: str
         ),
     ],
 )
-def test_a_wrong_figure_is_told(old: str, new: str, told: list[str]) -> None:
+def test_a_wrong_figure_is_reported(old: str, new: str, messages: list[str]) -> None:
     assert old in TEXT
     with pytest.raises(InputError) as caught:
         resolve_cluster(parse_cluster_spec(TEXT.replace(old, new, 1), "toml", "lab.toml"), "lab.toml")
-    for part in ["lab.toml", *told]:
+    for part in ["lab.toml", *messages]:
         assert part in str(caught.value)
 
 
@@ -126,12 +126,12 @@ link = {{ topology = "torus", bandwidth = "200GB/s" }}
 name = "ici"
 topology = "torus"
 bandwidth = "200GB/s"
-{told}
+{keys}
 """
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("keys", "expected"),
     [
         ("shape = [8, 8]\nwrap = [true]", ["fabric[0].wrap", "2 axes"]),
         ("shape = [8, 8]\nnodes = 8", ["fabric[0].shape", "8 x 8", "32"]),
@@ -139,15 +139,15 @@ bandwidth = "200GB/s"
         ("shape = [4, 8]", ["fabric[0].shape", "at most 8 nodes"]),
     ],
 )
-def test_a_torus_that_cannot_be_is_told(told: str, expected: list[str]) -> None:
+def test_an_impossible_torus_is_reported(keys: str, expected: list[str]) -> None:
     with pytest.raises(InputError) as caught:
-        resolve_cluster(parse_cluster_spec(TORUS.format(told=told), "toml", "pod.toml"), "pod.toml")
+        resolve_cluster(parse_cluster_spec(TORUS.format(keys=keys), "toml", "pod.toml"), "pod.toml")
     for part in ["pod.toml", *expected]:
         assert part in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("nodes", "told", "shape", "wrap"),
+    ("nodes", "keys", "shape", "wrap"),
     [
         (64, "shape = [16, 16]", (16, 16), (True, True)),
         (32, "shape = [16, 16]", (8, 16), (False, True)),
@@ -158,10 +158,10 @@ def test_a_torus_that_cannot_be_is_told(told: str, expected: list[str]) -> None:
     ],
 )
 def test_a_slice_of_a_pod_is_as_cubic_as_it_can_be(
-    nodes: int, told: str, shape: tuple[int, ...], wrap: tuple[bool, ...]
+    nodes: int, keys: str, shape: tuple[int, ...], wrap: tuple[bool, ...]
 ) -> None:
     cluster = resolve_cluster(
-        parse_cluster_spec(TORUS.format(told=told), "toml", "pod.toml"), "pod.toml", nodes=nodes
+        parse_cluster_spec(TORUS.format(keys=keys), "toml", "pod.toml"), "pod.toml", nodes=nodes
     )
     torus = find_cluster_torus(cluster)
     assert torus is not None
@@ -175,7 +175,7 @@ def test_a_part_of_a_torus_node_is_a_smaller_slice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("link", "told"),
+    ("link", "message"),
     [
         ('topology = "hybrid-cube-mesh", bandwidth = "150GB/s"', "8 devices"),
         ('topology = "pcie", bandwidth = "32GB/s", bridges = 3', "node.link.bridges"),
@@ -184,11 +184,11 @@ def test_a_part_of_a_torus_node_is_a_smaller_slice() -> None:
         ('topology = "torus", bandwidth = "32GB/s", shape = [3, 2]', "node.link.shape"),
     ],
 )
-def test_a_node_that_cannot_be_is_told(link: str, told: str) -> None:
+def test_an_impossible_node_is_reported(link: str, message: str) -> None:
     text = f'name = "odd"\nnodes = 1\nnode = {{ accelerator = "a10", devices = 4, link = {{ {link} }} }}'
     with pytest.raises(InputError) as caught:
         resolve_cluster(parse_cluster_spec(text, "toml", "odd.toml"), "odd.toml")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_dragonfly_stands_above_groups() -> None:

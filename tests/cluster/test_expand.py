@@ -1,4 +1,4 @@
-"""A regular cluster written out: names, counts, and as much bandwidth at every level as the collapsed one has."""
+"""A regular cluster written out: names, counts, and as much bandwidth at every level as the collapsed cluster has."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_superpod_has_the_switches_of_its_reference_architecture() -> None:
     assert wiring.hosts[3] == "node-3"
 
 
-def test_card_two_of_a_node_is_on_rail_two_of_its_group() -> None:
+def test_nic_two_of_a_node_is_on_rail_two_of_its_group() -> None:
     wiring = build_regular_wiring(preset("dgx-h100", 64))
     names = np.array(wiring.vertex_names)
     for host, group in ((3, 0), (33, 1)):
@@ -42,10 +42,10 @@ def test_card_two_of_a_node_is_on_rail_two_of_its_group() -> None:
 @pytest.mark.parametrize(
     ("name", "nodes"), [("dgx-h100", 200), ("dgx-a100", 280), ("gb200-nvl72", 180), ("mi300x", 37)]
 )
-def test_cables_up_carry_what_the_devices_have_of_each_level(name: str, nodes: int) -> None:
+def test_uplinks_carry_the_bandwidth_of_the_devices_at_each_level(name: str, nodes: int) -> None:
     cluster = preset(name, nodes)
     wiring = build_regular_wiring(cluster)
-    names = np.array([one.rsplit("-", 1)[0] for one in wiring.vertex_names])
+    names = np.array([vertex.rsplit("-", 1)[0] for vertex in wiring.vertex_names])
     for level, joined in zip(cluster.levels[1:], compute_group_devices(cluster)[1:], strict=True):
         into = wiring.bandwidth_bytes_per_s[names[wiring.endpoints[:, 1]] == level.name].sum()
         assert into == pytest.approx(cluster.devices * level.bandwidth_bytes_per_s)
@@ -88,11 +88,11 @@ def test_every_group_of_a_dragonfly_is_joined_with_every_other() -> None:
     between = np.isin(wiring.endpoints, spines).all(axis=1)
     each = len(spines) // 3
     assert between.sum() == 3 * each
-    out_of_one = wiring.bandwidth_bytes_per_s[between & np.isin(wiring.endpoints, spines[:each]).any(axis=1)].sum()
-    assert out_of_one == pytest.approx(32 * cluster.levels[-1].bandwidth_bytes_per_s)
+    out_of_group = wiring.bandwidth_bytes_per_s[between & np.isin(wiring.endpoints, spines[:each]).any(axis=1)].sum()
+    assert out_of_group == pytest.approx(32 * cluster.levels[-1].bandwidth_bytes_per_s)
 
 
-def test_latencies_on_the_way_up_are_those_of_the_levels() -> None:
+def test_latencies_up_to_each_level_are_those_of_the_levels() -> None:
     cluster = preset("dgx-h100", 200)
     wiring = build_regular_wiring(cluster)
     switch = dict(zip((name.rsplit("-", 1)[0] for name in wiring.switches), wiring.switch_latency_s, strict=True))

@@ -27,7 +27,7 @@ def test_a_list_is_expanded(text: str, names: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a[1-3", "not closed"),
         ("a1-3]", "pair"),
@@ -43,8 +43,8 @@ def test_a_list_is_expanded(text: str, names: list[str]) -> None:
         (",,,", "nothing"),
     ],
 )
-def test_a_broken_list_is_told(text: str, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_a_broken_list_is_reported(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         expand_hostlist(text)
 
 
@@ -71,13 +71,13 @@ def test_names_are_compressed(names: list[str], texts: list[str]) -> None:
 
 
 @given(st.lists(st.from_regex(r"[a-z]{0,2}[0-9]{1,3}(-[0-9]{1,2})?[a-z]?", fullmatch=True), min_size=1, max_size=40))
-def test_what_is_compressed_comes_back(names: list[str]) -> None:
-    found = expand_hostlist(",".join(compress_names(names)))
-    assert sorted(found) == sorted(set(names))
+def test_compressed_names_expand_to_the_same_names(names: list[str]) -> None:
+    expanded = expand_hostlist(",".join(compress_names(names)))
+    assert sorted(expanded) == sorted(set(names))
 
 
 @given(st.text(alphabet="a01-,[] \0é", max_size=30))
-def test_any_text_is_expanded_or_told(text: str) -> None:
+def test_any_text_is_expanded_or_reported(text: str) -> None:
     try:
         assert len(expand_hostlist(text)) <= MAX_HOSTLIST_NAMES
     except InputError as error:

@@ -22,18 +22,20 @@ from planner.hardware.figures import parse_figure
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "clusters"
 GBPS = 1e9 / 8
 
-Cable = tuple[str, str]
-"""The two ends, a host's card left out."""
+Endpoints = tuple[str, str]
+"""The two ends of a link, a host's NIC left out."""
 
 
 def imported(*names: str, hosts: str = "", **given: object) -> tuple[ClusterSpec, list[str]]:
     """The cluster file made from some fixtures, read again, and the notes."""
     patterns = HostPatterns(tuple(hosts.split(",")) if hosts else ())
-    found = [
+    descriptions = [
         (name, read_description((FIXTURES / name).read_text("utf-8", "replace"), name, "auto", patterns)[1])
         for name in names
     ]
-    draft, notes = complete_cluster_draft(merge_descriptions(found), ImportDefaults(name="test", **given), "Test")  # type: ignore[arg-type]
+    draft, notes = complete_cluster_draft(
+        merge_descriptions(descriptions), ImportDefaults(name="test", **given), "Test"
+    )  # type: ignore[arg-type]
     text = render_cluster_toml(draft, names, notes)
     assert text == render_cluster_toml(draft, names, notes)
     return parse_cluster_spec(text, "toml", "test.toml"), list(notes)
@@ -43,33 +45,33 @@ def names_of(parts: tuple[object, ...]) -> list[str]:
     return [name for part in parts for name in expand_hostlist(part.name)]  # type: ignore[attr-defined]
 
 
-def cables(spec: ClusterSpec, kind: str = "network") -> Counter[Cable]:
-    """How many cables there are between each two ends."""
-    found: Counter[Cable] = Counter()
+def count_links(spec: ClusterSpec, link_type: str = "network") -> Counter[Endpoints]:
+    """How many links there are between each two ends."""
+    counts: Counter[Endpoints] = Counter()
     for link in spec.links:
-        if link.kind == kind:
+        if link.kind == link_type:
             for low in expand_hostlist(link.ends[0]):
                 for up in expand_hostlist(link.ends[1]):
-                    found[low.split(":")[0], up] += link.link_count
-    return found
+                    counts[low.split(":")[0], up] += link.link_count
+    return counts
 
 
-def rates(spec: ClusterSpec, kind: str = "network") -> Counter[float]:
-    """How many cables there are of each bandwidth, in Gb/s."""
-    found: Counter[float] = Counter()
+def rates(spec: ClusterSpec, link_type: str = "network") -> Counter[float]:
+    """How many links there are of each bandwidth, in Gb/s."""
+    counts: Counter[float] = Counter()
     for link in spec.links:
-        if link.kind == kind:
+        if link.kind == link_type:
             rate = round(parse_figure(link.bandwidth, "bytes_per_s", origin="", key="") / GBPS, 6)
-            found[rate] += link.link_count * len(expand_hostlist(link.ends[0])) * len(expand_hostlist(link.ends[1]))
-    return found
+            counts[rate] += link.link_count * len(expand_hostlist(link.ends[0])) * len(expand_hostlist(link.ends[1]))
+    return counts
 
 
-def check_ends(spec: ClusterSpec) -> None:
+def check_endpoints(spec: ClusterSpec) -> None:
     """Every end of a link is a host or a switch, and every host has a link."""
     hosts, switches = set(names_of(spec.hosts)), set(names_of(spec.switches))
     assert not hosts & switches
-    ends = {end for pair in cables(spec) | cables(spec, "scale-up") for end in pair}
-    assert ends == hosts | switches
+    endpoints = {end for pair in count_links(spec) | count_links(spec, "scale-up") for end in pair}
+    assert endpoints == hosts | switches
 
 
 @pytest.mark.parametrize(
@@ -111,9 +113,9 @@ def test_a_node_is_imported(
         assert resolve_cluster(spec, "test.toml").devices == 2 * devices
 
 
-def test_an_infiniband_fabric_is_imported_cable_by_cable() -> None:
+def test_an_infiniband_fabric_is_imported_link_by_link() -> None:
     spec, _ = imported("ibnetdiscover-ndr.txt", node="dgx-h100")
-    check_ends(spec)
+    check_endpoints(spec)
     assert names_of(spec.hosts) == [f"a08-p1-dgx-04-c{number:02d}" for number in range(1, 18)]
     leaves = [f"A09-P1-IBLEAF-{number:02d}-04" for number in range(1, 5)]
     assert sorted(names_of(spec.switches))[:4] == leaves
@@ -122,13 +124,13 @@ def test_an_infiniband_fabric_is_imported_cable_by_cable() -> None:
     assert {name for switch in spec.switches if switch.in_network for name in expand_hostlist(switch.name)} == set(
         leaves
     )
-    found = cables(spec)
+    counts = count_links(spec)
     assert rates(spec) == {400.0: 17 * 4 + 2 * (4 * 9 - 2)}
     # the sample's fabric is not regular: two leaves lack one spine each
-    assert found["A09-P1-IBLEAF-04-04", "A10-P1-IBSPINE-02"] == 2
-    assert ("A09-P1-IBLEAF-04-04", "A10-P1-IBSPINE-01") not in found
-    assert ("A09-P1-IBLEAF-02-04", "A10-P1-IBSPINE-04") not in found
-    # HCA-1 and mlx5_0 are one card: each host's four lie on four rails
+    assert counts["A09-P1-IBLEAF-04-04", "A10-P1-IBSPINE-02"] == 2
+    assert ("A09-P1-IBLEAF-04-04", "A10-P1-IBSPINE-01") not in counts
+    assert ("A09-P1-IBLEAF-02-04", "A10-P1-IBSPINE-04") not in counts
+    # HCA-1 and mlx5_0 are one NIC: each host's four lie on four rails
     rails = {
         (end.split(":")[1], link.ends[1])
         for link in spec.links
@@ -138,9 +140,9 @@ def test_an_infiniband_fabric_is_imported_cable_by_cable() -> None:
     assert rails == set(zip("0123", leaves, strict=True))
 
 
-def test_a_cable_that_came_up_slow_keeps_its_speed() -> None:
+def test_a_link_that_came_up_slow_keeps_its_speed() -> None:
     spec, notes = imported("ibnetdiscover-edr.txt", hosts="gpu*", node="dgx-v100")
-    check_ends(spec)
+    check_endpoints(spec)
     assert names_of(spec.hosts) == [f"gpu{number:03d}" for number in (4, 5, 6, 21, 22, 23, 45)]
     assert rates(spec) == {100.0: 7 + 11, 16.0: 1}
     assert any("2 adapters of other hosts" in note for note in notes)
@@ -154,12 +156,12 @@ def test_output_that_lost_its_tabs_is_read() -> None:
 
 def test_a_list_of_links_is_imported() -> None:
     spec, _ = imported("links-ndt.csv", node="dgx-a100", nic_link_bytes_per_s=200 * GBPS)
-    check_ends(spec)
+    check_endpoints(spec)
     assert len(names_of(spec.hosts)) == 4
-    found = cables(spec)
-    assert sum(found.values()) == 72  # lines of the file
-    assert found["SAT111092710053", "SAT11-0101-0927-20IB0"] == 8
-    assert found["SAT11-0101-0927-20IB0", "SAT11-0101-0903-01IB1-A"] == 5
+    counts = count_links(spec)
+    assert sum(counts.values()) == 72  # lines of the file
+    assert counts["SAT111092710053", "SAT11-0101-0927-20IB0"] == 8
+    assert counts["SAT11-0101-0927-20IB0", "SAT11-0101-0903-01IB1-A"] == 5
     assert rates(spec) == {200.0: 72}
 
 
@@ -170,49 +172,49 @@ def test_speeds_of_a_list_are_read_in_megabits() -> None:
 
 def test_a_tree_of_slurm_is_imported() -> None:
     spec, notes = imported("slurm-tree.conf", node="dgx-h100")
-    check_ends(spec)
+    check_endpoints(spec)
     assert len(names_of(spec.hosts)) == 2 + 11 + 18
     assert Counter(link.link_count for link in spec.links) == {8: 3, 1: 3}
     assert rates(spec) == {400.0: 31 * 8, 2 * 3200.0: 1, 11 * 3200.0: 1, 18 * 3200.0: 1}
     assert any("undivided" in note for note in notes)
 
 
-def test_oversubscription_divides_what_goes_up() -> None:
+def test_oversubscription_divides_the_bandwidth_of_uplinks() -> None:
     spec, _ = imported("slurm-tree.conf", node="dgx-h100", oversubscription=2.0)
     assert rates(spec) == {400.0: 31 * 8, 3200.0: 1, 11 * 1600.0: 1, 18 * 1600.0: 1}
 
 
-def test_switches_that_name_each_other_are_told_apart() -> None:
+def test_switches_that_name_each_other_are_distinguished() -> None:
     spec, _ = imported("slurm-tree-azure.conf", node="dgx-a100")
-    check_ends(spec)
-    found = cables(spec)
+    check_endpoints(spec)
+    counts = count_links(spec)
     assert len(names_of(spec.switches)) == 49
-    tops = {up for _, up in found} - {low for low, _ in found}
+    tops = {up for _, up in counts} - {low for low, _ in counts}
     assert tops == {"ibsw47"}
-    assert len([pair for pair in found if pair[1] == "ibsw47"]) == 8
+    assert len([pair for pair in counts if pair[1] == "ibsw47"]) == 8
 
 
 def test_blocks_are_nvlink_racks() -> None:
     spec, _ = imported("slurm-block.conf", node="gb200-nvl72-tray")
-    check_ends(spec)
+    check_endpoints(spec)
     assert names_of(spec.hosts) == [f"hpcbench-hpc-{number}" for number in range(1, 73)]
-    assert sorted(Counter(up for _, up in cables(spec, "scale-up")).values()) == [18] * 4
+    assert sorted(Counter(up for _, up in count_links(spec, "scale-up")).values()) == [18] * 4
     assert rates(spec, "scale-up") == {4 * 7200.0: 72}  # four devices, 900 GB/s each
     assert rates(spec) == {400.0: 72 * 4}
 
 
 def test_blocks_of_nodes_without_rack_links_are_network() -> None:
     spec, notes = imported("slurm-block.conf", node="dgx-h100")
-    assert not cables(spec, "scale-up")
-    assert len(cables(spec)) == 72 + 4
+    assert not count_links(spec, "scale-up")
+    assert len(count_links(spec)) == 72 + 4
     assert any("blocks are taken as network switches" in note for note in notes)
 
 
 def test_states_of_slurm_s_nodes_join_its_topology() -> None:
     spec, notes = imported("slurm-tree.conf", "slurm-states.txt")
-    check_ends(spec)
+    check_endpoints(spec)
     assert spec.node == "dgx-h100"
-    assert {part.part for part in spec.failed_parts} == {"a05-p1-dgx-01-c04", "b05-p1-dgx-05-c18"}
+    assert {failed.part for failed in spec.failed_parts} == {"a05-p1-dgx-01-c04", "b05-p1-dgx-05-c18"}
     assert {host.name: host.devices for host in spec.hosts if host.devices} == {"a06-p1-dgx-02-c07": 7}
     assert "node dgx-h100 for 8 x H100" in notes
 
@@ -223,9 +225,9 @@ def test_a_drained_node_that_nobody_knows_is_left_out() -> None:
     assert any("yigou-dev-102-68" in note for note in notes)
 
 
-def test_labels_of_kubernetes_tell_racks_and_switches() -> None:
+def test_labels_of_kubernetes_give_racks_and_switches() -> None:
     spec, _ = imported("kubernetes-nvl72.json")
-    check_ends(spec)
+    check_endpoints(spec)
     assert spec.node == "gb200-nvl72-tray"
     assert len(names_of(spec.hosts)) == 72
     assert set(names_of(spec.switches)) == {
@@ -233,18 +235,18 @@ def test_labels_of_kubernetes_tell_racks_and_switches() -> None:
         *(f"leaf-{a}-{b}" for a in (1, 2) for b in (1, 2)),
         *("spine-1", "spine-2", "core"),
     }
-    assert cables(spec)["leaf-1-1", "spine-1"] == cables(spec)["spine-1", "core"] == 1
+    assert count_links(spec)["leaf-1-1", "spine-1"] == count_links(spec)["spine-1", "core"] == 1
     assert rates(spec) == {400.0: 72 * 4, 18 * 1600.0: 4, 36 * 1600.0: 2}
     assert rates(spec, "scale-up") == {4 * 7200.0: 72}
-    assert {part.part for part in spec.failed_parts} == {"node1207", "node2118"}
+    assert {failed.part for failed in spec.failed_parts} == {"node1207", "node2118"}
 
 
 def test_racks_of_two_blocks_may_share_a_name() -> None:
     spec, _ = imported("kubernetes-kueue.json")
-    check_ends(spec)
+    check_endpoints(spec)
     assert spec.node == "dgx-h100"
     assert len(names_of(spec.switches)) == 4 + 2 + 1
-    assert Counter(up for _, up in cables(spec)) == {
+    assert Counter(up for _, up in count_links(spec)) == {
         **{f"block-{b}-rack-{r}": 2 for b in (1, 2) for r in (1, 2)},
         **{"block-1": 2, "block-2": 2, "network": 2},
     }
@@ -263,8 +265,10 @@ def test_tpu_slices_are_a_torus_and_the_network_between_them() -> None:
 
 
 def test_a_hostfile_with_whole_nodes_is_a_regular_cluster(tmp_path: Path) -> None:
-    found = read_description("a01 slots=8\na02 slots=8\n# a03 slots=8\na04:8\n", "hosts", "auto", HostPatterns())[1]
-    draft, _ = complete_cluster_draft(found, ImportDefaults("test", node="dgx-h100"), "Test")
+    description = read_description(
+        "a01 slots=8\na02 slots=8\n# a03 slots=8\na04:8\n", "hosts", "auto", HostPatterns()
+    )[1]
+    draft, _ = complete_cluster_draft(description, ImportDefaults("test", node="dgx-h100"), "Test")
     assert (draft.nodes, draft.hosts) == (3, ())
     machinefile = read_description("a01\n" * 8 + "a02\n" * 8, "hosts", "auto", HostPatterns())[1]
     assert [host.devices for host in machinefile.hosts] == [8, 8]
@@ -272,7 +276,7 @@ def test_a_hostfile_with_whole_nodes_is_a_regular_cluster(tmp_path: Path) -> Non
 
 def test_a_hostfile_with_parts_of_nodes_is_wired() -> None:
     spec, _ = imported("hostfile-deepspeed.txt", node="dgx-h100")
-    check_ends(spec)
+    check_endpoints(spec)
     assert {host.name: host.devices for host in spec.hosts} == {"worker-[1-2]": 4}
     assert rates(spec) == {400.0: 16}
 
@@ -280,7 +284,7 @@ def test_a_hostfile_with_parts_of_nodes_is_wired() -> None:
 @pytest.mark.parametrize("name", ["graph-leaf-spine.graphml", "graph-leaf-spine.json"])
 def test_a_graph_is_imported(name: str) -> None:
     spec, _ = imported(name, node="dgx-h100")
-    check_ends(spec)
+    check_endpoints(spec)
     assert names_of(spec.hosts) == [f"gpu{number:02d}" for number in range(1, 9)]
     assert rates(spec) == {400.0: 16, 800.0: 8}
     assert {end.split(":")[1] for link in spec.links for end in expand_hostlist(link.ends[0]) if ":" in end} == {
@@ -289,7 +293,7 @@ def test_a_graph_is_imported(name: str) -> None:
     }
 
 
-def test_a_graph_without_kinds_or_speeds_takes_them_from_options() -> None:
+def test_a_graph_without_types_or_speeds_takes_them_from_options() -> None:
     spec, _ = imported(
         "graph-abilene.graphml", hosts="Seattle,Denver,Houston", node="dgx-h100", nic_link_bytes_per_s=10 * GBPS
     )
@@ -308,7 +312,7 @@ def test_wiring_and_the_inside_of_a_node_come_from_two_files() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "given", "told"),
+    ("names", "given", "message"),
     [
         (("topo-h100.txt",), {}, "--accelerator"),
         (("topo-h200-nics.txt",), {"accelerator": "h200-sxm"}, "--link-bandwidth"),
@@ -328,10 +332,10 @@ def test_wiring_and_the_inside_of_a_node_come_from_two_files() -> None:
         (("topo-h100.txt", "topo-a100.txt"), {"node": "dgx-h100"}, "a second time"),
     ],
 )
-def test_what_is_missing_is_told_with_the_option_that_gives_it(
-    names: tuple[str, ...], given: dict[str, object], told: str
+def test_missing_facts_are_reported_with_the_option_that_gives_them(
+    names: tuple[str, ...], given: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(InputError, match=told.replace("?", r"\?")):
+    with pytest.raises(InputError, match=message.replace("?", r"\?")):
         imported(*names, **given)
 
 
@@ -349,7 +353,7 @@ def test_what_is_missing_is_told_with_the_option_that_gives_it(
         (("graph-leaf-spine.json",), {"node": "dgx-h100"}, 8),
     ],
 )
-def test_what_is_imported_is_wired(names: tuple[str, ...], given: dict[str, object], hosts: int) -> None:
+def test_imported_clusters_are_wired(names: tuple[str, ...], given: dict[str, object], hosts: int) -> None:
     spec, _ = imported(*names, **given)
     wiring, _ = resolve_wiring(spec)
     assert len(wiring.hosts) == (hosts or len(names_of(spec.hosts)))

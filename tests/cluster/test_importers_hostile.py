@@ -1,4 +1,4 @@
-"""Whatever stands in a file, an import ends with a cluster file that is valid, or with one message."""
+"""Whatever stands in a file, an import ends with a cluster file that is valid, or with a message."""
 
 from pathlib import Path
 
@@ -65,14 +65,14 @@ SCRAPS += [
 def try_import(text: str, name: str, given: ImportDefaults) -> None:
     """An import as the command does it; the file that comes of it is read again."""
     try:
-        found = read_description(text, "sample", name, HostPatterns())[1]
-        draft, notes = complete_cluster_draft(merge_descriptions([("sample", found)]), given, "Test")
+        description = read_description(text, "sample", name, HostPatterns())[1]
+        draft, notes = complete_cluster_draft(merge_descriptions([("sample", description)]), given, "Test")
     except InputError as error:
         assert str(error)
         assert str(error).replace("\n", "").isprintable()
         return
-    told = render_cluster_toml(draft, ["sample"], notes)
-    parse_cluster_spec(told, "toml", "test.toml")
+    rendered = render_cluster_toml(draft, ["sample"], notes)
+    parse_cluster_spec(rendered, "toml", "test.toml")
 
 
 @st.composite
@@ -90,19 +90,19 @@ def mutated(draw: st.DrawFn) -> tuple[str, str]:
 
 @MANY
 @given(mutated())
-def test_a_damaged_sample_is_imported_or_told(sample: tuple[str, str]) -> None:
+def test_a_damaged_sample_is_imported_or_reported(sample: tuple[str, str]) -> None:
     try_import(sample[1], "auto", GIVEN)
 
 
 @MANY
 @given(st.sampled_from(sorted(SAMPLES)), st.sampled_from(sorted(DESCRIPTION_FORMATS)))
-def test_a_sample_under_a_wrong_format_is_imported_or_told(name: str, format_name: str) -> None:
+def test_a_sample_under_a_wrong_format_is_imported_or_reported(name: str, format_name: str) -> None:
     try_import(SAMPLES[name], format_name, GIVEN)
 
 
 @MANY
 @given(st.text(max_size=400) | st.binary(max_size=400).map(lambda raw: raw.decode("utf-8", "replace")))
-def test_any_text_is_imported_or_told(text: str) -> None:
+def test_any_text_is_imported_or_reported(text: str) -> None:
     for format_name in DESCRIPTION_FORMATS:
         try_import(text, format_name, ImportDefaults("test"))
 
@@ -119,12 +119,12 @@ NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 def test_any_names_of_a_graph_become_names_of_a_file(edges: list[tuple[str, str, str]]) -> None:
     import json
 
-    hosts = sorted({one for one, _, _ in edges})
-    switches = sorted({other for _, other, _ in edges} - set(hosts))
+    hosts = sorted({host for host, _, _ in edges})
+    switches = sorted({switch for _, switch, _ in edges} - set(hosts))
     vertices = [{"id": name, "kind": "host"} for name in hosts] + [
         {"id": name, "kind": "switch"} for name in switches
     ]
-    links = [{"source": one, "target": other, "speed": speed} for one, other, speed in edges]
+    links = [{"source": host, "target": switch, "speed": speed} for host, switch, speed in edges]
     try_import(json.dumps({"nodes": vertices, "links": links}), "graph", GIVEN)
 
 
@@ -132,7 +132,7 @@ ENTITIES = "".join(f'<!ENTITY e{n} "&e{n - 1};&e{n - 1};">' for n in range(1, 40
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (f'<!DOCTYPE s [<!ENTITY e0 "x">{ENTITIES}]><system>&e39;</system>', "document type"),
         ('<!DOCTYPE s SYSTEM "file:///etc/passwd"><graphml/>', "document type"),
@@ -150,10 +150,10 @@ ENTITIES = "".join(f'<!ENTITY e{n} "&e{n - 1};&e{n - 1};">' for n in range(1, 40
         ("\0\0\0", "empty"),
     ],
 )
-def test_what_cannot_be_read_is_told(text: str, told: str) -> None:
-    with pytest.raises(InputError, match=told):
-        found = read_description(text, "sample", "auto", HostPatterns())[1]
-        complete_cluster_draft(found, GIVEN, "Test")
+def test_unreadable_descriptions_are_reported(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        description = read_description(text, "sample", "auto", HostPatterns())[1]
+        complete_cluster_draft(description, GIVEN, "Test")
 
 
 def test_xml_without_entities_is_read() -> None:

@@ -21,23 +21,25 @@ H100 = {"node": "dgx-h100"}
 def imported(*texts: str, hosts: str = "", **given: Any) -> tuple[ClusterDraft, str]:
     """The cluster of some texts, and its notes."""
     patterns = HostPatterns((hosts,) if hosts else ())
-    found = [
+    descriptions = [
         (f"file-{number}", read_description(text, f"file-{number}", "auto", patterns)[1])
         for number, text in enumerate(texts)
     ]
-    draft, notes = complete_cluster_draft(merge_descriptions(found), ImportDefaults(name="test", **given), "Test")
+    draft, notes = complete_cluster_draft(
+        merge_descriptions(descriptions), ImportDefaults(name="test", **given), "Test"
+    )
     return draft, "\n".join(notes)
 
 
 def graph(*edges: dict[str, Any], nodes: list[Any] | None = None) -> str:
     """Two hosts at a leaf, with further edges."""
-    told: list[Any] = [{"id": f"h{n}", "kind": "host", "devices": 8} for n in (1, 2)]
-    told.append({"id": "leaf", "kind": "switch"})
-    return json.dumps({"nodes": told if nodes is None else nodes, "links": [*edges]})
+    vertices: list[Any] = [{"id": f"h{n}", "kind": "host", "devices": 8} for n in (1, 2)]
+    vertices.append({"id": "leaf", "kind": "switch"})
+    return json.dumps({"nodes": vertices if nodes is None else nodes, "links": [*edges]})
 
 
-def edge(host: str, **told: Any) -> dict[str, Any]:
-    return {"source": host, "target": "leaf", **told}
+def edge(host: str, **figures: Any) -> dict[str, Any]:
+    return {"source": host, "target": "leaf", **figures}
 
 
 def nccl(*cpus: str) -> str:
@@ -54,9 +56,12 @@ def cpu(gpus: int, host: int = 0, net: str = "") -> str:
 
 
 def kubernetes(*names: str, **labels: str) -> str:
-    told = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "nvidia.com/gpu.count": "8", **labels}
+    all_labels = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "nvidia.com/gpu.count": "8", **labels}
     return json.dumps(
-        {"apiVersion": "v1", "items": [{"kind": "Node", "metadata": {"name": n, "labels": told}} for n in names]}
+        {
+            "apiVersion": "v1",
+            "items": [{"kind": "Node", "metadata": {"name": n, "labels": all_labels}} for n in names],
+        }
     )
 
 
@@ -88,26 +93,26 @@ REFUSED: list[tuple[tuple[str, ...], dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("texts", "given", "told"), REFUSED)
-def test_what_cannot_be_meant_is_refused(texts: tuple[str, ...], given: dict[str, Any], told: str) -> None:
+@pytest.mark.parametrize(("texts", "given", "message"), REFUSED)
+def test_impossible_descriptions_are_refused(texts: tuple[str, ...], given: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         imported(*texts, **given)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_patterns_that_no_adapter_has_are_told() -> None:
+def test_patterns_that_match_no_adapter_are_reported() -> None:
     with pytest.raises(InputError, match="no adapter names a host"):
         imported((FIXTURES / "ibnetdiscover-ndr.txt").read_text(), hosts="nobody*", node="dgx-h100")
 
 
-def test_hosts_that_no_link_leads_to_are_told() -> None:
-    nodes = [{"id": "h", "kind": "host", "devices": 8}, *({"id": one, "kind": "switch"} for one in "ab")]
+def test_hosts_without_a_link_are_reported() -> None:
+    nodes = [{"id": "h", "kind": "host", "devices": 8}, *({"id": name, "kind": "switch"} for name in "ab")]
     with pytest.raises(InputError, match="no link leads to a host"):
         imported(graph({"source": "a", "target": "b", "bandwidth": "400Gb/s"}, nodes=nodes), **H100)
 
 
 @pytest.mark.parametrize(
-    ("told", "bytes_per_s"),
+    ("figures", "bytes_per_s"),
     [
         ({"bandwidth": "50GB/s"}, 50e9),
         ({"bandwidth_gbps": "400"}, 50e9),
@@ -117,8 +122,8 @@ def test_hosts_that_no_link_leads_to_are_told() -> None:
         ({}, 50e9),  # as the node's NICs
     ],
 )
-def test_a_bandwidth_is_read_under_every_name(told: dict[str, str], bytes_per_s: float) -> None:
-    draft, _ = imported(graph(edge("h1", **told), edge("h2", **told)), **H100)
+def test_a_bandwidth_is_read_under_every_name(figures: dict[str, str], bytes_per_s: float) -> None:
+    draft, _ = imported(graph(edge("h1", **figures), edge("h2", **figures)), **H100)
     assert {link.bandwidth_bytes_per_s for link in draft.links} == {bytes_per_s}
 
 
@@ -130,13 +135,13 @@ def test_links_of_nvlink_have_its_bandwidth() -> None:
     assert {(link.scale_up, link.bandwidth_bytes_per_s) for link in draft.links} == {(True, 900e9), (False, 50e9)}
 
 
-def test_equal_hosts_of_a_dump_are_one_node() -> None:
+def test_equal_hosts_of_a_dump_are_a_single_node_type() -> None:
     draft, notes = imported(nccl(cpu(8, 1), cpu(8, 2)), node_bytes_per_s=32e9)
     assert "has 2 equal hosts: the first was read" in notes
     assert draft.nodes == 1
 
 
-def test_cards_of_no_speed_are_counted() -> None:
+def test_nics_without_a_speed_are_counted() -> None:
     net = '<net name="mlx5_0"/><net name="mlx5_1" speed="0"/>'
     draft, _ = imported(nccl(cpu(8, net=net)), node_bytes_per_s=32e9, nic_link_bytes_per_s=50e9)
     assert draft.node.nic_count == 2  # type: ignore[union-attr]
@@ -152,13 +157,13 @@ def test_speeds_without_a_unit_are_left_out() -> None:
     assert "LinkSpeed has no unit in Slurm" in notes
 
 
-def test_hosts_of_two_kinds_are_told_apart() -> None:
+def test_hosts_of_two_node_types_are_distinguished() -> None:
     text = "SwitchName=s Nodes=a,b\nNodeName=a Gres=gpu:h100:8\nNodeName=b Gres=gpu:a100:8\n"
     _, notes = imported(text)
     assert "hosts have several node types (dgx-" in notes
 
 
-def test_cards_are_shared_by_the_switches_above() -> None:
+def test_nics_are_shared_by_the_switches_above() -> None:
     draft, _ = imported(
         "SwitchName=s1 Nodes=n[1-2]\nSwitchName=s2 Nodes=n[1-2]\nSwitchName=t Switches=s[1-2]\n", **H100
     )
@@ -167,20 +172,20 @@ def test_cards_are_shared_by_the_switches_above() -> None:
     }
 
 
-def test_switches_without_hosts_pass_nothing_up() -> None:
+def test_switches_without_hosts_have_no_uplinks() -> None:
     text = "SwitchName=leaf Nodes=n[1-2]\nSwitchName=low Switches=high\nSwitchName=top Switches=leaf,low,high\n"
     draft, _ = imported(text.replace("Switches=high", "Switches=lowest,high"), **H100)
     assert {link.lower for link in draft.links} == {"n1", "n2", "leaf"}
 
 
-def test_places_of_kubernetes_are_told_of() -> None:
+def test_places_of_kubernetes_are_reported() -> None:
     places = {"network.topology.nvidia.com/leaf": "l1", "network.topology.nvidia.com/spine": "s1"}
     draft, notes = imported(kubernetes("a", "b", **places))
     assert "the network's levels are those of network.topology.nvidia.com/" in notes
     assert {link.lower for link in draft.links} >= {"a", "b"}
 
 
-def test_nvlink_between_some_devices_only_is_none() -> None:
+def test_nvlink_between_only_a_part_of_the_devices_is_ignored() -> None:
     rows = ["GPU0 X NV4 SYS SYS", "GPU1 NV4 X SYS SYS", "GPU2 SYS SYS X NV4", "GPU3 SYS SYS NV4 X"]
     text = "\n".join(["\tGPU0\tGPU1\tGPU2\tGPU3", *("\t".join(row.split()) for row in rows)]) + "\n"
     draft, notes = imported(text, accelerator="a100-pcie-80gb", node_bytes_per_s=32e9)
@@ -188,7 +193,7 @@ def test_nvlink_between_some_devices_only_is_none() -> None:
     assert draft.node.topology == "pcie"  # type: ignore[union-attr]
 
 
-def test_ends_of_a_list_are_known_by_their_type() -> None:
+def test_endpoints_of_a_list_are_known_by_their_type() -> None:
     text = (
         "Source Name,Source Port,Source Type,Target Name,Target Port,Target Type,Speed,Width\n"
         "a,1,HCA,s,1,Switch,NDR,4x\nb,1,HCA,s,2,Switch,NDR,4x\n"

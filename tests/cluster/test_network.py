@@ -18,7 +18,7 @@ def preset(name: str, nodes: int) -> Cluster:
     return resolve_cluster(presets.load_cluster_spec(name), name, nodes=nodes)
 
 
-def test_the_graph_has_one_node_for_each_class_whatever_the_size() -> None:
+def test_the_graph_has_a_single_node_for_each_class_whatever_the_size() -> None:
     small, large = build_tier_graph(preset("dgx-h100", 64)), build_tier_graph(preset("dgx-h100", 16_384))
     assert isinstance(large, nx.Graph)
     assert large.number_of_nodes() <= small.number_of_nodes() + 2 < 10
@@ -26,7 +26,7 @@ def test_the_graph_has_one_node_for_each_class_whatever_the_size() -> None:
     assert nx.is_connected(large)
 
 
-def test_the_way_up_is_as_wide_as_its_narrowest_edge() -> None:
+def test_the_path_up_is_as_wide_as_its_narrowest_edge() -> None:
     paths = compute_level_paths(lab(oversubscription=4.0).levels)
     bandwidth, latency = paths[-1]
     assert bandwidth == pytest.approx(25e9 / 4)
@@ -44,7 +44,7 @@ def test_members_of_a_group_below_each_tier() -> None:
 
 
 @pytest.mark.parametrize(("devices", "below"), [(24, 8), (48, 8), (40, 8), (144, 72), (120, 24)])
-def test_of_groups_that_do_not_fit_the_parts_the_most_scattered_one_counts(devices: int, below: int) -> None:
+def test_of_groups_that_do_not_fit_the_parts_the_most_scattered_group_counts(devices: int, below: int) -> None:
     two = dataclasses.replace(build_network(lab()), tier_group_ranks=np.array([below, devices, devices]))
     sizes = [size for size in range(2, devices + 1) if devices % size == 0]
     for size, stride in ((n, s) for n in sizes for s in range(1, devices // n + 1) if devices % (n * s) == 0):

@@ -24,7 +24,7 @@ def graph_of(cluster: Cluster) -> nx.Graph[str]:
 
 
 def rate(cluster: Cluster, size: int, stride: int, pattern: str = "ring") -> float:
-    """Bytes/s of the slowest tier that the group crosses, with all its ways out."""
+    """Bytes/s of the slowest tier that the group crosses, with all its uplinks."""
     network = build_network(cluster)
     sizes, strides = np.array([[size]]), np.array([[stride]])
     members = network.compute_members(sizes, strides)[0]
@@ -60,15 +60,17 @@ def gathers(graph: nx.Graph[str], group: list[str], rate: float) -> bool:
 
 
 def only(graph: nx.Graph[str], group: list[str]) -> nx.Graph[str]:
-    """The graph without other devices, of which switches' cables keep the group's share."""
+    """The graph without other devices, of which switches' links keep the group's share."""
     share = {}
-    for name, told in graph.nodes(data=True):
-        below = {one for one in nx.descendants_at_distance(graph, name, 1) if graph.nodes[one]["kind"] == "device"}
-        share[name] = len(below & set(group)) / len(below) if told["kind"] != "device" and below else 1.0
-    kept = graph.subgraph([n for n, told in graph.nodes(data=True) if told["kind"] != "device" or n in group]).copy()
-    for one, other, edge in kept.edges(data=True):
-        if one not in group and other not in group:
-            edge["bandwidth_bytes_per_s"] *= min(share[one], share[other])
+    for name, vertex in graph.nodes(data=True):
+        below = {low for low in nx.descendants_at_distance(graph, name, 1) if graph.nodes[low]["kind"] == "device"}
+        share[name] = len(below & set(group)) / len(below) if vertex["kind"] != "device" and below else 1.0
+    kept = graph.subgraph(
+        [n for n, vertex in graph.nodes(data=True) if vertex["kind"] != "device" or n in group]
+    ).copy()
+    for low, high, edge in kept.edges(data=True):
+        if low not in group and high not in group:
+            edge["bandwidth_bytes_per_s"] *= min(share[low], share[high])
     return kept
 
 
@@ -105,15 +107,15 @@ def test_a_group_gathers_as_fast_as_trees_over_its_links_allow(cluster: Cluster,
     # the slowest of the groups side by side sets the pace
     starts = range(0, cluster.devices, size) if stride == 1 else range(min(stride, cluster.devices // size))
     groups = [group_of(cluster, size, stride, first) for first in list(starts)[:2]]
-    found = rate(cluster, size, stride)
-    assert all(gathers(only(graph, group), group, found) for group in groups)
-    assert not all(gathers(only(graph, group), group, 1.001 * found) for group in groups)
+    bytes_per_s = rate(cluster, size, stride)
+    assert all(gathers(only(graph, group), group, bytes_per_s) for group in groups)
+    assert not all(gathers(only(graph, group), group, 1.001 * bytes_per_s) for group in groups)
 
 
 def concurrent(graph: nx.Graph[str], demands: dict[str, dict[str, float]]) -> float:
-    """The largest factor by which all demands at once can be sent over any ways: a linear program."""
-    arcs = [(a, b, rate) for one, other, rate in graph.edges(data="bandwidth_bytes_per_s")  # type: ignore[arg-type]
-            for a, b in ((one, other), (other, one))]  # fmt: skip
+    """The largest factor by which all demands at once can be sent over any paths: a linear program."""
+    arcs = [(a, b, rate) for low, high, rate in graph.edges(data="bandwidth_bytes_per_s")  # type: ignore[arg-type]
+            for a, b in ((low, high), (high, low))]  # fmt: skip
     place = {name: index for index, name in enumerate(graph)}
     sources, count = list(demands), len(arcs)
     balance = np.zeros((len(sources) * len(place), len(sources) * count + 1))
@@ -150,7 +152,7 @@ def concurrent(graph: nx.Graph[str], demands: dict[str, dict[str, float]]) -> fl
         (torus([2, 3], "false"), 6, 1),
     ],
 )
-def test_groups_exchange_as_fast_as_concurrent_flows_allow(cluster: Cluster, size: int, stride: int) -> None:
+def test_all_to_alls_are_as_fast_as_concurrent_flows_allow(cluster: Cluster, size: int, stride: int) -> None:
     block = size * stride
     firsts = [base + offset for base in range(0, cluster.devices, block) for offset in range(stride)]
     groups = [group_of(cluster, size, stride, first) for first in firsts]
@@ -158,18 +160,22 @@ def test_groups_exchange_as_fast_as_concurrent_flows_allow(cluster: Cluster, siz
     if cluster.levels[0].topology != "pcie":
         groups = groups[:1]  # on links of its own
         graph = graph.subgraph(groups[0])
-    demands = {one: {other: 1 / (size - 1) for other in group if other != one} for group in groups for one in group}
+    demands = {
+        source: {target: 1 / (size - 1) for target in group if target != source}
+        for group in groups
+        for source in group
+    }
     assert rate(cluster, size, stride, "all-to-all") == pytest.approx(concurrent(graph, demands), rel=1e-6)
 
 
 @pytest.mark.parametrize(("size", "stride"), [(8, 1), (4, 2), (2, 4), (4, 1), (2, 1)])
-def test_rings_share_the_ways_up_of_a_pcie_node(size: int, stride: int) -> None:
+def test_rings_share_the_uplinks_of_a_pcie_node(size: int, stride: int) -> None:
     cluster = inside("pcie", bridges=2, switch_devices=2, bridge='"50GB/s"')
     block = size * stride
     demands = {}
     for first in [base + offset for base in range(0, 8, block) for offset in range(stride)]:
         group = group_of(cluster, size, stride, first)
-        demands |= {one: {other: 1.0} for one, other in zip(group, group[1:] + group[:1], strict=True)}
+        demands |= {source: {target: 1.0} for source, target in zip(group, group[1:] + group[:1], strict=True)}
     assert rate(cluster, size, stride) == pytest.approx(concurrent(graph_of(cluster), demands), rel=1e-6)
 
 
@@ -181,7 +187,7 @@ def test_a_ring_over_the_groups_of_a_dragonfly_goes_round_by_others(groups: int)
     assert concurrent(graph, demands) == pytest.approx(compute_dragonfly_share(groups) * GB)
 
 
-def test_a_send_has_one_link() -> None:
+def test_a_point_to_point_message_has_a_single_link() -> None:
     for cluster, share in (
         (inside("fully-connected"), 1 / 7),
         (inside("hybrid-cube-mesh"), 1 / 6),
@@ -189,10 +195,10 @@ def test_a_send_has_one_link() -> None:
         (torus([4, 4]), 1 / 4),
     ):
         network = build_network(cluster)
-        found = network.compute_slowest_hop(np.array([1]), np.array([2]))[0][0]
-        assert found == pytest.approx(share * cluster.levels[0].bandwidth_bytes_per_s)
+        bytes_per_s = network.compute_slowest_hop(np.array([1]), np.array([2]))[0][0]
+        assert bytes_per_s == pytest.approx(share * cluster.levels[0].bandwidth_bytes_per_s)
 
 
-def test_other_ways_than_links_are_taken_where_none_join_a_group() -> None:
+def test_paths_over_other_devices_are_taken_where_no_links_join_a_group() -> None:
     cluster = inside("hybrid-cube-mesh")  # 3 and 4 have no link
     assert 0 < rate(cluster, 3, 1) < 70 * GB / 6

@@ -1,4 +1,4 @@
-"""The diameter of a wiring, against all pairs of devices; and what of it is in use, against all shortest ways."""
+"""The diameter of a wiring, against all pairs of devices; and what of it is in use, against all shortest paths."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tests.cluster.test_bisection_wired import wiring
 
 def graph_diameter(graph: nx.Graph[str]) -> int:
     """Links between the two farthest devices of a device graph."""
-    devices = [name for name, told in graph.nodes(data=True) if told["kind"] == "device"]
+    devices = [name for name, vertex in graph.nodes(data=True) if vertex["kind"] == "device"]
     hops = (nx.single_source_shortest_path_length(graph, source) for source in devices)
-    return max(found[device] for found in hops for device in devices)
+    return max(distances[device] for distances in hops for device in devices)
 
 
 @pytest.mark.parametrize(
-    ("name", "nodes", "faults"),
+    ("name", "nodes", "parts"),
     [
         ("dgx-h100", 4, ["node-3:2"]),
         ("dgx-h100", 5, ["node-3:2", "node-1:4", "node-0:2"]),
@@ -41,9 +41,9 @@ def graph_diameter(graph: nx.Graph[str]) -> int:
         ("a100-pcie", 3, ["node-1"]),
     ],
 )
-def test_the_farthest_devices_are_found_from_a_host_of_each_place(name: str, nodes: int, faults: list[str]) -> None:
+def test_the_farthest_devices_are_reached_from_a_host_of_each_place(name: str, nodes: int, parts: list[str]) -> None:
     cluster = resolve_cluster(
-        presets.load_cluster_spec(name), name, nodes=nodes, failed_parts=tuple(map(parse_failed_part, faults))
+        presets.load_cluster_spec(name), name, nodes=nodes, failed_parts=tuple(map(parse_failed_part, parts))
     )
     assert isinstance(cluster, WiredCluster)
     torus = find_cluster_torus(cluster)
@@ -51,25 +51,25 @@ def test_the_farthest_devices_are_found_from_a_host_of_each_place(name: str, nod
     assert compute_wiring_diameter_hops(cluster.wiring, cluster.intra_node, torus) == graph_diameter(graph)
 
 
-def test_no_host_passes_on_what_is_not_its_own() -> None:
-    # h0 and h2 are at leaves of their own, h1 at both: between h0 and h2 the way leads over three switches above them
+def test_no_host_forwards_traffic_of_others() -> None:
+    # h0 and h2 are at leaves of their own, h1 at both: between h0 and h2 lie three switches above them
     links = [(0, 3, 1), (1, 3, 1), (1, 4, 1), (2, 4, 1), (3, 5, 1), (5, 6, 1), (6, 7, 1), (7, 4, 1)]
     assert compute_wiring_diameter_hops(wiring(3, 5, links), None) == 6
 
 
-def test_two_hosts_at_one_switch_that_lack_different_cards_are_looked_from_both() -> None:
-    # two devices and two cards each; h0 has only the first card, h1 only the second, h2 both
+def test_two_hosts_at_the_same_switch_that_lack_different_nics_are_both_starting_points() -> None:
+    # two devices and two NICs each; h0 has only the first NIC, h1 only the second, h2 both
     links = [(0, 3, 1), (1, 3, 1), (2, 3, 1), (2, 3, 1)]
-    told = replace(wiring(3, 1, links), nic_index=np.array([0, 1, 0, 1]))
-    graph = build_device_graph(told)
-    assert compute_wiring_diameter_hops(told, None) == graph_diameter(graph) == 6
+    fabric = replace(wiring(3, 1, links), nic_index=np.array([0, 1, 0, 1]))
+    graph = build_device_graph(fabric)
+    assert compute_wiring_diameter_hops(fabric, None) == graph_diameter(graph) == 6
 
 
 @st.composite
 def joined(draw: st.DrawFn) -> Wiring:
     """Hosts at some switches each, switches joined in a line and beside it."""
     hosts, switches = draw(st.integers(2, 5)), draw(st.integers(1, 6))
-    links = [(hosts + one, hosts + one + 1, 1) for one in range(switches - 1)]
+    links = [(hosts + switch, hosts + switch + 1, 1) for switch in range(switches - 1)]
     vertex = st.integers(0, switches - 1)
     for host in range(hosts):
         links += [(host, hosts + at, 1) for at in draw(st.sets(vertex, min_size=1, max_size=2))]
@@ -77,50 +77,50 @@ def joined(draw: st.DrawFn) -> Wiring:
     return wiring(hosts, switches, links + [(hosts + min(a, b), hosts + max(a, b), 1) for a, b in more if a != b])
 
 
-def switches_of(told: Wiring) -> nx.Graph[int]:
+def switches_of(fabric: Wiring) -> nx.Graph[int]:
     graph: nx.Graph[int] = nx.Graph()
-    graph.add_nodes_from(range(len(told.hosts), len(told.vertex_names)))
-    graph.add_edges_from(pair for pair in told.endpoints.tolist() if min(pair) >= len(told.hosts))
+    graph.add_nodes_from(range(len(fabric.hosts), len(fabric.vertex_names)))
+    graph.add_edges_from(pair for pair in fabric.endpoints.tolist() if min(pair) >= len(fabric.hosts))
     return graph
 
 
-def at(told: Wiring, host: int) -> list[int]:
-    return [other for one, other in told.endpoints.tolist() if one == host]
+def at(fabric: Wiring, host: int) -> list[int]:
+    return [upper for lower, upper in fabric.endpoints.tolist() if lower == host]
 
 
 @settings(max_examples=60, deadline=None)
-@given(told=joined())
-def test_every_pair_of_devices_is_as_near_as_its_switches(told: Wiring) -> None:
-    hops = dict(nx.all_pairs_shortest_path_length(switches_of(told)))
-    pairs = itertools.combinations(range(len(told.hosts)), 2)
-    # no cards are told: every device of a host is wired to each of its switches
-    apart = [min(hops[a][b] for a in at(told, one) for b in at(told, other)) + 2 for one, other in pairs]
-    assert compute_wiring_diameter_hops(told, None) == max([2, *apart])
+@given(fabric=joined())
+def test_every_pair_of_devices_is_as_near_as_its_switches(fabric: Wiring) -> None:
+    hops = dict(nx.all_pairs_shortest_path_length(switches_of(fabric)))
+    pairs = itertools.combinations(range(len(fabric.hosts)), 2)
+    # no NICs are given: every device of a host is wired to each of its switches
+    apart = [min(hops[a][b] for a in at(fabric, first) for b in at(fabric, second)) + 2 for first, second in pairs]
+    assert compute_wiring_diameter_hops(fabric, None) == max([2, *apart])
 
 
 @settings(max_examples=60, deadline=None)
-@given(told=joined())
-def test_what_is_in_use_lies_on_a_shortest_way(told: Wiring) -> None:
-    graph = switches_of(told)
-    entered = [(host, switch) for host in range(len(told.hosts)) for switch in at(told, host)]
+@given(fabric=joined())
+def test_switches_in_use_lie_on_a_shortest_path(fabric: Wiring) -> None:
+    graph = switches_of(fabric)
+    entered = [(host, switch) for host in range(len(fabric.hosts)) for switch in at(fabric, host)]
     used = {
         switch
-        for (one, here), (other, there) in itertools.combinations(entered, 2)
-        if one != other or here != there
-        for way in nx.all_shortest_paths(graph, here, there)
-        for switch in way
+        for (first, here), (second, there) in itertools.combinations(entered, 2)
+        if first != second or here != there
+        for path in nx.all_shortest_paths(graph, here, there)
+        for switch in path
     }
-    left = prune_unused_links(told)
-    assert set(left.switches) == {told.vertex_names[switch] for switch in used}
-    assert left.hosts == told.hosts
-    kept = [pair for pair in told.endpoints.tolist() if all(end < len(told.hosts) or end in used for end in pair)]
+    left = prune_unused_links(fabric)
+    assert set(left.switches) == {fabric.vertex_names[switch] for switch in used}
+    assert left.hosts == fabric.hosts
+    kept = [pair for pair in fabric.endpoints.tolist() if all(end < len(fabric.hosts) or end in used for end in pair)]
     assert len(left.endpoints) == len(kept)
-    assert compute_wiring_diameter_hops(left, None) == compute_wiring_diameter_hops(told, None)
+    assert compute_wiring_diameter_hops(left, None) == compute_wiring_diameter_hops(fabric, None)
 
 
-def test_what_is_dead_is_not_in_use() -> None:
-    # three hosts at one leaf, which leads to a spine; behind that a leaf whose only host has lost its cable
-    told = wiring(4, 3, [(0, 4, 1), (1, 4, 1), (2, 4, 1), (3, 5, 0), (3, 4, 1), (4, 6, 1), (5, 6, 1)])
-    left = prune_unused_links(told)
+def test_dead_parts_are_not_in_use() -> None:
+    # three hosts at one leaf, which leads to a spine; behind that a leaf whose only host has lost its link
+    fabric = wiring(4, 3, [(0, 4, 1), (1, 4, 1), (2, 4, 1), (3, 5, 0), (3, 4, 1), (4, 6, 1), (5, 6, 1)])
+    left = prune_unused_links(fabric)
     assert left.switches == ("s0",)
     assert left.endpoints.tolist() == [[0, 4], [1, 4], [2, 4], [3, 4]]

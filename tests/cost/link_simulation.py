@@ -1,9 +1,9 @@
 """A fluid simulation of collectives link by link, to hold the closed forms against.
 
-A cluster's links are expanded one by one (a networkx graph whose edges have a capacity in bytes/s). A collective is a
-sequence of rounds, a round a set of flows; the next round starts when all flows of one have arrived. Flows that use a
-link at the same time share it max-min fairly (water filling, Bertsekas and Gallager 1992, Data Networks, section
-6.5.2), whichever collective they are of. No latency: what is told is the time that bandwidth takes.
+A cluster's links are expanded individually (a networkx graph whose edges have a capacity in bytes/s). A collective is
+a sequence of rounds, a round a set of flows; the next round starts when all flows of a round have arrived. Flows that
+use a link at the same time share it max-min fairly (water filling, Bertsekas and Gallager 1992, Data Networks,
+section 6.5.2), whichever collective they are of. No latency: the result is the time that bandwidth takes.
 """
 
 from __future__ import annotations
@@ -46,21 +46,21 @@ class Fabric:
         return tuple(itertools.pairwise(nx.shortest_path(self.graph, source, target)))
 
     def flow(self, source: str, target: str, size: float) -> Flow:
-        """A message between two devices by the shortest way."""
+        """A message between two devices by the shortest path."""
         return Flow(self.route(source, target), size)
 
     def seconds(self, *collectives: Collective) -> list[float]:
         """When each of several collectives that start together is done."""
         links = {link: i for i, link in enumerate(self.graph.edges)}
         capacity = np.array([self.graph.edges[link]["capacity"] for link in links])
-        waiting = [list(one) for one in collectives]
-        done = [0.0] * len(waiting)
+        rounds_left = [list(collective) for collective in collectives]
+        done = [0.0] * len(rounds_left)
         owners: list[int] = []
         left = np.zeros(0)
         uses = np.zeros((0, len(links)), dtype=bool)
         now = 0.0
         while True:
-            for who, rounds in enumerate(waiting):
+            for who, rounds in enumerate(rounds_left):
                 while rounds and who not in owners:
                     flows = [flow for flow in rounds.pop(0) if flow.size > 0]
                     owners += [who] * len(flows)
@@ -81,7 +81,7 @@ class Fabric:
                 done[who] = now
             owners = [who for who, keep in zip(owners, stay, strict=True) if keep]
             left, uses = left[stay], uses[stay]
-            done = [now if who in owners or waiting[who] else when for who, when in enumerate(done)]
+            done = [now if who in owners or rounds_left[who] else when for who, when in enumerate(done)]
 
 
 def max_min(uses: NDArray[np.bool_], capacity: Floats) -> Floats:
@@ -102,21 +102,21 @@ def max_min(uses: NDArray[np.bool_], capacity: Floats) -> Floats:
 
 
 def switched(cluster: Cluster) -> Fabric:
-    """Nodes with a switch and one card a device, leaves, a spine: the lab's levels, link by link."""
+    """Nodes with a switch and a NIC a device, leaves, a spine: the lab's levels, link by link."""
     graph: nx.DiGraph[str] = nx.DiGraph()
 
-    def cable(a: str, b: str, capacity: float) -> None:
+    def add_link(a: str, b: str, capacity: float) -> None:
         graph.add_edge(a, b, capacity=capacity)
         graph.add_edge(b, a, capacity=capacity)
 
     node, leaf, *spine = cluster.levels
     per_leaf = leaf.devices or cluster.devices
     for rank in range(cluster.devices):
-        cable(device(rank), f"node{rank // cluster.devices_per_node}", node.bandwidth_bytes_per_s)
-        cable(device(rank), f"card{rank}", leaf.bandwidth_bytes_per_s)
-        cable(f"card{rank}", f"leaf{rank // per_leaf}", leaf.bandwidth_bytes_per_s)
+        add_link(device(rank), f"node{rank // cluster.devices_per_node}", node.bandwidth_bytes_per_s)
+        add_link(device(rank), f"nic{rank}", leaf.bandwidth_bytes_per_s)
+        add_link(f"nic{rank}", f"leaf{rank // per_leaf}", leaf.bandwidth_bytes_per_s)
     for index in range(cluster.devices // per_leaf if spine else 0):
-        cable(f"leaf{index}", "spine", per_leaf * spine[0].bandwidth_bytes_per_s)
+        add_link(f"leaf{index}", "spine", per_leaf * spine[0].bandwidth_bytes_per_s)
     return Fabric(graph)
 
 
@@ -125,8 +125,10 @@ def torus(side: int, axes: int, bytes_per_s: float) -> Fabric:
     graph: nx.DiGraph[str] = nx.DiGraph()
     for rank in range(side**axes):
         for axis in range(axes):
-            for way in (1, -1):
-                graph.add_edge(device(rank), device(moved(rank, axis, way, side)), capacity=bytes_per_s / (2 * axes))
+            for direction in (1, -1):
+                graph.add_edge(
+                    device(rank), device(moved(rank, axis, direction, side)), capacity=bytes_per_s / (2 * axes)
+                )
     return Fabric(graph)
 
 
@@ -143,8 +145,8 @@ def device(rank: int) -> str:
 
 
 def rails(ranks: Sequence[int], per_node: int) -> Iterable[list[int]]:
-    """Rings over a group, one for each member of a node: each leaves every node by another member's card, towards the
-    same card of the next node.
+    """Rings over a group, one for each member of a node: each leaves every node by another member's NIC, towards the
+    same NIC of the next node.
     """
     nodes = [list(group) for _, group in itertools.groupby(ranks, key=lambda rank: rank // per_node)]
     for first in range(len(nodes[0])):
@@ -221,29 +223,29 @@ def doubling_gather(fabric: Fabric, ranks: Sequence[int], size: float) -> Collec
 
 
 def torus_gather(fabric: Fabric, side: int, axes: int, size: float) -> Collective:
-    """As many parts as axes, each through the axes in another order, both ways round."""
+    """As many parts as axes, each through the axes in another order, in both directions."""
     rounds = []
     for phase in range(axes):
         block = size / axes / side**axes * side**phase / 2
         flows = [
-            fabric.flow(device(rank), device(moved(rank, (part + phase) % axes, way, side)), block)
+            fabric.flow(device(rank), device(moved(rank, (part + phase) % axes, direction, side)), block)
             for part in range(axes)
             for rank in range(side**axes)
-            for way in (1, -1)
+            for direction in (1, -1)
         ]
         rounds += [tuple(flows)] * (side - 1)
     return rounds
 
 
-def exchange(fabric: Fabric, ranks: Sequence[int], size: float) -> Collective:
+def all_to_all(fabric: Fabric, ranks: Sequence[int], size: float) -> Collective:
     """Everyone to everyone, all at once."""
     share = size / len(ranks)
     pairs = itertools.permutations(ranks, 2)
     return [tuple(fabric.flow(device(a), device(b), share) for a, b in pairs)]
 
 
-def torus_exchange(fabric: Fabric, side: int, axes: int, size: float) -> Collective:
-    """Everyone to everyone along one axis after the other, the shorter way round; ties half either way."""
+def torus_all_to_all(fabric: Fabric, side: int, axes: int, size: float) -> Collective:
+    """Everyone to everyone along one axis after the other, in the shorter direction; ties half in each."""
     flows = []
     for rank in range(side**axes):
         for target in range(side**axes):
@@ -251,9 +253,9 @@ def torus_exchange(fabric: Fabric, side: int, axes: int, size: float) -> Collect
             for axis in range(axes):
                 away = (target // side**axis - rank // side**axis) % side
                 even = rank // side**axis % 2 == 0
-                way = 1 if away < side - away or (away == side - away and even) else -1
+                direction = 1 if away < side - away or (away == side - away and even) else -1
                 for _ in range(min(away, side - away)):
-                    there = moved(here, axis, way, side)
+                    there = moved(here, axis, direction, side)
                     path.append((device(here), device(there)))
                     here = there
             if path:

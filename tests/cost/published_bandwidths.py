@@ -27,7 +27,7 @@ COLLECTIVES = {name: getattr(collectives, f"compute_{name}_s") for name in FACTO
 
 @dataclass(frozen=True)
 class Bandwidth:
-    """One row; `measured` is bus bandwidth in bytes/s, `gbps` a device's share of the network cards."""
+    """One row; `measured` is bus bandwidth in bytes/s, `gbps` a device's share of the NICs."""
 
     id: str
     source: str
@@ -48,7 +48,7 @@ class Bandwidth:
 
     @property
     def network(self) -> Network:
-        """The machine: a DGX of the generation with the row's cards."""
+        """The machine: a DGX of the generation with the row's NICs."""
         return machine(
             self.accelerator.split("-")[0], self.nodes, self.devices, self.gbps, self.algorithm == "collnet"
         )

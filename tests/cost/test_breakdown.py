@@ -20,23 +20,23 @@ from planner.workload.transformer import build_workload
 from tests.examples import clusters, lab, lab_scenario, workloads
 
 
-def parts_of(asked: Scenario, s: Strategies) -> tuple[dict[str, float], float]:
-    scores = compute_step_costs(asked, s)
-    parts = {name: float(seconds[0]) for name, seconds in compute_waterfall_s(asked, s, scores).items()}
+def parts_of(scenario: Scenario, s: Strategies) -> tuple[dict[str, float], float]:
+    scores = compute_step_costs(scenario, s)
+    parts = {name: float(seconds[0]) for name, seconds in compute_waterfall_s(scenario, s, scores).items()}
     return parts, float(scores.step_time_s[0])
 
 
 def large(**changes: object) -> Scenario:
-    asked = build_scenario(build_workload(read_model_preset("llama-3-8b")), lab(devices=8), global_batch=64)
-    return replace(asked, **changes)  # type: ignore[arg-type]
+    scenario = build_scenario(build_workload(read_model_preset("llama-3-8b")), lab(devices=8), global_batch=64)
+    return replace(scenario, **changes)  # type: ignore[arg-type]
 
 
 @settings(max_examples=25, deadline=None)
 @given(workloads(), clusters(), st.integers(0, 2), st.sampled_from(["flash", "unfused"]))
 def test_the_parts_add_up_to_the_step_and_the_ideal_is_the_mfu(workload, cluster, recompute, attention) -> None:  # type: ignore[no-untyped-def]
-    asked = replace(lab_scenario(workload, cluster, 32 * cluster.devices), attention_kernel=attention)
+    scenario = replace(lab_scenario(workload, cluster, 32 * cluster.devices), attention_kernel=attention)
     s = build_strategy(dp=cluster.devices, recompute=recompute)
-    parts, step = parts_of(asked, s)
+    parts, step = parts_of(scenario, s)
     # what kernels lose, then every other term of the step
     assert list(parts) == [
         *("ideal", "attention", "other_arithmetic", "recompute", "efficiency", "memory", "launches", "host"),
@@ -44,7 +44,7 @@ def test_the_parts_add_up_to_the_step_and_the_ideal_is_the_mfu(workload, cluster
         *(name for name in STEP_TERMS if name not in ("forward", "backward", "recompute")),
     ]
     assert sum(parts.values()) == pytest.approx(step, rel=1e-9)
-    assert parts["ideal"] == pytest.approx(float(compute_step_costs(asked, s).mfu[0]) * step, rel=1e-9)
+    assert parts["ideal"] == pytest.approx(float(compute_step_costs(scenario, s).mfu[0]) * step, rel=1e-9)
     for name in ("recompute", "efficiency", "memory", "launches", "host"):
         assert parts[name] >= -1e-12 * step, name
 
@@ -74,41 +74,41 @@ def test_attention_is_counted_in_full_or_by_half_and_computed_once() -> None:
 
 
 def test_a_loss_is_gone_where_its_cause_is() -> None:
-    asked, s = large(), build_strategy(tp=4, pp=4, dp=2)
-    with_gaps, _ = parts_of(asked, s)
+    scenario, s = large(), build_strategy(tp=4, pp=4, dp=2)
+    with_gaps, _ = parts_of(scenario, s)
     without, _ = parts_of(
-        replace(asked, calibration=msgspec.structs.replace(asked.calibration, kernel_launch_s=0.0)), s
+        replace(scenario, calibration=msgspec.structs.replace(scenario.calibration, kernel_launch_s=0.0)), s
     )
     assert with_gaps["launches"] > 0 == without["launches"]
     assert without["efficiency"] == pytest.approx(with_gaps["efficiency"], rel=1e-12)
 
 
 def test_operators_stay_below_their_ceilings_and_make_up_the_kernels() -> None:
-    asked = replace(large(), launch_mode="graph")
+    scenario = replace(large(), launch_mode="graph")
     s = build_strategy(tp=4, pp=4, dp=2)
-    operators = compute_rooflines(asked, s)
-    for one in operators:
-        assert one.flops[0] / one.time_s[0] <= one.peak_flops_per_s
-        if not one.is_fused_attention:
-            bandwidth = asked.accelerator.memory_bandwidth_bytes_per_s
-            assert one.traffic_bytes[0] / one.time_s[0] <= bandwidth
-    by_name = {(one.layer_name, one.operator_name): one for one in operators}
+    operators = compute_rooflines(scenario, s)
+    for operator in operators:
+        assert operator.flops[0] / operator.time_s[0] <= operator.peak_flops_per_s
+        if not operator.is_fused_attention:
+            bandwidth = scenario.accelerator.memory_bandwidth_bytes_per_s
+            assert operator.traffic_bytes[0] / operator.time_s[0] <= bandwidth
+    by_name = {(operator.layer_name, operator.operator_name): operator for operator in operators}
     assert by_name["dense", "mlp_up"].bound == ["compute"]
     assert by_name["dense", "mlp_norm"].bound == ["memory"]
-    layers = int(compute_layer_prefix(asked.workload)[-1].sum())
+    layers = int(compute_layer_prefix(scenario.workload)[-1].sum())
     assert by_name["dense", "mlp_up"].layer_count == layers
-    terms = compute_step_costs(replace(asked, global_batch=2), s.take(np.array([0]))).terms
-    mean = sum(float(one.time_s[0]) * one.layer_count for one in operators) / 4
+    terms = compute_step_costs(replace(scenario, global_batch=2), s.take(np.array([0]))).terms
+    mean = sum(float(operator.time_s[0]) * operator.layer_count for operator in operators) / 4
     assert mean <= float((terms["forward"] + terms["backward"])[0])
 
 
 @pytest.mark.parametrize("vpp", [1, 4])
-def test_the_fullest_of_all_stages_is_the_plans_memory(vpp: int) -> None:
-    asked, s = large(), build_strategy(tp=4, pp=4, dp=2, vpp=vpp, zero_stage=1)
-    stages = compute_stage_memory_bytes(asked, s, build_all_stage_plan_tables(asked, s))
-    totals = sum(stages[kind] for kind in MEMORY_CATEGORIES)
+def test_the_peak_memory_of_the_worst_stage_is_the_plans_memory(vpp: int) -> None:
+    scenario, s = large(), build_strategy(tp=4, pp=4, dp=2, vpp=vpp, zero_stage=1)
+    stages = compute_stage_memory_bytes(scenario, s, build_all_stage_plan_tables(scenario, s))
+    totals = sum(stages[category] for category in MEMORY_CATEGORIES)
     assert isinstance(totals, np.ndarray)
     assert totals.shape == (1, 4)
     assert totals.max() == pytest.approx(
-        float(sum(part[0] for part in compute_peak_memory_bytes(asked, s).values())), rel=1e-12
+        float(sum(part[0] for part in compute_peak_memory_bytes(scenario, s).values())), rel=1e-12
     )

@@ -52,10 +52,10 @@ def test_a_ring_inside_the_node_runs_at_the_links_rate() -> None:
     assert bare(collectives.compute_all_reduce_s, 4e9, 4) == pytest.approx(1.5 * 4e9 / 300e9)
 
 
-def test_a_ring_over_nodes_leaves_by_every_members_card() -> None:
-    # 16 ranks, 4 a node: four cards of 25 GB/s carry the rings out of a node, less than the links' 300
+def test_a_ring_over_nodes_leaves_by_every_members_nic() -> None:
+    # 16 ranks, 4 a node: four NICs of 25 GB/s carry the rings out of a node, less than the links' 300
     assert bare(collectives.compute_all_gather_s, 16e9, 16) == pytest.approx(15e9 / 100e9)
-    # one rank a node: a single card
+    # one rank a node: a single NIC
     assert bare(collectives.compute_all_gather_s, 4e9, 4, 4) == pytest.approx(3e9 / 25e9)
 
 
@@ -66,8 +66,8 @@ def test_latency_counts_every_step_of_the_ring() -> None:
         assert seconds(collectives.compute_all_gather_s, 0.0, 16) == pytest.approx(12 * 3e-6 + 2 * 6e-6 + 1 * 7e-6)
 
 
-def test_small_messages_go_by_ll_and_large_ones_in_bulk() -> None:
-    ring = {one.base_s: one for one in load_collective_library("nccl").algorithms["ring"]}
+def test_small_messages_go_by_ll_and_large_messages_in_bulk() -> None:
+    ring = {protocol.base_s: protocol for protocol in load_collective_library("nccl").algorithms["ring"]}
     fast, _, bulk = (ring[base] for base in sorted(ring, key=lambda base: ring[base].link_step_ratio))
     # one device after another, 7 steps on one node
     alpha = DGX.latency_s[0]
@@ -127,16 +127,16 @@ def test_where_only_the_network_adds_a_node_reduces_before_it() -> None:
             replace(at, network=network), size, load_collective_library("nccl")
         ).link_time_s.tolist()
 
-    links, cards = at.device_bytes_per_s[:, 0], at.device_bytes_per_s[:, 1]
+    links, nics = at.device_bytes_per_s[:, 0], at.device_bytes_per_s[:, 1]
     chain = 2 * 7 / 8 * size[0] / links[0]
-    through = size[0] / share / at.inner_members[0, 1] / cards[0]
+    through = size[0] / share / at.inner_members[0, 1] / nics[0]
     nvls = (1 + 1 / 8) / load_collective_library("nccl").get_in_network_share(DGX.architecture) * size[0] / links[0]
-    alone = size[1] / share / cards[1]
+    alone = size[1] / share / nics[1]
     assert parts(False, True) == pytest.approx([chain + through, alone])
     assert parts(True, True) == pytest.approx([max(nvls, through), alone])
 
 
-def test_a_way_that_is_not_offered_is_not_taken() -> None:
+def test_an_unavailable_algorithm_is_not_taken() -> None:
     at, nccl = (
         compute_tier_crossing(DGX, RankGroup(np.array([[8], [16]]), np.array([[1], [1]]))),
         load_collective_library("nccl"),
@@ -144,12 +144,14 @@ def test_a_way_that_is_not_offered_is_not_taken() -> None:
     size = np.full(2, 1e9)
     slow = algorithms.build_ring_gather(at, size)
     quick = replace(slow, link_time_s=slow.link_time_s / 10, is_available=np.array([True, False]))
-    both, one, other = (compute_fastest_s(at, nccl, ways, size) for ways in ([slow, quick], [quick], [slow]))
-    assert both[0] == one[0] < other[0]
-    assert both[1] == other[1] < one[1] == np.inf
+    both, fast_only, slow_only = (
+        compute_fastest_s(at, nccl, candidates, size) for candidates in ([slow, quick], [quick], [slow])
+    )
+    assert both[0] == fast_only[0] < slow_only[0]
+    assert both[1] == slow_only[1] < fast_only[1] == np.inf
 
 
-def test_doubling_is_for_powers_of_two_with_one_rank_a_node() -> None:
+def test_doubling_is_for_powers_of_two_with_a_single_rank_a_node() -> None:
     sizes, size = np.array([[4], [4], [3]]), np.full(3, 1e3)
     at = compute_tier_crossing(DGX, RankGroup(sizes, np.array([[8], [1], [8]])))
     assert algorithms.build_halving_gather(at, size, single_rank_per_node=True).is_available.tolist() == [
@@ -173,19 +175,19 @@ def test_a_torus_has_neither_trees_nor_switches_that_add() -> None:
     assert whole > within
 
 
-def test_all_to_all_carries_out_what_is_for_others() -> None:
-    # 16 ranks: 12 of 16 parts leave the node by the device's own card
+def test_all_to_all_carries_only_traffic_for_others_out_of_a_node() -> None:
+    # 16 ranks: 12 of 16 parts leave the node by the device's own NIC
     assert bare(collectives.compute_all_to_all_s, 16e9, 16) == pytest.approx(12e9 / 25e9)
 
 
-def test_all_to_all_on_a_torus_takes_longer_ways_than_a_ring() -> None:
+def test_all_to_all_on_a_torus_takes_longer_paths_than_a_ring() -> None:
     # 8 x 8 x 8 of chips: half of all that is sent passes the middle of the longest side
     pod, ranks = preset("tpu-v4", 128), evenly(np.array([512]), np.array([1]))
     size = 64e9
-    exchange, ring = (
+    all_to_all, ring = (
         compute_tier_crossing(pod, ranks, pattern).device_bytes_per_s for pattern in ("all-to-all", "ring")
     )
-    assert exchange[0, 0] < ring[0, 0]
+    assert all_to_all[0, 0] < ring[0, 0]
     for collective, moved in (
         (lambda: collectives.compute_all_to_all_s(pod, np.array([size]), ranks), 511 / 512 * size),
         # of one copy each rank keeps its own share; a token to 8 experts of 512 ranks goes to nearly as many
@@ -194,7 +196,7 @@ def test_all_to_all_on_a_torus_takes_longer_ways_than_a_ring() -> None:
             size / 8 * 511 * (1 - (511 / 512) ** 8),
         ),
     ):
-        assert float(collective()[0]) == pytest.approx(moved / exchange[0, 0], rel=1e-3)
+        assert float(collective()[0]) == pytest.approx(moved / all_to_all[0, 0], rel=1e-3)
 
 
 def test_many_partners_cost_their_messages() -> None:
@@ -231,10 +233,10 @@ def test_more_data_never_takes_less_time(collective, network, size, group, facto
 
 
 @given(networks, st.lists(st.tuples(groups, st.floats(1, 1e10)), min_size=2, max_size=8))
-def test_a_plan_is_told_the_same_alone_and_among_others(network, many) -> None:
+def test_a_collective_takes_the_same_time_alone_and_among_others(network, many) -> None:
     sizes, strides = (np.array([group[i] for group, _ in many]) for i in (0, 1))
-    size = np.array([one for _, one in many])
+    size = np.array([bytes_sent for _, bytes_sent in many])
     for collective in ALL:
         together = collective(network, size, evenly(sizes, strides))
-        alone = [seconds(collective, one, *group, network=network) for group, one in many]
+        alone = [seconds(collective, bytes_sent, *group, network=network) for group, bytes_sent in many]
         assert together.tolist() == alone

@@ -45,12 +45,15 @@ def step(q: Scenario, s: Strategies) -> float:
 @given(networks(), clusters(), st.lists(plans, min_size=2, max_size=4))
 def test_terms_add_up_and_a_plan_scores_the_same_alone(workload, cluster, many) -> None:
     q = build_scenario(workload, cluster, global_batch=16)
-    together, held = compute_step_costs(q, join_strategies(many)), compute_peak_memory_bytes(q, join_strategies(many))
+    together, memory = (
+        compute_step_costs(q, join_strategies(many)),
+        compute_peak_memory_bytes(q, join_strategies(many)),
+    )
     for i, plan in enumerate(many):
         alone = compute_step_costs(q, plan)
         assert abs(sum(float(alone.terms[name][0]) for name in STEP_TERMS) - step(q, plan)) < 1e-9
         assert step(q, plan) == together.step_time_s[i]
-        assert all(compute_peak_memory_bytes(q, plan)[kind][0] == held[kind][i] >= 0 for kind in held)
+        assert all(compute_peak_memory_bytes(q, plan)[category][0] == memory[category][i] >= 0 for category in memory)
         assert compute_pipeline_bound_s(q, plan, build_plan_tables(q, plan))[0] <= step(q, plan) * (1 + 1e-9)
 
 
@@ -67,22 +70,22 @@ def test_recomputation_keeps_less_and_takes_longer(workload, zero_stage) -> None
 
 
 def shard(samples: float) -> LayerShard:
-    one = np.ones(1)
-    return LayerShard(np.array([samples]), one, one, one, one)
+    full = np.ones(1)
+    return LayerShard(np.array([samples]), full, full, full, full)
 
 
 @settings(max_examples=30)
 @given(st.integers(1, 512), st.integers(1, 512), st.integers(1, 4096), st.integers(1, 64))
-def test_a_window_of_one_is_a_multiply(inputs, outputs, places, samples) -> None:
+def test_a_kernel_of_a_single_place_is_a_multiply(inputs, outputs, places, samples) -> None:
     q = lab_scenario()
     conv = Convolution("c", inputs, outputs, 1, places, inputs * places)
     same = Linear("l", inputs, outputs, "none", full_precision=True, rows=float(places))
-    one, other = (
+    first, second = (
         ConvolutionCost().compute_times(q, conv, shard(samples)),
         LinearCost().compute_times(q, same, shard(samples)),
     )
-    assert one.forward_s == pytest.approx(other.forward_s)
-    assert one.backward_s == pytest.approx(other.backward_s)
+    assert first.forward_s == pytest.approx(second.forward_s)
+    assert first.backward_s == pytest.approx(second.backward_s)
 
 
 @given(st.sampled_from([1, 2, 8, 64]), st.sampled_from([1, 9, 49]), st.sampled_from([7, 56]))
@@ -91,14 +94,14 @@ def test_groups_do_less_and_never_take_longer(groups, kernel, side) -> None:
     dense = Convolution("c", 64, 128, kernel, side**2, 64 * side**2)
     grouped = replace(dense, groups=groups)
     assert grouped.weights * groups == dense.weights
-    one, other = (
+    first, second = (
         ConvolutionCost().compute_times(q, grouped, shard(32)),
         ConvolutionCost().compute_times(q, dense, shard(32)),
     )
-    assert one.forward_s <= other.forward_s * (1 + 1e-12)
-    assert one.backward_s <= other.backward_s * (1 + 1e-12)
+    assert first.forward_s <= second.forward_s * (1 + 1e-12)
+    assert first.backward_s <= second.backward_s * (1 + 1e-12)
     moved = 2.0 * 32 * (64 + 128) * side**2 / q.accelerator.memory_bandwidth_bytes_per_s
-    assert one.forward_s > moved
+    assert first.forward_s > moved
 
 
 @pytest.mark.parametrize(
@@ -152,8 +155,8 @@ def test_flops_are_the_samples() -> None:
     assert compute_model_flops(workload, 7, "full") == pytest.approx(7 * compute_model_flops(workload, 1, "full"))
 
 
-def test_stages_hand_on_what_their_layers_make() -> None:
-    # 16 layers: the stage that ends with conv2_x hands on 256 x 56 x 56 values, conv3_x 512 x 28 x 28, ...
+def test_stages_send_the_outputs_of_their_layers() -> None:
+    # 16 layers: the stage that ends with conv2_x sends 256 x 56 x 56 values, conv3_x 512 x 28 x 28, ...
     workload = build_workload(read_model_preset("resnet-50"))
     two, four, all_16 = (compute_boundary_width(workload, build_strategy(pp=pp))[0] for pp in (2, 4, 16))
     assert (two, four, all_16) == (1024 * 14 * 14, 512 * 28 * 28, 256 * 56 * 56)

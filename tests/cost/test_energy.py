@@ -50,7 +50,7 @@ POWER_ERRORS = {
     "llama-3.1-405b": -0.20,
     "gopher-280b": 0.16,
 }
-"""Of watts a device, against the published ones: of runs whose power was measured within 7 %."""
+"""Of watts a device, against published watts: of runs whose power was measured within 7 %."""
 ENERGY_ERRORS = {"gpt-3-175b": 0.07, "t5-11b": 0.05, "bloom-176b": -0.05, "olmo-2-7b": -0.46, "olmo-2-13b": -0.36}
 """Of the run's energy: with the hours that were reported; OLMo 2's hours are the model's own, of its best plan."""
 
@@ -113,7 +113,7 @@ def test_parts_and_states_add_up_and_the_bound_holds(workload, cluster, idle) ->
     scores = compute_step_costs(q, plans, prepared)
     seconds = compute_state_times_s(q, plans, prepared, scores)
     assert sum(seconds.values()) == pytest.approx(scores.step_time_s, rel=1e-9)
-    assert all((one >= -1e-12).all() for one in seconds.values())
+    assert all((state_s >= -1e-12).all() for state_s in seconds.values())
     parts = compute_energy_parts_j(q, plans, scores, prepared)
     assert sum(parts.values()) == pytest.approx(compute_energy_j(q, plans, scores), rel=1e-12)
     least = compute_least_energy_j(q, scores.step_time_s)
@@ -160,26 +160,26 @@ def powered_lab(pue: object = 1.3, power: str = "10.2kW"):
     return resolve_cluster(parse_cluster_spec(text, "toml", "lab.toml"), "lab.toml")
 
 
-def test_the_file_of_a_cluster_tells_node_power_and_pue() -> None:
+def test_the_file_of_a_cluster_gives_node_power_and_pue() -> None:
     power = build_scenario(tiny(), powered_lab(), global_batch=16).power
     assert power is not None
     assert power.pue == 1.3
     assert power.node_w_per_device == pytest.approx(0.61 * (10_200 - 5_600) / 8)
     # one level of switches: one port and one transceiver of 400 Gb/s a device
     assert power.network_w_per_device == pytest.approx(11.7 + 8.5)
-    assert {one.name: one.source for one in power.assumptions}["pue"] == "the cluster's file"
+    assert {assumption.name: assumption.source for assumption in power.assumptions}["pue"] == "the cluster's file"
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"pue": 0.9}, "pue: out of range"),
         ({"pue": 9}, "pue: out of range"),
         ({"power": "5kW"}, "less than the rated power of its devices"),
     ],
 )
-def test_power_that_no_cluster_has_is_refused(changes, told) -> None:
-    with pytest.raises(InputError, match=told):
+def test_power_that_no_cluster_has_is_refused(changes, message) -> None:
+    with pytest.raises(InputError, match=message):
         powered_lab(**changes)
 
 
@@ -217,7 +217,7 @@ def test_grids_by_name(name: str, grams: float) -> None:
     assert read_grid(name).intensity_g_per_kwh == pytest.approx(grams, rel=1e-4)
 
 
-def test_a_grid_of_ones_own() -> None:
+def test_a_grid_intensity_is_read_in_every_unit() -> None:
     for text in ("56g/kWh", "0.056 kgCO2e/kWh", "56kg/MWh", "56gCO2eq/kWh"):
         assert parse_grid_intensity(text).intensity_g_per_kwh == pytest.approx(56)
     for text in ("56", "56W", "-3g/kWh", "9000g/kWh"):
@@ -225,26 +225,26 @@ def test_a_grid_of_ones_own() -> None:
             parse_grid_intensity(text)
 
 
-def test_an_unknown_grid_is_told_with_the_nearest() -> None:
+def test_an_unknown_grid_is_reported_with_the_nearest_name() -> None:
     with pytest.raises(InputError, match="did you mean us-camx"):
         read_grid("us-cam")
 
 
-def test_waiting_for_the_host_is_no_multiplying_and_only_what_waits_counts() -> None:
+def test_waiting_for_the_host_is_not_compute_and_only_exposed_launches_count() -> None:
     plan = build_strategy(tp=2, dp=8)
 
-    def seconds(layers_s: float, hidden: int) -> tuple[float, float]:
+    def seconds(layers_s: float, hidden_size: int) -> tuple[float, float]:
         """Of multiplies, and of forward and backward, with so many seconds of the host for each launch."""
-        q = powered(lab_scenario(tiny(hidden_size=hidden)))
+        q = powered(lab_scenario(tiny(hidden_size=hidden_size)))
         q = replace(
             q, launch_mode="fused", calibration=msgspec.structs.replace(q.calibration, host_launch_s=layers_s)
         )
         scores = compute_step_costs(q, plan)
-        told = compute_state_times_s(q, plan, build_plan_tables(q, plan), scores)
-        return float(told["compute"][0]), float(scores.terms["forward"][0] + scores.terms["backward"][0])
+        states = compute_state_times_s(q, plan, build_plan_tables(q, plan), scores)
+        return float(states["compute"][0]), float(scores.terms["forward"][0] + scores.terms["backward"][0])
 
-    busy, waiting = seconds(0.0, 512), seconds(1e-2, 512)
-    assert waiting[1] > 10 * busy[1]
-    assert waiting[0] == pytest.approx(busy[0], rel=1e-9)
+    busy, launching = seconds(0.0, 512), seconds(1e-2, 512)
+    assert launching[1] > 10 * busy[1]
+    assert launching[0] == pytest.approx(busy[0], rel=1e-9)
     # kernels that are long enough for their launches wait for none, whatever the short ones among them would
     assert seconds(2e-6, 4096) == pytest.approx(seconds(0.0, 4096), rel=1e-12)

@@ -37,19 +37,19 @@ def test_water_filling_gives_every_flow_its_fair_share() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("stride", [1, 2, 4])
-def test_a_ring_takes_what_its_links_take(shape: dict[str, float], stride: int) -> None:
+def test_a_ring_takes_the_time_of_its_links(shape: dict[str, float], stride: int) -> None:
     cluster = lab(**shape)
     fabric, network = links.switched(cluster), build_network(cluster)
     every = [list(range(first, cluster.devices, stride)) for first in range(stride)]
     at = compute_tier_crossing(network, over(len(every[0]), stride))
     formula = algorithms.build_ring_gather(at, np.array([SIZE])).link_time_s[0]
-    # all groups at once, as they are in training: each has its share of every tier
+    # all groups at once, as they are in a training step: each has its share of every tier
     simulated = fabric.seconds(*(links.ring_gather(fabric, ranks, 4, SIZE) for ranks in every))
     assert max(simulated) == pytest.approx(formula, rel=TOLERANCE)
 
 
 @pytest.mark.parametrize("shape", [{}, {"link": 20}, {"nodes": 8}, {"nodes": 2}])
-def test_trees_take_what_their_busiest_links_take(shape: dict[str, float]) -> None:
+def test_trees_take_the_time_of_their_busiest_links(shape: dict[str, float]) -> None:
     cluster = lab(**shape)
     fabric, network = links.switched(cluster), build_network(cluster)
     formula = algorithms.build_tree_all_reduce(
@@ -60,7 +60,7 @@ def test_trees_take_what_their_busiest_links_take(shape: dict[str, float]) -> No
 
 
 @pytest.mark.parametrize("link", [30, 300])
-def test_a_ring_a_tier_takes_what_each_takes(link: float) -> None:
+def test_a_ring_a_tier_takes_the_sum_of_the_tiers(link: float) -> None:
     cluster = lab(link=link, nodes=2)
     fabric, at = links.switched(cluster), compute_tier_crossing(build_network(cluster), over(8))
     formula = algorithms.build_hierarchical_gather(at, np.array([SIZE])).link_time_s[0]
@@ -70,7 +70,7 @@ def test_a_ring_a_tier_takes_what_each_takes(link: float) -> None:
 
 @pytest.mark.parametrize("oversubscription", [1.0, 4.0])
 @pytest.mark.parametrize("stride", [1, 4])
-def test_doubling_takes_what_its_rounds_take(oversubscription: float, stride: int) -> None:
+def test_doubling_takes_the_sum_of_its_rounds(oversubscription: float, stride: int) -> None:
     cluster = lab(oversubscription=oversubscription)
     fabric, network = links.switched(cluster), build_network(cluster)
     every = [list(range(first, 16, stride)) for first in range(stride)]
@@ -82,14 +82,16 @@ def test_doubling_takes_what_its_rounds_take(oversubscription: float, stride: in
 
 @pytest.mark.parametrize("oversubscription", [1.0, 4.0])
 @pytest.mark.parametrize(("size", "stride"), [(16, 1), (4, 1), (8, 2), (4, 4)])
-def test_an_exchange_takes_what_leaves(oversubscription: float, size: int, stride: int) -> None:
+def test_an_all_to_all_takes_the_time_of_the_traffic_that_leaves(
+    oversubscription: float, size: int, stride: int
+) -> None:
     cluster = lab(oversubscription=oversubscription)
     fabric, network = links.switched(cluster), build_network(cluster)
     starts = [block + first for block in range(0, 16, size * stride) for first in range(stride)]
     at = compute_tier_crossing(network, over(size, stride), "all-to-all")
     formula = algorithms.build_all_to_all(at, np.array([SIZE]), load_collective_library("nccl")).link_time_s[0]
     every = [range(start, start + size * stride, stride) for start in starts]
-    simulated = fabric.seconds(*(links.exchange(fabric, list(ranks), SIZE) for ranks in every))
+    simulated = fabric.seconds(*(links.all_to_all(fabric, list(ranks), SIZE) for ranks in every))
     assert max(simulated) == pytest.approx(formula, rel=TOLERANCE)
 
 
@@ -107,15 +109,15 @@ def test_a_torus_works_along_all_axes_at_once(axes: int) -> None:
         shares=BandwidthShares(None, whole, np.array([True]), 0),
     )
     fabric, at = links.torus(side, axes, rate), compute_tier_crossing(network, over(side**axes))
-    (gathered,) = fabric.seconds(links.torus_gather(fabric, side, axes, SIZE))
-    assert gathered == pytest.approx(
+    (gather_s,) = fabric.seconds(links.torus_gather(fabric, side, axes, SIZE))
+    assert gather_s == pytest.approx(
         algorithms.build_torus_gather(at, np.array([SIZE])).link_time_s[0], rel=TOLERANCE
     )
     assert algorithms.build_torus_gather(at, np.array([SIZE])).steps[0, 0] == (side - 1) * axes
-    (exchanged,) = fabric.seconds(links.torus_exchange(fabric, side, axes, SIZE))
+    (all_to_all_s,) = fabric.seconds(links.torus_all_to_all(fabric, side, axes, SIZE))
     everyone = compute_tier_crossing(network, over(side**axes), "all-to-all")
     formula = algorithms.build_all_to_all(everyone, np.array([SIZE]), load_collective_library("xla")).link_time_s[0]
-    assert exchanged == pytest.approx(formula, rel=TOLERANCE)
+    assert all_to_all_s == pytest.approx(formula, rel=TOLERANCE)
 
 
 def test_collectives_on_different_links_do_not_meet() -> None:
@@ -128,10 +130,10 @@ def test_collectives_on_different_links_do_not_meet() -> None:
     assert (together[0], together[-1]) == pytest.approx(alone)
 
 
-def test_collectives_on_the_same_links_take_as_long_as_one_after_the_other() -> None:
+def test_collectives_on_the_same_links_take_as_long_as_in_sequence() -> None:
     # overlapped communication on a tier is no time for the data-parallel collective beside it (data_parallel.py)
     fabric = links.switched(lab())
     context = [links.ring_gather(fabric, (i, i + 4), 4, SIZE) for i in (0, 1, 2, 3, 8, 9, 10, 11)]
     data = [links.ring_gather(fabric, range(i, 16, 4), 4, SIZE) for i in range(4)]
-    one, other = max(fabric.seconds(*context)), max(fabric.seconds(*data))
-    assert max(fabric.seconds(*context, *data)) == pytest.approx(one + other, rel=TOLERANCE)
+    context_s, data_s = max(fabric.seconds(*context)), max(fabric.seconds(*data))
+    assert max(fabric.seconds(*context, *data)) == pytest.approx(context_s + data_s, rel=TOLERANCE)

@@ -14,8 +14,8 @@ from planner.workload.transformer import build_workload
 from tests.examples import clusters, lab, lab_scenario, tiny, workloads
 
 
-def total(held: dict[str, np.ndarray]) -> float:
-    return float(sum(held[kind] for kind in MEMORY_CATEGORIES)[0])
+def total(memory: dict[str, np.ndarray]) -> float:
+    return float(sum(memory[category] for category in MEMORY_CATEGORIES)[0])
 
 
 def test_activations_equal_korthikanti() -> None:
@@ -24,22 +24,22 @@ def test_activations_equal_korthikanti() -> None:
     lab_scenario = build_scenario(workload, lab(nodes=2, devices=8), global_batch=4, attention="unfused")
     s, b, h, a, t, layers = 2048, 4, 6144, 64, 8, 48
     plan = build_strategy(tp=8, dp=2, micro_batch=2, sequence_parallel=1)
-    held = compute_peak_memory_bytes(lab_scenario, plan)["activations"][0]
+    activations = compute_peak_memory_bytes(lab_scenario, plan)["activations"][0]
     dropout_of_the_embedding = s * 2 * h / t
-    assert held - dropout_of_the_embedding == pytest.approx(layers * s * 2 * h * (34 + 5 * a * s / h) / t)
+    assert activations - dropout_of_the_embedding == pytest.approx(layers * s * 2 * h * (34 + 5 * a * s / h) / t)
     selective = build_strategy(tp=8, dp=2, micro_batch=2, sequence_parallel=1, recompute=1)
     kept = compute_peak_memory_bytes(lab_scenario, selective)["activations"][0] - dropout_of_the_embedding
-    one_core = 5 * a * s * s * 2 / t
-    assert kept == pytest.approx(layers * s * 2 * h * 34 / t + one_core)
+    core_bytes = 5 * a * s * s * 2 / t
+    assert kept == pytest.approx(layers * s * 2 * h * 34 / t + core_bytes)
     assert b == 2 * 2
 
 
 def test_model_state_equals_the_zero_paper() -> None:
-    """arXiv 1910.02054, figure 1: (2 + 4 + 12) bytes a parameter, shared by stage (32-bit gradients)."""
+    """arXiv 1910.02054, figure 1: (2 + 4 + 12) bytes a parameter, sharded by stage (32-bit gradients)."""
     q = lab_scenario(batch=16)
     parameters = q.workload.parameters
-    held = compute_peak_memory_bytes(q, build_strategy(dp=16, zero_stage=0))
-    assert (held["weights"] + held["gradients"] + held["optimizer"])[0] == pytest.approx(18 * parameters)
+    memory = compute_peak_memory_bytes(q, build_strategy(dp=16, zero_stage=0))
+    assert (memory["weights"] + memory["gradients"] + memory["optimizer"])[0] == pytest.approx(18 * parameters)
     shared = compute_peak_memory_bytes(q, build_strategy(dp=16, zero_stage=1))
     assert shared["optimizer"][0] == pytest.approx(12 * parameters / 16)
 
@@ -64,35 +64,36 @@ def test_keys_and_values_have_no_more_parts_than_heads() -> None:
         assert weights(tp) == pytest.approx(2 * (rest / tp + kv / min(tp, 2) + norms))
 
 
-def held_layers(layers: int, pp: int, vpp: int, micro_batches: int, stage: int) -> int:
+def count_peak_layers(layers: int, pp: int, vpp: int, micro_batches: int, stage: int) -> int:
     """Most layers' activations at once on a stage, by running the interleaved schedule step by step."""
     chunks = [layers // (pp * vpp) + (i < layers % (pp * vpp)) for i in range(pp * vpp)]
     forward = [chunk for start in range(0, micro_batches, pp) for chunk in range(vpp) for _ in range(pp)]
     backward = [vpp - 1 - chunk for chunk in forward]
     warm_up = min(2 * (pp - stage - 1) + (vpp - 1) * pp, len(forward))
-    held, most = 0, 0
+    in_flight, most = 0, 0
     for step, chunk in enumerate(forward):
-        held += chunks[chunk * pp + stage]
-        most = max(most, held)
+        in_flight += chunks[chunk * pp + stage]
+        most = max(most, in_flight)
         if step >= warm_up:
-            held -= chunks[backward[step - warm_up] * pp + stage]
+            in_flight -= chunks[backward[step - warm_up] * pp + stage]
     return most
 
 
 @settings(max_examples=20)
 @given(st.integers(8, 40), st.sampled_from([2, 4]), st.integers(2, 5), st.integers(1, 6))
-def test_interleaved_stages_hold_what_the_schedule_holds(layers, pp, vpp, rounds) -> None:
+def test_interleaved_stages_hold_the_layers_that_the_schedule_keeps_in_flight(layers, pp, vpp, rounds) -> None:
     chunks = pp * vpp
     assume(chunks <= layers and (layers % chunks == 0 or (layers + 2) % chunks != 0))
     q = lab_scenario(tiny(layers=layers, vocab_size=64), batch=16 // pp * pp * rounds)
     plan = build_strategy(pp=pp, dp=16 // pp, vpp=vpp)
     p = build_plan_tables(q, plan)
     passes = count_micro_batches_in_flight(q, plan, p)[0]
-    held = passes * p.stages.layer_counts[p.stage_rows][0][:, :-2].sum(axis=1)
+    layers_in_flight = passes * p.stages.layer_counts[p.stage_rows][0][:, :-2].sum(axis=1)
     most = [
-        held_layers(layers, pp, vpp, pp * rounds, stage) for stage in p.stages.stage_index[p.stage_rows][0].tolist()
+        count_peak_layers(layers, pp, vpp, pp * rounds, stage)
+        for stage in p.stages.stage_index[p.stage_rows][0].tolist()
     ]
-    assert held.tolist() == pytest.approx(most)
+    assert layers_in_flight.tolist() == pytest.approx(most)
 
 
 plans = st.fixed_dictionaries(

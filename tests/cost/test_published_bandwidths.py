@@ -1,4 +1,4 @@
-"""Bus bandwidths of published nccl-tests runs, from 8 bytes to 16 GiB, are told within the errors stated here.
+"""Bus bandwidths of published nccl-tests runs, from 8 bytes to 16 GiB, are predicted within the errors stated here.
 
 Sources: the rows' own columns (tests/published/nccl_tests.csv). The constants were fitted to the rows marked so; the
 others were not looked at by the fit.
@@ -36,15 +36,15 @@ def test_the_table_is_what_its_readme_says(errors: dict[Bandwidth, float]) -> No
 
 def test_bandwidths_are_within_the_stated_errors(errors: dict[Bandwidth, float]) -> None:
     for fitted, mean, median in ((True, 18, 12), (False, 19, 11)):
-        found = percent(errors, fitted=fitted)
-        assert found.mean() < mean
-        assert np.median(found) < median
+        error_percent = percent(errors, fitted=fitted)
+        assert error_percent.mean() < mean
+        assert np.median(error_percent) < median
     every = percent(errors)
     assert every.mean() < 18
     assert np.percentile(every, 90) < 40
 
 
-def test_large_messages_are_told_better(errors: dict[Bandwidth, float]) -> None:
+def test_large_messages_are_predicted_better(errors: dict[Bandwidth, float]) -> None:
     large = np.array([100 * e for row, e in errors.items() if row.size_bytes >= LARGE])
     assert large.mean() < 10
     assert large.max() < 25
@@ -52,17 +52,17 @@ def test_large_messages_are_told_better(errors: dict[Bandwidth, float]) -> None:
 
 @pytest.mark.parametrize("generation", ["a100", "h100"])
 def test_a100_and_h100_alone(errors: dict[Bandwidth, float], generation: str) -> None:
-    found = np.array([100 * e for row, e in errors.items() if row.accelerator.startswith(generation)])
-    assert len(found) >= 20
-    assert found.mean() < 12
-    assert np.percentile(found, 90) < 25
+    error_percent = np.array([100 * e for row, e in errors.items() if row.accelerator.startswith(generation)])
+    assert len(error_percent) >= 20
+    assert error_percent.mean() < 12
+    assert np.percentile(error_percent, 90) < 25
 
 
-def test_every_run_is_told_in_its_order_of_sizes(errors: dict[Bandwidth, float]) -> None:
+def test_predictions_of_every_run_rise_with_the_size(errors: dict[Bandwidth, float]) -> None:
     # where a run measures more bandwidth for a larger message, so does the model
     curves: dict[str, list[Bandwidth]] = defaultdict(list)
     for row in errors:
         curves[row.curve].append(row)
     for curve in curves.values():
-        told = [row.predicted() for row in sorted(curve, key=lambda row: row.size_bytes)]
-        assert (np.diff(told) > 0).all()
+        predicted = [row.predicted() for row in sorted(curve, key=lambda row: row.size_bytes)]
+        assert (np.diff(predicted) > 0).all()

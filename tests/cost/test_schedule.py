@@ -22,8 +22,8 @@ from tests.cost.test_breakdown import large
 
 def even(pp: int, vpp: int = 1, weight: float = 0.0) -> StageTimes:
     """Chunks of equal length: one second forward, two backward."""
-    one = np.ones((vpp, pp))
-    return StageTimes(one, 0 * one, 2 * one, 0 * one, weight * one)
+    full = np.ones((vpp, pp))
+    return StageTimes(full, 0 * full, 2 * full, 0 * full, weight * full)
 
 
 def makespan(slots: list[ScheduleSlot]) -> float:
@@ -32,7 +32,7 @@ def makespan(slots: list[ScheduleSlot]) -> float:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 4))
-def test_even_stages_take_what_the_equation_says(pp: int, vpp: int, rounds: int) -> None:
+def test_even_stages_take_the_time_of_the_equation(pp: int, vpp: int, rounds: int) -> None:
     n = rounds * pp
     assert makespan(simulate_slots(even(pp, vpp), n)) == pytest.approx(n * 3 * vpp + (pp - 1) * 3, rel=1e-12)
 
@@ -44,7 +44,7 @@ def test_zero_bubble_waits_for_f_plus_b_less_w(pp: int, n: int) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 5), st.integers(1, 3), st.integers(1, 3), st.booleans(), st.randoms(use_true_random=False))
-def test_every_pass_runs_once_after_what_it_needs(pp, vpp, rounds, zero_bubble, random) -> None:  # type: ignore[no-untyped-def]
+def test_every_pass_runs_once_after_its_inputs(pp, vpp, rounds, zero_bubble, random) -> None:  # type: ignore[no-untyped-def]
     vpp = 1 if zero_bubble else vpp
     n = rounds * pp
     draw = np.array([[random.uniform(0.5, 2.0) for _ in range(pp)] for _ in range(vpp)])
@@ -55,21 +55,21 @@ def test_every_pass_runs_once_after_what_it_needs(pp, vpp, rounds, zero_bubble, 
     assert len(at) == len(slots) == n * pp * vpp * (3 if zero_bubble else 2)
     for stage in range(pp):
         own = [slot for slot in slots if slot.stage == stage]
-        assert all(one.end_s <= other.start_s + 1e-9 for one, other in itertools.pairwise(own))
-    for (what, chunk, stage, micro_batch), slot in at.items():
-        place = chunk * pp + stage + (1 if what == "backward" else -1)
-        before = ("backward", chunk, stage) if what == "weight" else (what, place // pp, place % pp)
-        if what == "backward" and place == pp * vpp:
+        assert all(earlier.end_s <= later.start_s + 1e-9 for earlier, later in itertools.pairwise(own))
+    for (pass_type, chunk, stage, micro_batch), slot in at.items():
+        place = chunk * pp + stage + (1 if pass_type == "backward" else -1)
+        before = ("backward", chunk, stage) if pass_type == "weight" else (pass_type, place // pp, place % pp)
+        if pass_type == "backward" and place == pp * vpp:
             before = ("forward", chunk, stage)
-        if place >= 0 or what != "forward":
+        if place >= 0 or pass_type != "forward":
             assert at[before[0], before[1], before[2], micro_batch].end_s <= slot.start_s + 1e-9
 
 
 def test_no_more_micro_batches_are_in_flight_than_memory_is_counted_for() -> None:
     for stage, own in enumerate(np.array_split(np.arange(4), 4)):
         slots = [slot for slot in simulate_slots(even(4), 12) if slot.stage == own[0]]
-        held = np.cumsum([1 if slot.pass_type == "forward" else -1 for slot in slots])
-        assert held.max() == 4 - stage
+        in_flight = np.cumsum([1 if slot.pass_type == "forward" else -1 for slot in slots])
+        assert in_flight.max() == 4 - stage
 
 
 @pytest.mark.parametrize(
@@ -82,14 +82,14 @@ def test_no_more_micro_batches_are_in_flight_than_memory_is_counted_for() -> Non
     ],
 )
 def test_a_real_models_stages_are_near_the_cost_model(split: dict[str, int], schedule: str, tolerance: float) -> None:
-    asked, s = large(pipeline_schedule=schedule), build_strategy(**split)
-    scores = compute_step_costs(asked, s)
-    assert compute_simulated_step_s(scores, simulate_pipeline(asked, s)) == pytest.approx(
+    scenario, s = large(pipeline_schedule=schedule), build_strategy(**split)
+    scores = compute_step_costs(scenario, s)
+    assert compute_simulated_step_s(scores, simulate_pipeline(scenario, s)) == pytest.approx(
         float(scores.step_time_s[0]), rel=tolerance
     )
 
 
 def test_fewer_micro_batches_are_whole_rounds() -> None:
-    asked, s = replace(large(), global_batch=256), build_strategy(tp=2, pp=4, dp=4, vpp=4)
-    assert max(slot.micro_batch for slot in simulate_pipeline(asked, s, 10)) == 7
-    assert max(slot.micro_batch for slot in simulate_pipeline(asked, s, 2)) == 3
+    scenario, s = replace(large(), global_batch=256), build_strategy(tp=2, pp=4, dp=4, vpp=4)
+    assert max(slot.micro_batch for slot in simulate_pipeline(scenario, s, 10)) == 7
+    assert max(slot.micro_batch for slot in simulate_pipeline(scenario, s, 2)) == 3

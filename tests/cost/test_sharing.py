@@ -1,4 +1,4 @@
-"""A link's seconds are given once: what hidden exchanges take is no window for the data-parallel collective."""
+"""A link's seconds are given once: overlapped communication leaves no window for the data-parallel collective."""
 
 from dataclasses import replace
 
@@ -26,24 +26,24 @@ TP, CP, EP = 1, 2, 4
         (build_strategy(tp=4, ep=8, dp=4), EP),
     ],
 )
-def test_which_exchanges_meet_data_parallelism(plan, bits) -> None:
+def test_which_communication_shares_tiers_with_data_parallelism(plan, bits) -> None:
     assert compute_shared_tier_bits(lab_scenario(), plan)[0] == bits
 
 
-def test_a_window_loses_what_is_hidden_and_gains_what_waits_elsewhere() -> None:
+def test_a_window_loses_overlapped_communication_and_gains_exposed_communication_elsewhere() -> None:
     q = replace(lab_scenario(), tp_overlap=True)
     tables = build_plan_tables(q, build_strategy(tp=2, cp=2, dp=4, sequence_parallel=1)).layer_tables
     forward, backward = compute_overlap_windows_s(tables.communication, tables.recomputable_mask)
     assert forward.shape == (3, 8, *tables.forward.shape)
     exposed = tables.tp.forward + tables.cp.forward
-    hidden = tables.tp.overlapped_forward + tables.cp.overlapped_forward
+    overlapped = tables.tp.overlapped_forward + tables.cp.overlapped_forward
     assert forward[0, 0] == pytest.approx(exposed)
-    assert forward[0, TP | CP] == pytest.approx(-hidden)
+    assert forward[0, TP | CP] == pytest.approx(-overlapped)
     assert forward[0, TP] == pytest.approx(tables.cp.forward - tables.tp.overlapped_forward)
-    # full recomputation repeats the forward exchanges of layers, not those of embedding and head
-    again = backward[2, TP | CP] - backward[0, TP | CP]
-    assert again[:, :-2] == pytest.approx(-hidden[:, :-2])
-    assert (again[:, -2:] == 0).all()
+    # full recomputation repeats the forward communication of layers, not those of embedding and head
+    repeated = backward[2, TP | CP] - backward[0, TP | CP]
+    assert repeated[:, :-2] == pytest.approx(-overlapped[:, :-2])
+    assert (repeated[:, -2:] == 0).all()
 
 
 @settings(max_examples=40)
@@ -54,19 +54,19 @@ def test_a_window_loses_what_is_hidden_and_gains_what_waits_elsewhere() -> None:
     seq=st.sampled_from([1024, 16384]),
     batch=st.sampled_from([16, 64]),
 )
-def test_what_is_hidden_on_one_tier_fits_beside_the_compute(cp, zero, nic, seq, batch) -> None:
+def test_overlapped_communication_on_a_tier_fits_beside_the_compute(cp, zero, nic, seq, batch) -> None:
     q = lab_scenario(tiny(seq_length=seq, layers=8), lab(nic=nic), batch=batch)
     scores = compute_step_costs(q, build_strategy(cp=cp, dp=16 // cp, zero_stage=zero))
     compute = sum(float(scores.terms[name][0]) for name in ("forward", "backward", "recompute"))
-    hidden = sum(float(scores.overlapped[name][0]) for name in ("context_parallel", "data_parallel"))
-    assert hidden <= q.calibration.overlap * compute * (1 + 1e-9)
+    overlapped_s = sum(float(scores.overlapped[name][0]) for name in ("context_parallel", "data_parallel"))
+    assert overlapped_s <= q.calibration.overlap * compute * (1 + 1e-9)
 
 
-def test_data_parallelism_is_hidden_less_where_keys_travel_on_its_links() -> None:
+def test_data_parallelism_overlaps_less_where_keys_travel_on_its_links() -> None:
     # four ranks a node: of context groups of eight half of the steps leave the node, as data-parallel steps do
-    def hidden(exchange: str) -> float:
-        q = replace(lab_scenario(tiny(seq_length=16384, layers=8), lab(nic=25), batch=16), cp_comm_type=exchange)
+    def compute_overlapped_s(comm_type: str) -> float:
+        q = replace(lab_scenario(tiny(seq_length=16384, layers=8), lab(nic=25), batch=16), cp_comm_type=comm_type)
         return float(compute_step_costs(q, build_strategy(cp=8, dp=2)).overlapped["data_parallel"][0])
 
-    # a ring hides beside attention; an all-gather waits before it and leaves the window whole
-    assert hidden("ring") < hidden("all-gather")
+    # a ring overlaps attention; an all-gather is exposed before it and leaves the window whole
+    assert compute_overlapped_s("ring") < compute_overlapped_s("all-gather")

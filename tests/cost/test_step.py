@@ -52,7 +52,10 @@ def test_terms_add_up_and_are_finite(workload, cluster, plan) -> None:
     scores = compute_step_costs(q, plan)
     assert list(scores.terms) == list(STEP_TERMS)
     assert abs(sum(float(v[0]) for v in scores.terms.values()) - step(q, plan)) < 1e-9
-    for name, value in {**scores.terms, **{f"hidden {k}": scores.overlapped[k] for k in OVERLAPPABLE_TERMS}}.items():
+    for name, value in {
+        **scores.terms,
+        **{f"overlapped {k}": scores.overlapped[k] for k in OVERLAPPABLE_TERMS},
+    }.items():
         assert np.isfinite(value[0]) and value[0] >= -1e-15, name
     assert 0 < scores.mfu[0] <= scores.hfu[0] < 1
     assert all(np.isfinite(v[0]) and v[0] >= 0 for v in compute_peak_memory_bytes(q, plan).values())
@@ -63,11 +66,11 @@ def test_terms_add_up_and_are_finite(workload, cluster, plan) -> None:
 def test_a_plan_scores_the_same_alone_and_among_others(workload, cluster, many) -> None:
     q = build_scenario(workload, cluster, global_batch=32)
     together = compute_step_costs(q, join_strategies(many))
-    held = compute_peak_memory_bytes(q, join_strategies(many))
+    memory = compute_peak_memory_bytes(q, join_strategies(many))
     for i, plan in enumerate(many):
         alone = compute_peak_memory_bytes(q, plan)
         assert step(q, plan) == together.step_time_s[i]
-        assert all(alone[kind][0] == held[kind][i] for kind in held)
+        assert all(alone[category][0] == memory[category][i] for category in memory)
 
 
 @settings(max_examples=20)
@@ -108,7 +111,7 @@ def replace_struct(q: Scenario, **changes: float) -> Scenario:
 
 
 @given(plans)
-def test_a_degree_of_one_costs_no_collective(plan) -> None:
+def test_a_degree_of_1_costs_no_collective(plan) -> None:
     scores = compute_step_costs(lab_scenario(), plan)
     row = plan.get_row(0)
     for degree, term in (("tp", "tensor_parallel"), ("cp", "context_parallel"), ("pp", "pipeline_send")):
@@ -152,13 +155,13 @@ def test_a_longer_window_never_takes_less_time() -> None:
     assert times[-1] == step(whole, build_strategy(tp=2, dp=8))
 
 
-def test_of_no_plans_there_is_nothing_to_tell() -> None:
+def test_an_empty_array_of_plans_has_no_costs() -> None:
     none = build_strategy(tp=2, pp=2, dp=4).take(np.zeros(0, dtype=np.int64))
-    exposed, hidden = compute_pipeline_send_s(lab_scenario(), none, np.zeros(0, dtype=np.int64))
-    assert exposed.shape == hidden.shape == (0,)
+    exposed, overlapped = compute_pipeline_send_s(lab_scenario(), none, np.zeros(0, dtype=np.int64))
+    assert exposed.shape == overlapped.shape == (0,)
 
 
-def test_full_recomputation_repeats_the_exchange_of_keys() -> None:
+def test_full_recomputation_repeats_the_communication_of_keys() -> None:
     q = replace(lab_scenario(), cp_comm_type="all-gather")
     none, full = (
         compute_step_costs(q, build_strategy(cp=4, dp=4, recompute=mode)).terms["context_parallel"][0]
@@ -167,8 +170,8 @@ def test_full_recomputation_repeats_the_exchange_of_keys() -> None:
     assert full == pytest.approx(none * 4 / 3)
 
 
-def test_a_ring_merges_what_it_has_in_each_pass() -> None:
-    # all but the merging is hidden by far: full recomputation repeats one of two
+def test_a_ring_merges_partial_results_in_each_pass() -> None:
+    # all but the merging is overlapped by far: full recomputation repeats one of two
     q = lab_scenario(tiny(seq_length=65536))
     none, full = (
         compute_step_costs(q, build_strategy(cp=4, dp=4, recompute=mode)).terms["context_parallel"][0]
@@ -177,7 +180,7 @@ def test_a_ring_merges_what_it_has_in_each_pass() -> None:
     assert full == pytest.approx(none * 3 / 2)
 
 
-def test_a_decoder_hides_the_exchange_of_keys_beside_both_its_attentions() -> None:
+def test_a_decoder_overlaps_the_communication_of_keys_with_both_its_attentions() -> None:
     model = tiny(architecture="encoder-decoder", decoder_layers=8, seq_length=4096)
     q = replace(lab_scenario(model, lab(nic=1)), launch_mode="graph")
     plan = build_strategy(cp=16)
@@ -189,8 +192,8 @@ def test_a_decoder_hides_the_exchange_of_keys_beside_both_its_attentions() -> No
         if isinstance(op, AttentionCore)
     ]
     assert len(cores) == 2
-    hidden = tables.cp.overlapped_forward[row[0], 1]
-    assert hidden == pytest.approx(q.calibration.overlap * sum(float(core.forward_s[0]) for core in cores))
+    overlapped_s = tables.cp.overlapped_forward[row[0], 1]
+    assert overlapped_s == pytest.approx(q.calibration.overlap * sum(float(core.forward_s[0]) for core in cores))
 
 
 def test_longer_chunks_fill_the_pipeline_longer() -> None:

@@ -37,7 +37,7 @@ from planner.workload.transformer import build_workload
 from tests.examples import clusters, lab, lab_scenario, tiny, workloads
 
 A6000 = """
-name = "one card"
+name = "one GPU"
 nodes = 1
 [node]
 devices = 1
@@ -59,7 +59,7 @@ def step_s(q: Scenario, s: Strategies) -> float:
 
 
 def bytes_of(q: Scenario, s: Strategies) -> dict[str, float]:
-    return {kind: float(value[0]) for kind, value in compute_peak_memory_bytes(q, s).items()}
+    return {category: float(value[0]) for category, value in compute_peak_memory_bytes(q, s).items()}
 
 
 def test_lora_of_gpt3_is_as_much_faster_as_published() -> None:
@@ -71,20 +71,20 @@ def test_lora_of_gpt3_is_as_much_faster_as_published() -> None:
     adapted = apply_lora(q, 4)
     assert step_s(q, plan) / step_s(adapted, plan) / (43.1 / 32.5) - 1 == pytest.approx(0.01, abs=0.03)
     state = ("weights", "gradients", "optimizer")
-    held = 64 * sum(bytes_of(adapted, plan)[kind] for kind in state)
-    assert held / 350e9 - 1 == pytest.approx(0.04, abs=0.02)
+    state_bytes = 64 * sum(bytes_of(adapted, plan)[category] for category in state)
+    assert state_bytes / 350e9 - 1 == pytest.approx(0.04, abs=0.02)
     # 1.2 TB is 6.9 bytes a parameter, less than 16-bit weights beside a 32-bit optimizer take
-    assert 64 * sum(bytes_of(q, plan)[kind] for kind in state) > 2.5e12
+    assert 64 * sum(bytes_of(q, plan)[category] for category in state) > 2.5e12
 
 
 def test_qlora_fits_65_billion_parameters_on_48_gb() -> None:
-    """Dettmers et al. 2023 (arXiv 2305.14314): 65B on one 48 GB card, more than 780 GB in 16 bit."""
+    """Dettmers et al. 2023 (arXiv 2305.14314): 65B on one 48 GB GPU, more than 780 GB in 16 bit."""
     spec = ModelSpec(
         name="llama-65b", hidden_size=8192, layers=80, heads=64, ffn_size=22016, vocab_size=32000, seq_length=512,
         gated_mlp=True, norm="rmsnorm",
     )  # fmt: skip
-    card = resolve_cluster(parse_cluster_spec(A6000, "toml", "card.toml"), "card.toml")
-    q = build_scenario(build_workload(spec), card, global_batch=16, framework="deepspeed")
+    gpu = resolve_cluster(parse_cluster_spec(A6000, "toml", "gpu.toml"), "gpu.toml")
+    q = build_scenario(build_workload(spec), gpu, global_batch=16, framework="deepspeed")
     plan = build_strategy(recompute=2)
     assert sum(bytes_of(q, plan).values()) > 780e9
     quantised = apply_lora(apply_optimizer(q, "adam8bit"), 64, 4)
@@ -93,7 +93,7 @@ def test_qlora_fits_65_billion_parameters_on_48_gb() -> None:
     assert quantised.techniques.lora.frozen_bytes == pytest.approx(0.52, abs=0.01)
 
 
-def test_sparse_training_is_as_much_faster_as_published() -> None:
+def test_pruned_models_train_as_much_faster_as_published() -> None:
     """PyTorch blog, June 2024: 6 % less for a ViT-L on A100 whose first 70 % of steps are sparse: 8.6 % a step."""
     v = build_workload(read_model_preset("vit-l-16"))
     q = build_scenario(v, named("dgx-a100", 4), global_batch=256, framework="ddp")
@@ -105,7 +105,9 @@ def test_sparse_training_is_as_much_faster_as_published() -> None:
 def test_eight_bit_adam_keeps_two_bytes_of_moments() -> None:
     """Dettmers et al. 2021 (arXiv 2110.02861): two bytes in place of eight."""
     q = build_scenario(build_workload(read_model_preset("gpt-1.7b")), named("dgx-a100", 1), global_batch=1)
-    whole, narrow = (bytes_of(one, build_strategy())["optimizer"] for one in (q, apply_optimizer(q, "adam8bit")))
+    whole, narrow = (
+        bytes_of(scenario, build_strategy())["optimizer"] for scenario in (q, apply_optimizer(q, "adam8bit"))
+    )
     saved = whole - narrow
     assert saved == pytest.approx(6 * q.workload.parameters, rel=0.01)
 
@@ -125,7 +127,8 @@ def test_muon_multiplies_and_adam_does_not() -> None:
     q = lab_scenario()
     plan = build_strategy(dp=16)
     adam, muon = (
-        float(compute_step_costs(apply_optimizer(q, one), plan).terms["optimizer"][0]) for one in ("adamw", "muon")
+        float(compute_step_costs(apply_optimizer(q, optimizer), plan).terms["optimizer"][0])
+        for optimizer in ("adamw", "muon")
     )
     assert muon > adam
 
@@ -183,18 +186,18 @@ CHANGES: dict[str, Callable[[Scenario], Scenario]] = {
 def test_the_search_is_exact_and_single_plans_agree_with_it(workload, cluster, name) -> None:
     q = CHANGES[name](build_scenario(workload, cluster, global_batch=4))
     space = Space(min(cluster.devices, 4), 4, {"vpp": (1,), "micro_batch": (1, 2)})
-    found = search_plans(q, space, SearchTarget(top=50))
-    if not len(found.best):
+    result = search_plans(q, space, SearchTarget(top=50))
+    if not len(result.best):
         return
-    prepared = build_plan_tables(q, found.best)
-    times = compute_step_costs(q, found.best, prepared).step_time_s
-    assert times.tolist() == found.figures[:, 0].tolist()
-    assert (compute_pipeline_bound_s(q, found.best, prepared) <= times * (1 + 1e-9)).all()
-    totals = compute_memory_totals_bytes(q, found.best, prepared, (0, 1, 2, 3), (0, 1, 2))
+    prepared = build_plan_tables(q, result.best)
+    times = compute_step_costs(q, result.best, prepared).step_time_s
+    assert times.tolist() == result.figures[:, 0].tolist()
+    assert (compute_pipeline_bound_s(q, result.best, prepared) <= times * (1 + 1e-9)).all()
+    totals = compute_memory_totals_bytes(q, result.best, prepared, (0, 1, 2, 3), (0, 1, 2))
     rows = np.arange(len(times))
-    chosen = totals[rows, found.best.zero_stage, found.best.recompute]
-    assert chosen == pytest.approx(sum(compute_peak_memory_bytes(q, found.best).values()))
-    alone = found.best.take(np.array([0]))
+    chosen = totals[rows, result.best.zero_stage, result.best.recompute]
+    assert chosen == pytest.approx(sum(compute_peak_memory_bytes(q, result.best).values()))
+    alone = result.best.take(np.array([0]))
     assert float(compute_step_costs(q, alone).step_time_s[0]) == float(times[0])
 
 
@@ -214,12 +217,12 @@ def test_adapters_train_less_and_never_take_more_state(workload, rank) -> None:
         )
 
 
-def test_every_technique_says_what_it_changes() -> None:
+def test_every_technique_describes_its_changes() -> None:
     q = build_scenario(tiny(), named("dgx-b200", 8), global_batch=8, precision="mxfp8")
     for change in CHANGES.values():
-        told = list(describe_techniques(change(q)))
-        assert told[0].name == "quantised training in mxfp8"
-        assert all(technique.changes for technique in told)
-        assert len(told) == 2
+        techniques = list(describe_techniques(change(q)))
+        assert techniques[0].name == "quantised training in mxfp8"
+        assert all(technique.changes for technique in techniques)
+        assert len(techniques) == 2
     assert not list(describe_techniques(lab_scenario()))
     assert len(OPTIMIZERS) == 6

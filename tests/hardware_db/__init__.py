@@ -1,1 +1,1 @@
-"""The figures of hardware_db, and the command that tells them."""
+"""The figures of hardware_db, and the command that prints them."""

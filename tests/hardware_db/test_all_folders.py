@@ -35,26 +35,26 @@ def figures(value: object, path: str = "") -> Iterator[tuple[str, object]]:
         if "value" in value and "source" in value:
             yield path, value
             return
-        for key, one in value.items():
-            yield from figures(one, f"{path}.{key}" if path else key)
+        for key, item in value.items():
+            yield from figures(item, f"{path}.{key}" if path else key)
     elif isinstance(value, list):
-        for number, one in enumerate(value):
-            yield from figures(one, f"{path}[{number}]")
+        for number, item in enumerate(value):
+            yield from figures(item, f"{path}[{number}]")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield path, value
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(Path(file).relative_to(database.find_database_path())))
 def test_every_figure_has_a_source(file: Path) -> None:
-    told = tomllib.loads(file.read_text("utf-8"))
-    sources = told.get("sources", {})
-    if file.parent.name == "collectives":  # one table of one tuner: its sources are the whole file's
-        assert sources and all(one["title"] for one in sources.values())
-        assert set(told["algorithms"]) <= set(get_args(CollectiveAlgorithm)), (
+    content = tomllib.loads(file.read_text("utf-8"))
+    sources = content.get("sources", {})
+    if file.parent.name == "collectives":  # a table of a tuner: its sources are the whole file's
+        assert sources and all(source["title"] for source in sources.values())
+        assert set(content["algorithms"]) <= set(get_args(CollectiveAlgorithm)), (
             "a name that no algorithm has is not read"
         )
         return
-    for path, figure in figures({key: value for key, value in told.items() if key != "sources"}):
+    for path, figure in figures({key: value for key, value in content.items() if key != "sources"}):
         names = {part.partition("[")[0] for part in path.split(".")}
         if isinstance(figure, dict):
             assert figure["source"] in sources, f"{path}: no source is called {figure['source']}"

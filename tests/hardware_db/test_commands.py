@@ -22,12 +22,12 @@ from tests.examples import DEFAULTS, LAB
 NAMES = database.list_database_names("accelerators")
 ENTRIES = catalogue.read_accelerator_entries()
 FIGURES = {
-    "peak": lambda one: one.find_peak_flops(),
-    "memory": lambda one: one.memory_bytes,
-    "bandwidth": lambda one: one.memory_bandwidth_bytes_per_s,
-    "power": lambda one: one.tdp_w,
-    "price": lambda one: one.usd_per_hour,
-    "year": lambda one: one.spec.year,
+    "peak": lambda entry: entry.find_peak_flops(),
+    "memory": lambda entry: entry.memory_bytes,
+    "bandwidth": lambda entry: entry.memory_bandwidth_bytes_per_s,
+    "power": lambda entry: entry.tdp_w,
+    "price": lambda entry: entry.usd_per_hour,
+    "year": lambda entry: entry.spec.year,
 }
 
 
@@ -62,10 +62,10 @@ def test_all_are_listed_by_name() -> None:
         (("--year", "2025"), "mi355x", "mi325x"),
     ],
 )
-def test_a_filter_keeps_what_it_says(options: tuple[str, ...], there: str, not_there: str) -> None:
-    found = listed(*options)
-    assert there in found
-    assert not_there not in found
+def test_a_filter_keeps_the_parts_that_match(options: tuple[str, ...], there: str, not_there: str) -> None:
+    names = listed(*options)
+    assert there in names
+    assert not_there not in names
 
 
 def test_filters_add_up() -> None:
@@ -76,8 +76,8 @@ def test_filters_add_up() -> None:
 
 
 @pytest.mark.parametrize("order", FIGURES)
-def test_an_order_runs_one_way_and_what_is_not_known_is_last(order: str) -> None:
-    by_name = {one.name: one for one in ENTRIES}
+def test_an_order_has_a_single_direction_and_unknown_figures_are_last(order: str) -> None:
+    by_name = {entry.name: entry for entry in ENTRIES}
     values = [FIGURES[order](by_name[name]) for name in listed("--sort", order)]
     known = [value for value in values if value is not None]
     assert values[: len(known)] == known
@@ -94,7 +94,7 @@ def test_years_are_read_as_they_are_written(first: int, last: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("question", "told"),
+    ("arguments", "messages"),
     [
         ("list --vendor nvida", ["--vendor", "did you mean NVIDIA?"]),
         ("list --kind gpus", ["--kind", "did you mean gpu?"]),
@@ -127,10 +127,10 @@ def test_years_are_read_as_they_are_written(first: int, last: int) -> None:
         ("compare b200 b300 --precision bf61", ["--precision", "did you mean bf16?"]),
     ],
 )
-def test_what_is_not_known_is_told_with_the_nearest(question: str, told: list[str]) -> None:
-    done = call("planner", "hardware", *question.split())
+def test_an_unknown_name_is_reported_with_the_nearest_name(arguments: str, messages: list[str]) -> None:
+    done = call("planner", "hardware", *arguments.split())
     assert (done.returncode, done.stdout) == (2, "")
-    for part in told:
+    for part in messages:
         assert part in done.stderr
 
 
@@ -146,7 +146,7 @@ def test_all_can_be_shown_with_every_source(name: str) -> None:
         assert source.url in done.stdout
 
 
-def test_what_a_listing_and_a_part_look_like() -> None:
+def test_a_listing_and_a_part_look_as_documented() -> None:
     text = call("planner", "hardware", "show", "edge-tpu").stdout
     assert [line.rstrip() for line in text.splitlines()] == [
         "Google Edge TPU (Coral)",
@@ -166,7 +166,7 @@ def test_what_a_listing_and_a_part_look_like() -> None:
 
 
 @pytest.mark.parametrize(
-    "question",
+    "arguments",
     [
         ("list",),
         ("list", "--kind", "fpga", "--can-train"),
@@ -175,14 +175,14 @@ def test_what_a_listing_and_a_part_look_like() -> None:
         ("compare", "b200", "mi355x", "tpu-v7", "--precision", "fp8"),
     ],
 )
-def test_documents_match_the_published_schema(question: tuple[str, ...]) -> None:
+def test_documents_match_the_published_schema(arguments: tuple[str, ...]) -> None:
     schema = json.loads(call("planner", "schema", "hardware").stdout)
     jsonschema.Draft202012Validator.check_schema(schema)
-    done = call("planner", "hardware", *question, "--format", "json")
+    done = call("planner", "hardware", *arguments, "--format", "json")
     document = json.loads(done.stdout)
     jsonschema.validate(document, schema)
     assert document["schema_version"] == "1.1"
-    assert done.stdout == call("planner", "hardware", *question, "--format", "json").stdout
+    assert done.stdout == call("planner", "hardware", *arguments, "--format", "json").stdout
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**document, "another": 1}, schema)
 
@@ -193,19 +193,19 @@ def test_the_document_has_every_figure_with_its_source() -> None:
     assert (peak["value"], peak["unit"], peak["confidence"]) == (989.4e12, "FLOP/s", "read")
     assert part["sources"][peak["source"]]["url"].startswith("https://")
     assert part["memory"]["bus_width"]["value"] == 5120
-    assert part["usd_per_hour"] == min(one["rent"]["value"] for one in part["prices"])
+    assert part["usd_per_hour"] == min(offer["rent"]["value"] for offer in part["prices"])
 
 
 def test_a_comparison_is_to_the_first() -> None:
-    found = [catalogue.read_accelerator_entry(name) for name in ("a100-sxm-80gb", "h100-sxm-80gb", "edge-tpu")]
-    rows = {row.figure: row for row in build_hardware_comparison(found, "bf16").rows}
+    entries = [catalogue.read_accelerator_entry(name) for name in ("a100-sxm-80gb", "h100-sxm-80gb", "edge-tpu")]
+    rows = {row.figure: row for row in build_hardware_comparison(entries, "bf16").rows}
     assert rows["memory bandwidth"].ratios == [1.0, 3.35e12 / 2.039e12, None]
     assert rows["ridge point"].values == [312e12 / 2.039e12, 989.4e12 / 3.35e12, None]
     assert rows["peak per watt"].values[1] == 989.4e12 / 700
-    dollars = found[1].usd_per_hour
+    dollars = entries[1].usd_per_hour
     assert dollars is not None
     assert rows["peak per dollar"].values[1] == 989.4e12 * 3600 / dollars
-    text = call("planner", "hardware", "compare", *(one.name for one in found)).stdout
+    text = call("planner", "hardware", "compare", *(entry.name for entry in entries)).stdout
     assert "3.17x" in text
     assert "edge-tpu cannot train: It takes networks" in text
     assert "ridge point at int8" in text  # what all three state
@@ -217,19 +217,21 @@ def test_any_terminal_gets_whole_figures(width: int, monkeypatch: pytest.MonkeyP
         return Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
 
     monkeypatch.setattr(terminal, "build_console", console)
-    found = [catalogue.read_accelerator_entry(name) for name in ("h100-sxm-80gb", "t4", "snapdragon-8-gen-1-hexagon")]
+    entries = [
+        catalogue.read_accelerator_entry(name) for name in ("h100-sxm-80gb", "t4", "snapdragon-8-gen-1-hexagon")
+    ]
     texts = {
         "list": render_document(build_hardware_document(ENTRIES), "table"),
-        "show": render_document(build_hardware_document(found[:1]), "table"),
+        "show": render_document(build_hardware_document(entries[:1]), "table"),
         "compare": render_document(
-            build_hardware_document(found, None, build_hardware_comparison(found, None)), "table"
+            build_hardware_document(entries, None, build_hardware_comparison(entries, None)), "table"
         ),
     }
     for text in texts.values():
         assert "…" not in text
         assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines())) <= width
     assert "989 T bf16" in texts["list"]
-    assert all(one in texts["list"] for one in NAMES)
+    assert all(name in texts["list"] for name in NAMES)
     assert "3.35 TB/s" in texts["show"]
     assert "320 GB/s" in texts["compare"]
     if width >= 80:
@@ -256,26 +258,26 @@ def test_a_chip_that_cannot_train_is_never_planned_for(tmp_path: Path) -> None:
     assert "chip cannot train: Sealed" in done.stderr
 
 
-def test_every_form_tells_the_peak_of_the_precision_that_is_asked_for() -> None:
-    def told(form: str, *options: str) -> str:
+def test_every_form_has_the_peak_of_the_chosen_precision() -> None:
+    def list_nvidia(form: str, *options: str) -> str:
         done = call("planner", "hardware", "list", "--vendor", "nvidia", *options, "--format", form)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
     at_fp8 = {
-        one.name: one.find_peak_flops("fp8")
-        for one in ENTRIES
-        if one.spec.vendor == "NVIDIA" and one.find_peak_flops("fp8")
+        entry.name: entry.find_peak_flops("fp8")
+        for entry in ENTRIES
+        if entry.spec.vendor == "NVIDIA" and entry.find_peak_flops("fp8")
     }
-    rows = list(csv.DictReader(io.StringIO(told("csv", "--precision", "fp8"))))
+    rows = list(csv.DictReader(io.StringIO(list_nvidia("csv", "--precision", "fp8"))))
     assert {row["name"]: float(row["peak_flops"]) for row in rows} == at_fp8
     assert {row["precision"] for row in rows} == {"fp8"}
-    document = json.loads(told("json", "--precision", "fp8"))
+    document = json.loads(list_nvidia("json", "--precision", "fp8"))
     assert document["precision"] == "fp8"
-    assert {one["name"]: one["peak_flops"]["fp8"]["value"] for one in document["accelerators"]} == at_fp8
+    assert {entry["name"]: entry["peak_flops"]["fp8"]["value"] for entry in document["accelerators"]} == at_fp8
     for form in ("markdown", "html", "table"):
-        assert "4.50 P" in told(form, "--precision", "fp8")
-        assert " fp8" in told(form, "--precision", "fp8")
-        assert " bf16" not in told(form, "--precision", "fp8")
-    assert " bf16" in told("markdown")
-    assert json.loads(told("json"))["precision"] is None
+        assert "4.50 P" in list_nvidia(form, "--precision", "fp8")
+        assert " fp8" in list_nvidia(form, "--precision", "fp8")
+        assert " bf16" not in list_nvidia(form, "--precision", "fp8")
+    assert " bf16" in list_nvidia("markdown")
+    assert json.loads(list_nvidia("json"))["precision"] is None

@@ -14,8 +14,8 @@ from planner.hardware.catalogue import AcceleratorEntry
 from planner.hardware.figures import parse_figure
 
 ENTRIES = catalogue.read_accelerator_entries()
-BY_NAME = {one.name: one for one in ENTRIES}
-EACH = pytest.mark.parametrize("part", ENTRIES, ids=lambda one: one.name)
+BY_NAME = {entry.name: entry for entry in ENTRIES}
+EACH = pytest.mark.parametrize("part", ENTRIES, ids=lambda entry: entry.name)
 
 RATIOS = {
     ("fp16", "bf16"): 1.0,
@@ -67,15 +67,17 @@ FASTEST_PIN_GB_S = {
     "GDDR6": 20.0,
     "GDDR6X": 24.0,
 }
-"""Gb/s of one pin. HBM: table of stas00/ml-engineering, compute/accelerator/README.md; the rest: JEDEC's grades."""
+"""Gb/s of a pin. HBM: table of stas00/ml-engineering, compute/accelerator/README.md; the rest: JEDEC's grades."""
 
 
 def pairs() -> list[tuple[AcceleratorEntry, tuple[str, str]]]:
-    return [(one, pair) for one in ENTRIES for pair in RATIOS if set(pair) <= set(one.peak_flops)]
+    return [(entry, pair) for entry in ENTRIES for pair in RATIOS if set(pair) <= set(entry.peak_flops)]
 
 
 @pytest.mark.parametrize(
-    ("part", "pair"), pairs(), ids=lambda one: one.name if isinstance(one, AcceleratorEntry) else "/".join(one)
+    ("part", "pair"),
+    pairs(),
+    ids=lambda value: value.name if isinstance(value, AcceleratorEntry) else "/".join(value),
 )
 def test_peaks_stand_to_each_other_as_the_units_do(part: AcceleratorEntry, pair: tuple[str, str]) -> None:
     peaks: dict[str, float] = dict(part.peak_flops)  # type: ignore[arg-type]
@@ -84,7 +86,7 @@ def test_peaks_stand_to_each_other_as_the_units_do(part: AcceleratorEntry, pair:
     assert ratio == pytest.approx(expected, rel=_ROUNDING)
 
 
-def test_an_exception_is_one() -> None:
+def test_every_exception_is_needed() -> None:
     known = {(part.name, *pair) for part, pair in pairs()}
     assert set(EXCEPTIONS) <= known
     for (_, *pair), (ratio, why) in EXCEPTIONS.items():
@@ -95,7 +97,7 @@ def test_an_exception_is_one() -> None:
 @EACH
 def test_no_wider_type_is_faster(part: AcceleratorEntry) -> None:
     peaks = part.peak_flops
-    order = [peaks[one] for one in ("fp64", "fp32", "tf32", "bf16", "fp8", "nvfp4") if one in peaks]  # type: ignore[index]
+    order = [peaks[precision] for precision in ("fp64", "fp32", "tf32", "bf16", "fp8", "nvfp4") if precision in peaks]  # type: ignore[index]
     assert order == sorted(order)
 
 
@@ -119,8 +121,8 @@ def test_memory_is_no_faster_than_its_bus(part: AcceleratorEntry) -> None:
 
 
 def test_the_bus_is_known_of_most() -> None:
-    with_memory = [one for one in ENTRIES if one.memory_bandwidth_bytes_per_s is not None]
-    assert len([one for one in with_memory if one.spec.memory.bus_bits is not None]) > len(with_memory) / 2
+    with_memory = [entry for entry in ENTRIES if entry.memory_bandwidth_bytes_per_s is not None]
+    assert len([entry for entry in with_memory if entry.spec.memory.bus_bits is not None]) > len(with_memory) / 2
 
 
 def trend_flops_per_w(year: int) -> float:
@@ -175,7 +177,7 @@ def test_the_memory_is_of_its_year(part: AcceleratorEntry) -> None:
 
 
 @EACH
-def test_what_leaves_the_part_is_slower_than_its_memory(part: AcceleratorEntry) -> None:
+def test_links_of_a_part_are_slower_than_its_memory(part: AcceleratorEntry) -> None:
     link, memory = part.link_bytes_per_s, part.memory_bandwidth_bytes_per_s
     assert link is None or memory is None or link < memory / 1.9
 

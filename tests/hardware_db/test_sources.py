@@ -31,7 +31,7 @@ def spec(name: str) -> AcceleratorSpec:
 
 
 def problem_of(part: AcceleratorSpec) -> str:
-    """What is told of the figures of a part; nothing where all is well."""
+    """The message about the figures of a part; empty where all is well."""
     try:
         check_figures(part, part.name)
     except InputError as error:
@@ -40,18 +40,18 @@ def problem_of(part: AcceleratorSpec) -> str:
 
 
 def fields(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Every number, and every table that has one, below a value with its path."""
+    """Every number, and every table that has a number, below a value with its path."""
     if isinstance(value, SourcedFigure) or (isinstance(value, int | float) and not isinstance(value, bool)):
         yield path, value
     elif isinstance(value, msgspec.Struct):
         for field in value.__struct_fields__:
             yield from fields(getattr(value, field), f"{path}.{field}".strip("."))
     elif isinstance(value, dict):
-        for key, one in value.items():
-            yield from fields(one, f"{path}.{key}")
+        for key, item in value.items():
+            yield from fields(item, f"{path}.{key}")
     elif isinstance(value, tuple):
-        for one in value:
-            yield from fields(one, path)
+        for item in value:
+            yield from fields(item, path)
 
 
 def test_the_chips_that_the_field_knows_are_there() -> None:
@@ -59,7 +59,7 @@ def test_the_chips_that_the_field_knows_are_there() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_figure_names_a_source_that_can_be_found_and_was_read_there(name: str) -> None:
+def test_every_figure_names_a_reachable_source_and_was_read_there(name: str) -> None:
     part = spec(name)
     used = set()
     for path, figure in fields(part):
@@ -77,7 +77,7 @@ def test_every_figure_names_a_source_that_can_be_found_and_was_read_there(name: 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_file_says_what_the_part_is(name: str) -> None:
+def test_the_file_describes_its_part(name: str) -> None:
     part = spec(name)
     assert part.name == name
     assert part.title
@@ -96,7 +96,7 @@ def test_units_are_right_and_values_possible(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_can_train_can_be_planned_for_and_the_rest_says_why_not(name: str) -> None:
+def test_parts_that_can_train_can_be_planned_for_and_others_give_a_reason(name: str) -> None:
     part = spec(name)
     if part.can_train and name not in NOT_PLANNED:
         assert not part.why_not_train

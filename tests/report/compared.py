@@ -56,7 +56,7 @@ def checked(name: str, line: int, document: PlanDocument | None, required: tuple
         build_condition_part(evaluate_condition(parse_condition(text), values), line + 1 + n)
         for n, text in enumerate(required)
     ]
-    met = all(one.met for one in parts)
+    met = all(part.met for part in parts)
     outcome = "nothing fits" if document is None else "met" if met else "not met"
     obstacle = OBSTACLE if document is None else ""
     return PlanCheckPart(
@@ -72,19 +72,19 @@ def checked(name: str, line: int, document: PlanDocument | None, required: tuple
 
 def check_of(*parts: PlanCheckPart, file: str = "plan.toml") -> CheckDocument:
     """The document of a file."""
-    outcome = "nothing fits" if any(one.outcome == "nothing fits" for one in parts) else "not met"
+    outcome = "nothing fits" if any(part.outcome == "nothing fits" for part in parts) else "not met"
     return CheckDocument(schema_version=CHECK_VERSION, file=file, outcome=outcome, checked=list(parts))
 
 
 def check_document(file: str = "plan.toml") -> CheckDocument:
-    """One plan that meets some, one without requirements, one that does not fit."""
+    """A plan that meets some requirements, a plan without requirements, a plan that does not fit."""
     return check_of(
         checked("small", 5, base(), REQUIRED), checked("plain", 12, head()), checked("huge", 17, None), file=file
     )
 
 
 def diff_document(files: tuple[str, str] = ("base.json", "head.json")) -> DiffDocument:
-    """A plan that changed and breaks what it met, one that came, one that went, one that is the same, one unfit."""
+    """Plans that changed and break what they met, that came, went, stayed the same, and do not fit."""
     before = check_of(
         checked("small", 5, base(), ("mfu >= 50%",)),
         checked("old", 9, base()),

@@ -70,11 +70,11 @@ def draw(chart: Chart) -> ElementTree.Element:
 
 
 def texts(drawing: ElementTree.Element) -> list[str]:
-    return ["".join(one.itertext()) for one in drawing.iter(f"{SVG}text")]
+    return ["".join(element.itertext()) for element in drawing.iter(f"{SVG}text")]
 
 
 def titles(drawing: ElementTree.Element) -> list[str]:
-    return [one.text or "" for one in drawing.iter(f"{SVG}title")]
+    return [element.text or "" for element in drawing.iter(f"{SVG}title")]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_chart_has_axis_titles_with_units_ticks_and_tooltips(
 
 
 @pytest.mark.parametrize("name", CHARTS)
-def test_a_chart_runs_nothing_loads_nothing_and_is_the_same_each_time(name: str) -> None:
+def test_a_chart_runs_no_script_loads_no_file_and_is_the_same_each_time(name: str) -> None:
     text = render_chart_svg(CHARTS[name])
     assert not re.search(r"<script|<style|\sstyle=|href|url\(|\son\w+=|\sid=|http(?!://www\.w3\.org)", text)
     assert text == render_chart_svg(CHARTS[name])
@@ -120,7 +120,7 @@ def test_another_process_draws_the_same_bytes() -> None:
 
 @pytest.mark.parametrize("letter", ["\x01", "\x00", "\x1b", "\x7f", "\ud800", "\ufffe", "\u202e"])
 def test_a_letter_that_cannot_be_drawn_is_left_out(letter: str) -> None:
-    """The library would end the whole process over one."""
+    """The library would end the whole process at such a letter."""
     evil = f"a{letter}b<i>"
     axis = ChartAxis(evil, evil)
     point = ChartPoint(0, 1, evil)
@@ -174,20 +174,20 @@ def test_zero_infinite_and_extreme_values_are_drawn_or_left_out(value: float) ->
         roofline(),
     ],
 )
-def test_a_chart_of_nothing_has_its_axes(chart: Chart) -> None:
+def test_an_empty_chart_has_its_axes(chart: Chart) -> None:
     text = render_chart_svg(chart)
     assert "NaN" not in text
     assert len(texts(ElementTree.fromstring(text))) >= 3
 
 
-def test_parts_of_a_waterfall_begin_where_the_ones_before_end() -> None:
+def test_parts_of_a_waterfall_begin_where_the_previous_parts_end() -> None:
     parts = [bar("a", 2.0), bar("saved", -0.5), bar("b", 1.5)]
     spec = build_chart_spec(WaterfallChart("t", TIME, parts, bar("step", 3.0)))
-    ends = [(row["from"], row["to"]) for row in spec["layer"][0]["data"]["values"]]
-    assert ends == [(0.0, 2.0), (2.0, 1.5), (1.5, 3.0), (0.0, 3.0)]
+    spans = [(row["from"], row["to"]) for row in spec["layer"][0]["data"]["values"]]
+    assert spans == [(0.0, 2.0), (2.0, 1.5), (1.5, 3.0), (0.0, 3.0)]
 
 
-def test_every_term_and_kind_of_memory_has_a_colour_of_its_own() -> None:
+def test_every_term_and_memory_category_has_a_colour_of_its_own() -> None:
     assert [format_term_name(term) for term in STEP_TERMS] == list(STEP_COLOURS)
     assert list(MEMORY_COLOURS) == list(MEMORY_CATEGORIES)
     assert choose_colours(["x", "data parallel", "y"]) == [
@@ -217,7 +217,7 @@ def linear(colour: str) -> np.ndarray:
 
 
 def lab(rgb: np.ndarray) -> np.ndarray:
-    """CIE 1976 L*a*b*: a distance of 2 is just seen, one of 10 at a glance."""
+    """CIE 1976 L*a*b*: a distance of 2 is just seen, a distance of 10 at a glance."""
     f = TO_XYZ @ np.clip(rgb, 0, 1) / np.array([0.9505, 1, 1.089])
     f = np.where(f > 0.008856, np.cbrt(f), 7.787 * f + 16 / 116)
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
@@ -225,10 +225,10 @@ def lab(rgb: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("colours", [STEP_COLOURS, MEMORY_COLOURS, BOUND_COLOURS], ids=["step", "memory", "bound"])
 @pytest.mark.parametrize("vision", VISION)
-def test_colours_of_a_chart_are_told_apart(colours: dict[str, str], vision: str) -> None:
+def test_colours_of_a_chart_are_distinguishable(colours: dict[str, str], vision: str) -> None:
     seen = {name: lab(np.array(VISION[vision]) @ linear(colour)) for name, colour in colours.items()}
-    for (one, a), (other, b) in itertools.combinations(seen.items(), 2):
-        assert np.linalg.norm(a - b) > 15, (one, other)
+    for (first, a), (second, b) in itertools.combinations(seen.items(), 2):
+        assert np.linalg.norm(a - b) > 15, (first, second)
 
 
 @pytest.mark.parametrize("paper", ["#ffffff", "#14171a"])

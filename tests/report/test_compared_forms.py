@@ -56,12 +56,12 @@ FORMS: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_a_document_is_told_to_the_byte(name: str) -> None:
+def test_a_document_is_rendered_to_the_byte(name: str) -> None:
     assert FORMS[name]() == (GOLDEN / name).read_text("utf-8")
 
 
 def test_the_difference_names_the_term_that_changed_most() -> None:
-    part = next(one for one in DIFF.differences if one.name == "small")
+    part = next(difference for difference in DIFF.differences if difference.name == "small")
     assert part.why is not None
     assert part.why.term == part.terms[0].term == "pipeline_bubble"
     assert part.why.change_s == pytest.approx(0.8)
@@ -69,16 +69,16 @@ def test_the_difference_names_the_term_that_changed_most() -> None:
     assert format_cause_sentence(part).endswith("+800 ms of +900 ms is pipeline bubble, with pp 1 → 8, dp 16 → 2.")
 
 
-def test_a_plan_that_is_no_better_for_all_its_changes_says_so() -> None:
+def test_a_plan_without_any_gain_from_its_changes_says_so() -> None:
     plan = head().plans[0]
     terms = {**plan.terms, "backward": plan.terms["backward"] - 1.0}
     faster = replace(plan, terms=terms, step_time_s=sum(terms.values()))
     document = compare_documents(base(), replace(head(), plans=[faster]), ("a", "b"), 0.0)
-    told = format_cause_sentence(document.differences[0])
-    assert "-1.00 s" in told
-    assert " is backward, " not in told
-    assert "backward changed most, -1.00 s, with pp 1 → 8" in told
-    assert told.endswith("other terms went the other way.")
+    sentence = format_cause_sentence(document.differences[0])
+    assert "-1.00 s" in sentence
+    assert " is backward, " not in sentence
+    assert "backward changed most, -1.00 s, with pp 1 → 8" in sentence
+    assert sentence.endswith("other terms went the other way.")
 
 
 def test_the_same_plan_twice_is_no_difference() -> None:
@@ -89,20 +89,22 @@ def test_the_same_plan_twice_is_no_difference() -> None:
 
 
 @given(st.floats(0, 0.5))
-def test_nothing_below_the_threshold_is_told(threshold: float) -> None:
+def test_no_change_below_the_threshold_is_reported(threshold: float) -> None:
     part = compare_documents(base(), head(), ("a", "b"), threshold).differences[0]
-    assert all(one.relative is None or abs(one.relative) >= threshold for one in (*part.figures, *part.memory))
-    assert ("step_time_s" in [one.name for one in part.figures]) == (threshold <= 0.2555)
-    assert [one.name for one in part.strategy] == ["strategy.pp", "strategy.dp"]
+    assert all(
+        figure.relative is None or abs(figure.relative) >= threshold for figure in (*part.figures, *part.memory)
+    )
+    assert ("step_time_s" in [figure.name for figure in part.figures]) == (threshold <= 0.2555)
+    assert [figure.name for figure in part.strategy] == ["strategy.pp", "strategy.dp"]
 
 
-def test_terms_are_told_by_how_much_they_changed_and_add_up() -> None:
-    for one in DIFF.differences:
-        sizes = [abs(term.change_s) for term in one.terms]
+def test_terms_are_ordered_by_their_change_and_add_up() -> None:
+    for difference in DIFF.differences:
+        sizes = [abs(term.change_s) for term in difference.terms]
         assert sizes == sorted(sizes, reverse=True)
-        if one.why is not None:
-            step = next(figure for figure in one.figures if figure.name == "step_time_s")
-            assert sum(term.change_s for term in one.terms) == pytest.approx(step.change)
+        if difference.why is not None:
+            step = next(figure for figure in difference.figures if figure.name == "step_time_s")
+            assert sum(term.change_s for term in difference.terms) == pytest.approx(step.change)
 
 
 def hostile() -> DiffDocument:
@@ -110,7 +112,7 @@ def hostile() -> DiffDocument:
     return compare_documents(base(), replace(head(), model=title), (HOSTILE, HOSTILE), 0.0)
 
 
-def test_hostile_words_do_nothing() -> None:
+def test_hostile_words_have_no_effect() -> None:
     texts = {name: render_document(hostile(), name) for name in ("csv", "jsonl", "html", "junit")}
     texts |= {"markdown": render_diff_markdown(hostile()), "text": render_document(hostile(), "table")}
     for name, text in texts.items():
@@ -123,19 +125,19 @@ def test_hostile_words_do_nothing() -> None:
 
 
 @given(st.text(), st.text(), st.text())
-def test_an_annotation_is_one_command_on_one_line(file: str, title: str, message: str) -> None:
-    told = format_github_annotation(file, 3, title, message)
-    found = re.fullmatch(r"::error file=([^:,\n]*),line=3,title=([^:,\n]*)::([^\n\r]*)\n", told)
-    assert found is not None
-    assert len(told.splitlines()) == 1
+def test_an_annotation_is_a_single_command_on_a_single_line(file: str, title: str, message: str) -> None:
+    annotation = format_github_annotation(file, 3, title, message)
+    match = re.fullmatch(r"::error file=([^:,\n]*),line=3,title=([^:,\n]*)::([^\n\r]*)\n", annotation)
+    assert match is not None
+    assert len(annotation.splitlines()) == 1
 
 
 def test_fingerprints_are_unique_and_outlast_figures_and_lines() -> None:
     plan = CHECK.checked[0]
     twice = [*plan.requirements, *plan.requirements]
-    moved = [replace(one, line=99, reason="another figure") for one in twice]
+    moved = [replace(part, line=99, reason="another figure") for part in twice]
     prints = [
-        [one["fingerprint"] for one in json.loads(render_code_quality_report(_with(requirements), "plan.toml"))]
+        [part["fingerprint"] for part in json.loads(render_code_quality_report(_with(requirements), "plan.toml"))]
         for requirements in (twice, moved)
     ]
     assert prints[0] == prints[1]
@@ -146,7 +148,7 @@ def _with(requirements: list) -> object:
     return replace(CHECK, checked=[replace(CHECK.checked[0], requirements=requirements), *CHECK.checked[1:]])
 
 
-def test_what_is_met_makes_no_finding() -> None:
+def test_a_requirement_that_is_met_makes_no_finding() -> None:
     met = replace(CHECK, checked=[CHECK.checked[1]])
     assert render_code_quality_report(met, "plan.toml") == "[]\n"
     assert render_check_annotations(met, "plan.toml") == ""

@@ -1,4 +1,4 @@
-"""A stored answer of every command in every form, to the byte; and one with hostile words, which get nowhere.
+"""A stored answer of every command in every form, to the byte; and an answer with hostile words, without effect.
 
 The golden files are made anew with `python -m tests.report.test_every_form`; read the difference before it is
 committed.
@@ -34,7 +34,7 @@ ANSWERS = Path(__file__).parents[1] / "fixtures" / "answers"
 GOLDEN = Path(__file__).parent / "golden"
 
 
-class Kind(NamedTuple):
+class Answer(NamedTuple):
     """An answer: its document, how many records it has, and its keys that hold a user's words."""
 
     document: type
@@ -42,22 +42,24 @@ class Kind(NamedTuple):
     words: tuple[str, ...] = ("title",)
 
 
-KINDS = {
-    "what-if": Kind(WhatIfDocument, lambda one: 2 + (one.kept.plan is not None), ("title", "name")),
-    "size": Kind(SizeDocument, lambda one: len(one.curve), ("title", "cluster", "accelerator", "notes")),
-    "compare": Kind(CompareDocument, lambda one: len(one.offers), ("title", "name", "ruled_out")),
-    "validate": Kind(ValidationDocument, lambda one: len(one.rows) + len(one.skipped), ("id", "reason")),
-    "topology": Kind(TopologyDocument, lambda one: len(one.groups), ("title", "name", "level")),
-    "explain": Kind(ExplainDocument, lambda one: len(one.waterfall), ("title", "bottleneck")),
-    "hardware": Kind(HardwareDocument, lambda one: len(one.accelerators), ("title", "note", "vendor")),
-    "list": Kind(ListingDocument, lambda one: len(one.entries), ("title", "name")),
+ANSWER_TYPES = {
+    "what-if": Answer(WhatIfDocument, lambda document: 2 + (document.kept.plan is not None), ("title", "name")),
+    "size": Answer(SizeDocument, lambda document: len(document.curve), ("title", "cluster", "accelerator", "notes")),
+    "compare": Answer(CompareDocument, lambda document: len(document.offers), ("title", "name", "ruled_out")),
+    "validate": Answer(
+        ValidationDocument, lambda document: len(document.rows) + len(document.skipped), ("id", "reason")
+    ),
+    "topology": Answer(TopologyDocument, lambda document: len(document.groups), ("title", "name", "level")),
+    "explain": Answer(ExplainDocument, lambda document: len(document.waterfall), ("title", "bottleneck")),
+    "hardware": Answer(HardwareDocument, lambda document: len(document.accelerators), ("title", "note", "vendor")),
+    "list": Answer(ListingDocument, lambda document: len(document.entries), ("title", "name")),
 }
-CASES = [(name, form, ending) for name in KINDS for form, ending in FORMS.items()]
+CASES = [(name, form, ending) for name in ANSWER_TYPES for form, ending in FORMS.items()]
 
 
 def stored(name: str, raw: object = None) -> msgspec.Struct:
     text = (ANSWERS / f"{name}.json").read_bytes()
-    return msgspec.convert(msgspec.json.decode(text) if raw is None else raw, KINDS[name].document)
+    return msgspec.convert(msgspec.json.decode(text) if raw is None else raw, ANSWER_TYPES[name].document)
 
 
 def hostile(name: str) -> msgspec.Struct:
@@ -65,25 +67,25 @@ def hostile(name: str) -> msgspec.Struct:
 
     def changed(value: object, key: str = "") -> object:
         if isinstance(value, dict):
-            return {name: changed(one, name) for name, one in value.items()}
+            return {name: changed(item, name) for name, item in value.items()}
         if isinstance(value, list):
-            return [changed(one, key) for one in value]
-        return HOSTILE if isinstance(value, str) and key in KINDS[name].words and value else value
+            return [changed(item, key) for item in value]
+        return HOSTILE if isinstance(value, str) and key in ANSWER_TYPES[name].words and value else value
 
     return stored(name, changed(json.loads((ANSWERS / f"{name}.json").read_text())))
 
 
 @pytest.mark.parametrize(("name", "form", "ending"), CASES)
-def test_a_stored_answer_is_told_to_the_byte(name: str, form: str, ending: str) -> None:
+def test_a_stored_answer_is_rendered_to_the_byte(name: str, form: str, ending: str) -> None:
     assert render_document(stored(name), form) == (GOLDEN / f"{name}.{ending}").read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ANSWER_TYPES)
 def test_records_are_as_many_in_both_forms_and_alike(name: str) -> None:
     document = stored(name)
     lines = [json.loads(line) for line in render_document(document, "jsonl").splitlines()]
     rows = list(csv.DictReader(io.StringIO(render_document(document, "csv"))))
-    assert len(lines) == len(rows) == KINDS[name].records(document) > 0
+    assert len(lines) == len(rows) == ANSWER_TYPES[name].records(document) > 0
     for line, row in zip(lines, rows, strict=True):
         assert list(line) == list(row)
         for key, value in line.items():
@@ -93,8 +95,8 @@ def test_records_are_as_many_in_both_forms_and_alike(name: str) -> None:
                 assert row[key] == "", key
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_hostile_words_do_nothing(name: str) -> None:
+@pytest.mark.parametrize("name", ANSWER_TYPES)
+def test_hostile_words_have_no_effect(name: str) -> None:
     document = hostile(name)
     for form in FORMS:
         text = render_document(document, form)
@@ -114,8 +116,8 @@ def test_hostile_words_do_nothing(name: str) -> None:
     assert "\x1b" not in render_document(document, "table")
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if name != "list"])
-def test_every_answer_that_says_something_of_more_than_names_has_cases(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in ANSWER_TYPES if name != "list"])
+def test_every_answer_with_figures_has_cases(name: str) -> None:
     suite = ElementTree.fromstring(render_document(stored(name), "junit"))
     names = [(case.get("classname"), case.get("name")) for case in suite.iter("testcase")]
     assert names
@@ -131,8 +133,8 @@ def test_a_stage_that_is_too_full_fails() -> None:
 
 
 def test_speedups_are_of_throughput_also_where_the_batch_changes() -> None:
-    asked = ("what-if", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "16", "--tp", "8")
-    done = call("planner", *asked, "--set", "training.global_batch=2x", "--format", "jsonl")
+    arguments = ("what-if", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "16", "--tp", "8")
+    done = call("planner", *arguments, "--set", "training.global_batch=2x", "--format", "jsonl")
     plans = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(plans) == 3
     for plan in plans:
@@ -140,7 +142,7 @@ def test_speedups_are_of_throughput_also_where_the_batch_changes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "unit"),
+    ("arguments", "unit"),
     [
         (("resnet-50", "--global-batch", "4096", "--pareto", "cost,memory-headroom"), "USD/M images"),
         (
@@ -157,15 +159,15 @@ def test_speedups_are_of_throughput_also_where_the_batch_changes() -> None:
         ),
     ],
 )
-def test_a_front_is_drawn_in_the_figures_of_its_table(asked: tuple[str, ...], unit: str) -> None:
-    done = call("plan", *asked, "--cluster", "dgx-h100", "--nodes", "1", "--tp", "1..2", "--format", "html")
+def test_a_front_is_drawn_in_the_figures_of_its_table(arguments: tuple[str, ...], unit: str) -> None:
+    done = call("plan", *arguments, "--cluster", "dgx-h100", "--nodes", "1", "--tp", "1..2", "--format", "html")
     head, rows = re.findall(r"<tr>(.*?)</tr>", done.stdout)[0], re.findall(r"<tr>(<td.*?)</tr>", done.stdout)
     column = re.findall(r"<th[^>]*>([^<]*)</th>", head).index(unit)
     in_table = re.findall(r"<td[^>]*>([^<]*)</td>", rows[0])[column]
     assert re.search(rf"<title>1: tp [^<]*\b{re.escape(in_table)} {unit}", done.stdout)
 
 
-ASKED = {
+ARGUMENTS = {
     "what-if": ("what-if", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "16", "--set", "cluster.nodes=2x"),
     "size": ("size", "llama-3-8b", "--cluster", "dgx-h100", "--tokens", "1T", "--deadline", "90d"),
     "compare": ("compare", "llama-3-8b", "--on", "dgx-h100:1", "--on", "dgx-a100:1", "--tokens", "1T"),
@@ -179,24 +181,24 @@ ASKED = {
 }
 
 
-@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
-def test_files_of_every_form_are_written_beside_the_answer(asked: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", ARGUMENTS.values(), ids=ARGUMENTS)
+def test_files_of_every_form_are_written_beside_the_answer(arguments: tuple[str, ...], tmp_path: Path) -> None:
     endings = [*FORMS.values(), "json", "txt"]
     files = [part for ending in endings for part in ("-o", str(tmp_path / f"answer.{ending}"))]
-    done = call("planner", *asked, *files, "--format", "json")
+    done = call("planner", *arguments, *files, "--format", "json")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "answer.json").read_text() == done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"answer.{ending}" for ending in endings)
     for ending in endings:
         assert (tmp_path / f"answer.{ending}").read_text()
-    assert call("planner", *asked, "--format", "csv").stdout == (tmp_path / "answer.csv").read_text()
+    assert call("planner", *arguments, "--format", "csv").stdout == (tmp_path / "answer.csv").read_text()
 
 
 def test_no_accelerator_is_an_empty_table() -> None:
-    asked = ("hardware", "list", "--kind", "fpga", "--can-train")
-    assert call("planner", *asked, "--format", "csv").stdout.startswith("name,title,vendor,")
+    arguments = ("hardware", "list", "--kind", "fpga", "--can-train")
+    assert call("planner", *arguments, "--format", "csv").stdout.startswith("name,title,vendor,")
     for form in FORMS:
-        assert call("planner", *asked, "--format", form).returncode == 0
+        assert call("planner", *arguments, "--format", form).returncode == 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One stored plan document in every form, to the byte; and one with hostile names, in which nothing gets through.
+"""One stored plan document in every form, to the byte; and a document with hostile names, which have no effect.
 
 The golden files are made anew with `python -m tests.report.test_formats`; read the difference before it is committed.
 """
@@ -62,11 +62,11 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize(("form", "ending"), FORMS.items())
-def test_a_stored_plan_is_told_to_the_byte(form: str, ending: str) -> None:
+def test_a_stored_plan_is_rendered_to_the_byte(form: str, ending: str) -> None:
     assert render_document(stored(), form) == (GOLDEN / f"plan.{ending}").read_text("utf-8")
 
 
-def test_records_hold_one_plan_each_with_the_numbers_of_the_document() -> None:
+def test_each_record_is_a_plan_with_the_numbers_of_the_document() -> None:
     document = stored()
     lines = [json.loads(line) for line in render_document(document, "jsonl").splitlines()]
     rows = list(csv.DictReader(io.StringIO(render_document(document, "csv"))))
@@ -79,7 +79,7 @@ def test_records_hold_one_plan_each_with_the_numbers_of_the_document() -> None:
 
 
 @pytest.mark.parametrize("document", [stored(), hostile()], ids=["stored", "hostile"])
-def test_a_page_needs_nothing_from_anywhere(document: PlanDocument) -> None:
+def test_a_page_loads_no_other_file(document: PlanDocument) -> None:
     text = render_document(document, "html")
     page = Page(text)
     assert page.open == []
@@ -96,7 +96,7 @@ def test_a_page_needs_nothing_from_anywhere(document: PlanDocument) -> None:
     assert text.count("<title>") > sum(tag == "svg" for tag in tags)
 
 
-def test_hostile_names_do_nothing() -> None:
+def test_hostile_names_have_no_effect() -> None:
     for form in FORMS:
         text = render_document(hostile(), form)
         assert not any(character < " " and character not in "\n\t" for character in text), form
@@ -114,29 +114,29 @@ def test_hostile_names_do_nothing() -> None:
 
 def test_files_are_written_beside_the_answer(tmp_path: Path) -> None:
     files = [tmp_path / f"plan.{ending}" for ending in (*FORMS.values(), "json", "txt")]
-    ask = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "1", "--global-batch", "16", "--top", "1")
+    arguments = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "1", "--global-batch", "16", "--top", "1")
     outputs = [part for file in files for part in ("-o", str(file))]
-    done = call("plan", *ask, *outputs, "--format", "json")
+    done = call("plan", *arguments, *outputs, "--format", "json")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "plan.json").read_text() == done.stdout
     document = msgspec.json.decode(done.stdout, type=PlanDocument)
     for form, ending in FORMS.items():
         assert (tmp_path / f"plan.{ending}").read_text() == render_document(document, form)
-        assert call("plan", *ask, "--format", form).stdout == render_document(document, form)
+        assert call("plan", *arguments, "--format", form).stdout == render_document(document, form)
     assert "Bottleneck" in (tmp_path / "plan.txt").read_text()
 
 
 @pytest.mark.parametrize(
-    ("file", "told"),
+    ("file", "messages"),
     [("plan.pdf", ["--output", "plan.pdf", ".html"]), ("nowhere/plan.md", ["cannot be written"])],
 )
-def test_a_file_that_cannot_be_is_told(tmp_path: Path, file: str, told: list[str]) -> None:
-    ask = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "1", "--global-batch", "16")
-    done = call("plan", *ask, "-o", str(tmp_path / file))
+def test_an_impossible_file_is_reported(tmp_path: Path, file: str, messages: list[str]) -> None:
+    arguments = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "1", "--global-batch", "16")
+    done = call("plan", *arguments, "-o", str(tmp_path / file))
     assert done.returncode == 2
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
-    for part in told:
+    for part in messages:
         assert part in done.stderr
 
 

@@ -54,7 +54,7 @@ def _refused(table: Path, *options: str) -> str:
     return done.stderr
 
 
-def test_the_terminal_gets_a_chart_of_mfu_over_what_was_swept(table: Path) -> None:
+def test_the_terminal_gets_a_chart_of_mfu_over_the_swept_columns(table: Path) -> None:
     done = call("planner", "plot", str(table))
     assert done.stdout == (GOLDEN / "plot.txt").read_text()
     assert done.stderr == "warning: 1 of 7 rows have no number to draw and are left out\n"
@@ -68,22 +68,22 @@ def _svg(table: Path, *options: str) -> ET.Element:
 
 def _points(drawing: ET.Element) -> list[tuple[float, float, str]]:
     """Where each point is, and its tooltip."""
-    marks = [(one.get("transform", ""), one.findtext(f"{SVG}title")) for one in drawing.iter(f"{SVG}path")]
+    marks = [(mark.get("transform", ""), mark.findtext(f"{SVG}title")) for mark in drawing.iter(f"{SVG}path")]
     places = [(re.findall(r"[0-9.]+", transform), words) for transform, words in marks if words]
     return [(float(place[0]), float(place[1]), words) for place, words in places]
 
 
 def _lines(drawing: ET.Element) -> list[ET.Element]:
-    return [one for one in drawing.iter(f"{SVG}path") if one.get("fill") is None]
+    return [mark for mark in drawing.iter(f"{SVG}path") if mark.get("fill") is None]
 
 
-def test_every_row_is_a_mark_that_tells_its_figures(table: Path) -> None:
+def test_every_row_is_a_mark_with_its_figures(table: Path) -> None:
     drawing = _svg(table, "--x", "nodes", "--y", "step_time_s", "--by", "model")
-    told = [words for _, _, words in _points(drawing)]
-    assert told[:3] == [f"llama: nodes {n}, step_time_s {s} s" for n, s in ((1, 20), (2, 10.5), (8, 0.9))]
-    assert len(told) == len(ROWS)
+    tooltips = [words for _, _, words in _points(drawing)]
+    assert tooltips[:3] == [f"llama: nodes {n}, step_time_s {s} s" for n, s in ((1, 20), (2, 10.5), (8, 0.9))]
+    assert len(tooltips) == len(ROWS)
     assert len(_lines(drawing)) == 2
-    words = ["".join(one.itertext()) for one in drawing.iter(f"{SVG}text")]
+    words = ["".join(text.itertext()) for text in drawing.iter(f"{SVG}text")]
     assert {"llama", "<b>&mixtral", "nodes", "step_time_s, s"} <= set(words)
 
 
@@ -99,8 +99,8 @@ def test_rows_with_the_same_x_are_marks_alone_or_the_best_of_them(table: Path) -
     every = _svg(table, *options)
     assert (len(_points(every)), len(_lines(every))) == (6, 0)
     best = _svg(table, *options, "--take", "most")
-    told = [words for _, _, words in _points(best)]
-    assert told[:2] == ["llama: tp 1, mfu 50%", "llama: tp 2, mfu 40%"]
+    tooltips = [words for _, _, words in _points(best)]
+    assert tooltips[:2] == ["llama: tp 1, mfu 50%", "llama: tp 2, mfu 40%"]
     assert len(_lines(best)) == 2
 
 
@@ -110,14 +110,14 @@ def test_the_same_table_gives_the_same_drawing_from_every_form(table: Path, tmp_
     parquet.write_table(arrow.Table.from_pylist([*ROWS, UNFIT]), tmp_path / "results.parquet")
     lines = [
         ",".join(ROWS[0]),
-        *(",".join("" if v is None else str(v) for v in one.values()) for one in [*ROWS, UNFIT]),
+        *(",".join("" if v is None else str(v) for v in row.values()) for row in [*ROWS, UNFIT]),
     ]
     (tmp_path / "results.csv").write_text("\n".join(lines) + "\n")
-    told = {_drawn(tmp_path / name) for name in ("results.jsonl", "results.csv", "results.parquet")}
-    assert len(told) == 1
+    drawings = {_drawn(tmp_path / name) for name in ("results.jsonl", "results.csv", "results.parquet")}
+    assert len(drawings) == 1
 
 
-def test_a_page_loads_nothing_and_runs_no_script(table: Path) -> None:
+def test_a_page_loads_no_file_and_runs_no_script(table: Path) -> None:
     page = table.with_name("plot.html")
     _drawn(table, "-o", str(page), "--x", "model")
     text = page.read_text()
@@ -147,7 +147,7 @@ def test_several_conditions_must_all_hold(table: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "messages"),
     [
         (("--x", "ndoes"), ["--x: unknown column", "did you mean nodes?"]),
         (("--y", "mfuu"), ["--y: unknown column", "did you mean mfu?"]),
@@ -164,14 +164,14 @@ def test_several_conditions_must_all_hold(table: Path) -> None:
         (("-o", "plot.svg", "-o", "./plot.svg"), ["--output: is written twice"]),
     ],
 )
-def test_what_cannot_be_drawn_is_told(options: tuple[str, ...], told: list[str], table: Path) -> None:
+def test_undrawable_tables_are_reported(options: tuple[str, ...], messages: list[str], table: Path) -> None:
     message = _refused(table, *options)
-    for part in told:
+    for part in messages:
         assert part in message
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("a.jsonl", b"", "has no rows"),
         ("a.jsonl", b"{}\n", "has no rows"),
@@ -185,18 +185,18 @@ def test_what_cannot_be_drawn_is_told(options: tuple[str, ...], told: list[str],
         ("a.xlsx", b"", "unknown file format"),
     ],
 )
-def test_a_file_that_is_no_table_is_told(name: str, content: bytes, told: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_table_is_reported(name: str, content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
-    assert told in _refused(tmp_path / name)
+    assert message in _refused(tmp_path / name)
 
 
-def test_a_line_of_json_ends_with_a_line_feed_alone(tmp_path: Path) -> None:
+def test_a_line_of_json_is_closed_by_a_line_feed_alone(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"x": 1, "s": "a\u2028b"}\n\n{"x": 2}\n')
     assert dict(read_results(tmp_path / "a.jsonl").columns) == {"x": [1, 2], "s": ["a\u2028b", None]}
 
 
 @given(st.lists(st.floats(1e-6, 1e15), min_size=1, max_size=20), st.sampled_from(["share", "", "B", "s"]))
-def test_ticks_are_on_the_axis_in_order_and_told_apart(values: list[float], unit: str) -> None:
+def test_ticks_are_on_the_axis_in_order_and_distinct(values: list[float], unit: str) -> None:
     factor = choose_display_unit(unit, values).factor
     shown = [value / factor for value in values]
     scale, ticks = build_number_axis(shown)
@@ -222,4 +222,4 @@ def test_whole_numbers_have_whole_ticks_and_a_column_is_named_once() -> None:
     columns = {"nodes": [1, 3, 2], "mfu": [0.4, 0.3, 0.35], "model": ["a", "a", "a"]}
     plot, _ = build_plot(columns, resolve_plot_spec(columns, "nodes", "mfu", ["model", "model"], "all"))
     assert [label for _, label in build_number_axis([1, 3, 2], integers_only=True)[1]] == ["1", "2", "3"]
-    assert [one.name for one in plot.series] == ["a"]
+    assert [series.name for series in plot.series] == ["a"]

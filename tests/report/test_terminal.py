@@ -19,8 +19,8 @@ WIDTHS = [40, 60, 72, 80, 100, 120, 200]
 
 @pytest.fixture(scope="module")
 def document() -> PlanDocument:
-    question = ("mixtral-8x7b", "-c", "dgx-h100", "--nodes", "16", "-b", "512", "--tokens", "1T", "--vpp", "1..8")
-    done = call("plan", *question, "-f", "json")
+    arguments = ("mixtral-8x7b", "-c", "dgx-h100", "--nodes", "16", "-b", "512", "--tokens", "1T", "--vpp", "1..8")
+    done = call("plan", *arguments, "-f", "json")
     return msgspec.convert(json.loads(done.stdout), PlanDocument)
 
 
@@ -46,7 +46,7 @@ def test_no_figure_is_cut(document: PlanDocument, width: int) -> None:
     assert "Bottleneck:" in text
 
 
-def test_a_narrow_terminal_gets_one_line_a_figure(document: PlanDocument) -> None:
+def test_a_narrow_terminal_gets_a_line_for_each_figure(document: PlanDocument) -> None:
     text = shown(document, 40)
     assert len(re.findall(r"^  tokens/s +", text, re.MULTILINE)) == len(document.plans)
     assert format_count(document.plans[0].tokens_per_s) in text

@@ -1,4 +1,4 @@
-"""Clusters whose wiring is told, and regular ones with faults: what is routed, and what is told when it cannot be."""
+"""Wired clusters, and regular clusters with failed parts: what is routed, and what is reported when it cannot be."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from tests.examples import DEFAULTS, LAB, lab, wired
 PATTERNS: tuple[TrafficPattern, ...] = ("ring", "all-to-all")
 
 
-def faulty(*faults: str, nodes: int = 4, **figures: float) -> Cluster:
+def degraded(*parts: str, nodes: int = 4, **figures: float) -> Cluster:
     spec = parse_cluster_spec(LAB.format(**{**DEFAULTS, "nodes": nodes, **figures}), "toml", "lab.toml")
-    return resolve_cluster(spec, "lab.toml", failed_parts=tuple(map(parse_failed_part, faults)))
+    return resolve_cluster(spec, "lab.toml", failed_parts=tuple(map(parse_failed_part, parts)))
 
 
 def seconds(network: Network, size: int, stride: int, pattern: TrafficPattern) -> float:
@@ -44,14 +44,14 @@ def seconds(network: Network, size: int, stride: int, pattern: TrafficPattern) -
 
 
 @pytest.mark.parametrize("oversubscription", [1.0, 4.0])
-def test_a_regular_cluster_told_cable_by_cable_gives_groups_the_same(oversubscription: float) -> None:
-    by_level, by_cable = build_network(lab(oversubscription=oversubscription)), build_network(wired(oversubscription))
-    assert isinstance(by_cable, RoutedNetwork)
+def test_a_regular_cluster_described_link_by_link_gives_groups_the_same(oversubscription: float) -> None:
+    by_level, by_link = build_network(lab(oversubscription=oversubscription)), build_network(wired(oversubscription))
+    assert isinstance(by_link, RoutedNetwork)
     for size, stride in itertools.product((2, 4, 8, 16), (1, 2, 4, 8)):
         if size * stride <= 16:
             for pattern in PATTERNS:
                 expected = seconds(by_level, size, stride, pattern)
-                assert seconds(by_cable, size, stride, pattern) == pytest.approx(expected), (size, stride, pattern)
+                assert seconds(by_link, size, stride, pattern) == pytest.approx(expected), (size, stride, pattern)
 
 
 @pytest.mark.parametrize("name", ["dgx-h100", "dgx-a100", "gb200-nvl72"])
@@ -60,21 +60,21 @@ def test_a_preset_written_out_gives_groups_the_same(name: str) -> None:
     node = presets.load_node_spec(str(spec.node))
     nodes = 36 if "nvl72" in name else 64
     regular = resolve_cluster(spec, name, nodes=nodes)
-    # a fault that takes nothing: the cluster is written out and routed
+    # a failed part that loses nothing: the cluster is written out and routed
     written = resolve_cluster(spec, name, nodes=nodes, failed_parts=(FailedPartSpec(part="node-0:0", rate=1.0),))
     assert isinstance(written, WiredCluster)
-    by_level, faulty = build_network(regular), build_network(written)
-    assert isinstance(faulty, RoutedNetwork)
-    # what the cables alone tell
-    by_cable = faulty.healthy_network
-    assert by_cable is not None
+    by_level, degraded = build_network(regular), build_network(written)
+    assert isinstance(degraded, RoutedNetwork)
+    # what the links alone give
+    by_link = degraded.healthy_network
+    assert by_link is not None
     # sizes that racks of 18 and leaves of 32 are a multiple of: no group straddles two of them
     sizes = (9, 18, 36) if nodes == 36 else (8, 32, 64)
     outside = [*((size, node.devices) for size in sizes), (nodes // 2, 2 * node.devices), (2 * node.devices, 1)]
     for size, stride in outside:
         for pattern in PATTERNS:
             expected = seconds(by_level, size, stride, pattern)
-            assert seconds(by_cable, size, stride, pattern) == pytest.approx(expected, rel=1e-6), (
+            assert seconds(by_link, size, stride, pattern) == pytest.approx(expected, rel=1e-6), (
                 size,
                 stride,
                 pattern,
@@ -82,7 +82,7 @@ def test_a_preset_written_out_gives_groups_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", database.list_database_names("clusters"))
-def test_a_small_fault_changes_little_and_none_makes_a_preset_faster(name: str) -> None:
+def test_a_slightly_failed_part_changes_little_and_no_failed_part_makes_a_preset_faster(name: str) -> None:
     spec = presets.load_cluster_spec(name)
     nodes = min(16, spec.max_nodes or 16)
     if nodes == 1:
@@ -90,16 +90,16 @@ def test_a_small_fault_changes_little_and_none_makes_a_preset_faster(name: str) 
     regular = build_network(resolve_cluster(spec, name, nodes=nodes))
     per_node = resolve_cluster(spec, name, nodes=1).devices
     groups = [(2, 1), (per_node, 1), (nodes, per_node), (nodes // 2, per_node), (2, per_node), (nodes * per_node, 1)]
-    for fault, least, most in (("node-0=1", 1.0, 1.0), ("node-0=0.999", 1.0, 1.01), ("node-0=0.5", 1.0, 2.0 + 1e-9)):
-        faulty = build_network(resolve_cluster(spec, name, nodes=nodes, failed_parts=(parse_failed_part(fault),)))
+    for failed, least, most in (("node-0=1", 1.0, 1.0), ("node-0=0.999", 1.0, 1.01), ("node-0=0.5", 1.0, 2.0 + 1e-9)):
+        degraded = build_network(resolve_cluster(spec, name, nodes=nodes, failed_parts=(parse_failed_part(failed),)))
         for size, stride in groups:
             for pattern in PATTERNS:
-                was, now = (seconds(one, size, stride, pattern) for one in (regular, faulty))
-                assert was * least * (1 - 1e-9) <= now <= was * most * (1 + 1e-9), (fault, size, stride, pattern)
+                was, now = (seconds(network, size, stride, pattern) for network in (regular, degraded))
+                assert was * least * (1 - 1e-9) <= now <= was * most * (1 + 1e-9), (failed, size, stride, pattern)
             if size > 1:
                 hops = np.array([stride]), np.array([size])
-                was_hop, now_hop = regular.compute_slowest_hop(*hops), faulty.compute_slowest_hop(*hops)
-                assert was_hop[0] / most * (1 - 1e-9) <= now_hop[0] <= was_hop[0] * (1 + 1e-9), (fault, size, stride)
+                was_hop, now_hop = regular.compute_slowest_hop(*hops), degraded.compute_slowest_hop(*hops)
+                assert was_hop[0] / most * (1 - 1e-9) <= now_hop[0] <= was_hop[0] * (1 + 1e-9), (failed, size, stride)
                 assert now_hop[1] == was_hop[1]
 
 
@@ -108,26 +108,26 @@ def test_a_missing_node_makes_no_group_faster(name: str) -> None:
     spec = presets.load_cluster_spec(name)
     regular = build_network(resolve_cluster(spec, name, nodes=16))
     less = resolve_cluster(spec, name, nodes=16, failed_parts=(parse_failed_part("node-5"),))
-    faulty = build_network(less)
+    degraded = build_network(less)
     assert less.nodes == 15
     for size, stride in ((less.devices_per_node, 1), (3, less.devices_per_node), (15, less.devices_per_node)):
         for pattern in PATTERNS:
-            was, now = (seconds(one, size, stride, pattern) for one in (regular, faulty))
+            was, now = (seconds(network, size, stride, pattern) for network in (regular, degraded))
             assert now >= was * (1 - 1e-9), (size, stride, pattern)
 
 
-def test_hosts_of_one_rack_need_no_way_out() -> None:
+def test_hosts_of_a_single_rack_need_no_uplink() -> None:
     spec = presets.load_cluster_spec("gb200-nvl72")
     whole, half = (
-        build_network(resolve_cluster(spec, "gb200", nodes=18, failed_parts=(parse_failed_part(fault),)))
-        for fault in ("node-3=1", "node-3=0.5")
+        build_network(resolve_cluster(spec, "gb200", nodes=18, failed_parts=(parse_failed_part(failed),)))
+        for failed in ("node-3=1", "node-3=0.5")
     )
     # devices have no links but those that lead to the rack's switch
     for size, stride in ((4, 1), (18, 4), (72, 1)):
         assert seconds(half, size, stride, "ring") == pytest.approx(2 * seconds(whole, size, stride, "ring"))
 
 
-def test_hosts_that_faults_cut_off_are_left_out() -> None:
+def test_hosts_that_failed_links_cut_off_are_left_out() -> None:
     spec = presets.load_cluster_spec("gb200-nvl72")
     left = resolve_cluster(spec, "gb200", nodes=18, failed_parts=(parse_failed_part("node-3 - nvl72-0"),))
     assert isinstance(left, WiredCluster)
@@ -138,57 +138,59 @@ def test_hosts_that_faults_cut_off_are_left_out() -> None:
 def test_switches_that_add_still_do_where_a_cluster_is_written_out() -> None:
     spec = presets.load_cluster_spec("dgx-a100")
     adding = tuple(msgspec.structs.replace(level, in_network=True) for level in spec.fabric)
-    one = (FailedPartSpec(part="node-0:0", rate=1.0),)
+    full_rate = (FailedPartSpec(part="node-0:0", rate=1.0),)
     for fabric, expected in ((adding, True), (spec.fabric, False)):
-        cluster = resolve_cluster(msgspec.structs.replace(spec, fabric=fabric), "a", nodes=32, failed_parts=one)
+        cluster = resolve_cluster(msgspec.structs.replace(spec, fabric=fabric), "a", nodes=32, failed_parts=full_rate)
         assert cluster.levels[-1].in_network is expected
 
 
 @st.composite
-def faults(draw: st.DrawFn) -> list[str]:
-    host, card = st.integers(0, 3), st.integers(0, 3)
+def draw_failed_parts(draw: st.DrawFn) -> list[str]:
+    host, nic = st.integers(0, 3), st.integers(0, 3)
     rate = draw(st.sampled_from(["", "=0.5", "=25%", "=1"]))
-    kinds = [
-        st.builds("node-{}:{}".format, host, card),
+    parts = [
+        st.builds("node-{}:{}".format, host, nic),
         st.builds("node-{} - leaf-{}".format, st.integers(0, 1), st.just(0)),
     ]
-    return [part + rate for part in draw(st.lists(st.one_of(*kinds), min_size=1, max_size=2, unique=True))]
+    return [name + rate for name in draw(st.lists(st.one_of(*parts), min_size=1, max_size=2, unique=True))]
 
 
 @settings(max_examples=40, deadline=None)
-@given(faults(), st.sampled_from([(2, 4), (4, 4), (8, 2), (16, 1), (2, 8)]), st.sampled_from(PATTERNS))
-def test_a_fault_never_makes_a_group_faster(told: list[str], group: tuple[int, int], pattern: TrafficPattern) -> None:
-    whole = build_network(faulty("node-0:0=1"))
+@given(draw_failed_parts(), st.sampled_from([(2, 4), (4, 4), (8, 2), (16, 1), (2, 8)]), st.sampled_from(PATTERNS))
+def test_a_failed_part_never_makes_a_group_faster(
+    failed: list[str], group: tuple[int, int], pattern: TrafficPattern
+) -> None:
+    whole = build_network(degraded("node-0:0=1"))
     try:
-        broken = build_network(faulty(*told))
+        broken = build_network(degraded(*failed))
     except InputError as error:
         assert "has no uplink" in str(error)
         return
     assert seconds(broken, *group, pattern) >= seconds(whole, *group, pattern) * (1 - 1e-9)
 
 
-def test_a_card_at_half_rate_halves_the_groups_that_use_it_alone() -> None:
-    whole, half = build_network(faulty("node-0:0=1")), build_network(faulty("node-3:2=50%"))
-    # across nodes, one ring a card: the slowest card sets the pace
+def test_a_nic_at_half_rate_halves_the_groups_that_use_it_alone() -> None:
+    whole, half = build_network(degraded("node-0:0=1")), build_network(degraded("node-3:2=50%"))
+    # across nodes, one ring a NIC: the slowest NIC sets the pace
     assert seconds(half, 4, 4, "ring") == pytest.approx(2 * seconds(whole, 4, 4, "ring"))
     # inside a node it is not used
     assert seconds(half, 4, 1, "ring") == seconds(whole, 4, 1, "ring")
 
 
-def test_the_devices_of_a_missing_card_share_the_next_one() -> None:
-    whole, less = build_network(faulty("node-0:0=1")), build_network(faulty("node-3:2"))
+def test_the_devices_of_a_missing_nic_share_the_next_nic() -> None:
+    whole, less = build_network(degraded("node-0:0=1")), build_network(degraded("node-3:2"))
     assert seconds(less, 4, 4, "ring") == pytest.approx(2 * seconds(whole, 4, 4, "ring"))
 
 
 def test_a_host_that_is_gone_is_not_planned_for() -> None:
-    cluster = faulty("node-2")
+    cluster = degraded("node-2")
     assert (cluster.nodes, cluster.devices) == (3, 12)
     assert isinstance(cluster, WiredCluster)
     assert "node-2" not in cluster.wiring.hosts
-    assert faulty("node-[0-1]").nodes == 2
+    assert degraded("node-[0-1]").nodes == 2
 
 
-def test_so_many_nodes_are_the_ones_that_work_best() -> None:
+def test_a_number_of_nodes_selects_the_healthiest_nodes() -> None:
     text = LAB.format(**DEFAULTS).partition("[[fabric]]")[0].replace("nodes = 4", "")
     hosts = '[[hosts]]\nname = "n[0-5]"\n[[switches]]\nname = "s[0-1]"\n'
     links = '[[links]]\nends = ["n[0-2]", "s0"]\nbandwidth = "100Gb/s"\n[[links]]\nends = ["n[3-5]", "s1"]\n'
@@ -200,8 +202,8 @@ def test_so_many_nodes_are_the_ones_that_work_best() -> None:
     assert most.listed_hosts == ("n0", "n2", "n3", "n4", "n5")
 
 
-def test_so_many_nodes_of_a_regular_cluster_with_faults_keep_its_levels() -> None:
-    cluster = faulty("node-1=0.5")
+def test_a_number_of_nodes_of_a_degraded_regular_cluster_keeps_its_levels() -> None:
+    cluster = degraded("node-1=0.5")
     assert isinstance(cluster, WiredCluster)
     for nodes in (1, 2, 3, 4):
         chosen = select_nodes(cluster, nodes)
@@ -229,7 +231,7 @@ def wired_text() -> str:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "messages"),
     [
         ('"leaf0"]', '"laef0"]', ["links[0].ends", "laef0", "did you mean leaf0?"]),
         ('"n[0-1]"', '"n[0-"', ["links[0].ends", "n[0-"]),
@@ -261,27 +263,27 @@ def wired_text() -> str:
         ('"n[0-1]", "leaf0"]', '"n[0-1]", "leaf0:1"]', ["links[0].ends", "ports have no numbers", "leaf0"]),
     ],
 )
-def test_a_wrong_wiring_is_told(old: str, new: str, told: list[str]) -> None:
+def test_a_wrong_wiring_is_reported(old: str, new: str, messages: list[str]) -> None:
     text = wired_text()
     assert old in text
     with pytest.raises(InputError) as caught:
         resolve_cluster(parse_cluster_spec(text.replace(old, new, 1), "toml", "w.toml"), "w.toml")
-    for part in ["w.toml", *told]:
+    for part in ["w.toml", *messages]:
         assert part in str(caught.value)
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_flows_take_all_shortest_ways_by_their_bandwidth(seed: int) -> None:
+def test_flows_take_all_shortest_paths_by_their_bandwidth(seed: int) -> None:
     """Against a recursion over a networkx graph, one flow at a time."""
     random = np.random.default_rng(seed)
     graph = nx.gnm_random_graph(9, 16, seed=seed)
     text = 'name = "w"\nnode = "dgx-h100"\n[[hosts]]\nname = "h[0-8]"\n[[switches]]\nname = "s[0-8]"\n'
     for node in graph:
         text += f'[[links]]\nends = ["h{node}", "s{node}"]\nbandwidth = "400Gb/s"\n'
-    for one, other in graph.edges:
+    for low, high in graph.edges:
         rate = int(random.choice([100, 200, 400]))
-        graph.edges[one, other]["rate"] = rate * 1e9 / 8
-        text += f'[[links]]\nends = ["s{one}", "s{other}"]\nbandwidth = "{rate}Gb/s"\n'
+        graph.edges[low, high]["rate"] = rate * 1e9 / 8
+        text += f'[[links]]\nends = ["s{low}", "s{high}"]\nbandwidth = "{rate}Gb/s"\n'
     if not nx.is_connected(graph):
         with pytest.raises(InputError, match="cannot reach"):
             resolve_cluster(parse_cluster_spec(text, "toml", "w"), "w")
@@ -289,7 +291,7 @@ def test_flows_take_all_shortest_ways_by_their_bandwidth(seed: int) -> None:
     cluster = resolve_cluster(parse_cluster_spec(text, "toml", "w"), "w")
     assert isinstance(cluster, WiredCluster)
     wiring = cluster.wiring
-    found, ports = build_routes(wiring)
+    routes, ports = build_routes(wiring)
     source, target = random.integers(0, 9, (2, 12))
     amount = random.uniform(0.5, 2.0, 12)
     load: dict[tuple[int, int], float] = {}
@@ -312,25 +314,23 @@ def test_flows_take_all_shortest_ways_by_their_bandwidth(seed: int) -> None:
         got[to] += much
     worst = max([*load.values(), (sent / 50e9).max(), (got / 50e9).max()])
     flows = build_port_flows(source, target, amount, len(ports))
-    assert found.compute_bottleneck_bytes_per_s(flows) == pytest.approx(1 / worst)
+    assert routes.compute_bottleneck_bytes_per_s(flows) == pytest.approx(1 / worst)
 
 
-def on_rails(*faults: str) -> Cluster:
+def on_rails(*parts: str) -> Cluster:
     spec = presets.load_cluster_spec("dgx-h100")
-    return resolve_cluster(spec, "dgx-h100", nodes=8, failed_parts=tuple(map(parse_failed_part, faults)))
+    return resolve_cluster(spec, "dgx-h100", nodes=8, failed_parts=tuple(map(parse_failed_part, parts)))
 
 
 @pytest.mark.parametrize(
     "cluster",
     [
-        faulty("node-1:3", "node-2 - leaf-1=0.5", nodes=8, oversubscription=2.0),
-        # cards that neighbours lack: only what both ends have can be used where rails do not meet
+        degraded("node-1:3", "node-2 - leaf-1=0.5", nodes=8, oversubscription=2.0),
+        # NICs that neighbours lack: only what both ends have can be used where rails do not meet
         on_rails("node-0:2", "node-1:1", "node-2:3", "node-3:2=0.5"),
     ],
 )
-def test_large_exchanges_are_summed_up_as_they_are_told_one_by_one(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_all_to_alls_are_summed_up_as_pair_by_pair(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     groups = np.array([[32], [16]]), np.array([[1], [2]])
     by_pair = build_network(cluster).compute_rates_bytes_per_s(*groups, "all-to-all")
     monkeypatch.setattr("planner.cluster.network.traffic_patterns._MAX_EXPLICIT_PAIRS", 0)
@@ -339,18 +339,18 @@ def test_large_exchanges_are_summed_up_as_they_are_told_one_by_one(
     )
 
 
-def test_switches_with_the_same_cables_are_routed_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec, fault = presets.load_cluster_spec("dgx-h100"), parse_failed_part("leaf-3 - spine-2=0.5")
-    cluster = resolve_cluster(spec, "dgx-h100", nodes=70, failed_parts=(fault,))
+def test_switches_with_the_same_links_are_routed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, failed = presets.load_cluster_spec("dgx-h100"), parse_failed_part("leaf-3 - spine-2=0.5")
+    cluster = resolve_cluster(spec, "dgx-h100", nodes=70, failed_parts=(failed,))
     assert isinstance(cluster, WiredCluster)
     wiring = cluster.wiring
     together, ports = build_routes.__wrapped__(wiring)
     monkeypatch.setattr(
         "planner.cluster.network.ecmp_routing._find_equivalent_routers",
-        lambda ends, rate, entered, routers: np.arange(routers),
+        lambda endpoints, rate, entered, routers: np.arange(routers),
     )
     apart, _ = build_routes.__wrapped__(wiring)
-    # three groups of 8 rails; of 12 spines the one with the slow cable stands alone
+    # three groups of 8 rails; of 12 spines the spine with the slow link stands alone
     assert (len(set(together.tail.tolist())), len(set(apart.tail.tolist()))) == (24 + 2, 24 + 12)
     draw = np.random.default_rng(3)
     for _ in range(5):

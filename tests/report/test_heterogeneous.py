@@ -1,4 +1,4 @@
-"""The answer for two kinds of nodes in terminals of any width: no figure is cut, nothing harmful is printed."""
+"""The answer for two pools of nodes in terminals of any width: no figure is cut, no control character is printed."""
 
 import io
 import re
@@ -19,9 +19,9 @@ from tests.examples import pools, tiny
 
 @pytest.fixture(scope="module")
 def document() -> HeterogeneousDocument:
-    both = pools(slow_tflops=150, devices=2)
-    kinds = bind_pools(tiny(), both, global_batch=32)
-    return search_hetero_plans(both, kinds, Space(both.devices, 32), {}, tokens=10**12)
+    cluster = pools(slow_tflops=150, devices=2)
+    scenarios = bind_pools(tiny(), cluster, global_batch=32)
+    return search_hetero_plans(cluster, scenarios, Space(cluster.devices, 32), {}, tokens=10**12)
 
 
 def shown(document: HeterogeneousDocument, width: int) -> str:
@@ -36,12 +36,12 @@ def test_no_figure_is_cut(document: HeterogeneousDocument, width: int) -> None:
     text = shown(document, width)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
-    for way in document.plans:
-        assert format_seconds(way.step_time_s) in text
-        assert f"{way.mfu:.1%}" in text
+    for plan in document.plans:
+        assert format_seconds(plan.step_time_s) in text
+        assert f"{plan.mfu:.1%}" in text
 
 
-def test_every_term_of_the_best_way_is_told(document: HeterogeneousDocument) -> None:
+def test_every_term_of_the_best_plan_is_printed(document: HeterogeneousDocument) -> None:
     text = render_document(document, "table")
     for seconds in document.plans[0].terms.values():
         assert seconds == 0 or format_seconds(seconds) in text
@@ -51,14 +51,14 @@ def test_every_term_of_the_best_way_is_told(document: HeterogeneousDocument) -> 
 def test_a_name_puts_no_control_character_on_the_terminal(document: HeterogeneousDocument) -> None:
     name = "bad\x1b[31m"
     cluster = msgspec.structs.replace(document.cluster, title=name, note=name)
-    pools_told = [msgspec.structs.replace(pool, name=name) for pool in cluster.pools]
-    ways = [
+    renamed_pools = [msgspec.structs.replace(pool, name=name) for pool in cluster.pools]
+    plans = [
         msgspec.structs.replace(
-            way, split=name, pools=[msgspec.structs.replace(kind, pool=name) for kind in way.pools]
+            plan, split=name, pools=[msgspec.structs.replace(pool, pool=name) for pool in plan.pools]
         )
-        for way in document.plans
+        for plan in document.plans
     ]
-    cluster = msgspec.structs.replace(cluster, pools=pools_told)
+    cluster = msgspec.structs.replace(cluster, pools=renamed_pools)
     answer = msgspec.structs.replace(document.answer, sentences=[name])
-    told = msgspec.structs.replace(document, cluster=cluster, plans=ways, answer=answer, left_out=[name])
-    assert "\x1b" not in render_document(told, "table")
+    renamed = msgspec.structs.replace(document, cluster=cluster, plans=plans, answer=answer, left_out=[name])
+    assert "\x1b" not in render_document(renamed, "table")
