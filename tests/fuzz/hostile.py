@@ -1,4 +1,4 @@
-"""Values that files have where they should not: what is put in by the mutators."""
+"""Values in places where they do not belong, which the mutators put into files."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Raw:
-    """A value as it stands in the file, quoted by nobody."""
+    """A value written into the file as it is, without quotes."""
 
     text: str
 
 
 class Table(list[tuple[str, object]]):
-    """Keys and values in order; a key may come twice, which a dictionary could not say."""
+    """Keys and values in order; a key may come twice, unlike in a dictionary."""
 
 
 LONG = 20_000
@@ -31,12 +31,12 @@ UNSAFE = [
     "\ufeff",
     "\r",
 ]
-"""Signs that would steer a terminal, or turn text around."""
+"""Characters that would control a terminal, or reverse text."""
 TEXTS = [
     "", " ", "\n", "\t", "0", "-1", "1e400", "NaN", "inf", "1e-400GB/s", "80GiB", "400Gb/s", "0GB/s", "-3us", "1e29B",
     "٣GB/s", "１２", "1_0", "1__0", "²", "70B", "true", "null", "bf16", "dgx-h100", "h100-sxm-80gb", "../../etc/passwd",
     "a[0-3]", "a[0-999999999]", "a[1-", "a:3", "a:-1", "a - b", "a,b", "=", "#", "'", '"', "\\", "<script>", "|", "`",
-    "%s", "{0}", "$(id)", "=1+1", "é", "ß", "İ", "🦙", "a" * LONG, "9" * 400, *(f"a{one}b" for one in UNSAFE),
+    "%s", "{0}", "$(id)", "=1+1", "é", "ß", "İ", "🦙", "a" * LONG, "9" * 400, *(f"a{sign}b" for sign in UNSAFE),
 ]  # fmt: skip
 NUMBERS = [
     0, 1, 2, 3, 5, 7, 8, 64, 1000, 65_536, 65_537, 2**24, 2**24 + 1, 2**31, 2**40, 2**53 + 1, 2**63 - 1, 2**63, 2**64,
@@ -65,7 +65,7 @@ RAW = {
         "@", "`", "{? a}", "",
     ],
 }  # fmt: skip
-"""What has a meaning of its own in one format."""
+"""Texts that have a meaning of their own in one of the formats."""
 
 SCRAPS = [
     *UNSAFE, "\r\n", "\n\n", " ", "\t", "é", '"', "'", "[", "]", "[[", "{", "}", "<", ">", "&x;", "&#0;", "&#x1b;",
@@ -73,4 +73,4 @@ SCRAPS = [
     "NV999", "4xZDR", "gpu:", "slots=0", "x" * LONG, "[" * 300, "{a=" * 300, "- " * 300, "<a>" * 300,
 ]  # fmt: skip
 BYTES = [b"\xff", b"\xc3", b"\xe9", b"\xf4\x90\x80\x80", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\xff\xfe", b"\0"]
-"""What is no UTF-8, and marks of byte order."""
+"""Invalid UTF-8, and byte order marks."""

@@ -1,4 +1,4 @@
-"""Inputs from samples: a file's name and its bytes, from a generator of random numbers alone."""
+"""Inputs from samples: a file's name and its bytes, from a random number generator alone."""
 
 from __future__ import annotations
 
@@ -9,61 +9,61 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from tests.fuzz.hostile import SCRAPS, TEXTS
-from tests.fuzz.texts import damaged_bytes, damaged_lines
-from tests.fuzz.trees import as_text, damaged, tree_of
+from tests.fuzz.texts import damage_bytes, damage_lines
+from tests.fuzz.trees import build_tree, damage_tree, render_tree
 
 Samples = Callable[[], list[str]]
 Maker = Callable[[random.Random], tuple[str, bytes]]
 
 
-def of_trees(samples: Samples, name: str, formats: Sequence[str], source: str = "toml") -> Maker:
-    """Damaged trees of TOML (or JSON) samples written in one of the formats; one in three has damaged bytes, too."""
+def make_trees(samples: Samples, name: str, formats: Sequence[str], source: str = "toml") -> Maker:
+    """Damaged trees of TOML (or JSON) samples written in one of the formats; a third has damaged bytes, too."""
 
     @cache
     def parsed() -> list[tuple[str, object]]:
         load = tomllib.loads if source == "toml" else json.loads
-        return [(text, tree_of(load(text))) for text in samples()]
+        return [(text, build_tree(load(text))) for text in samples()]
 
     def make(rng: random.Random) -> tuple[str, bytes]:
         text, tree = rng.choice(parsed())
-        file_format, kind = rng.choice(formats), rng.random()
-        if kind < 0.1 and file_format == source:
-            text = damaged_lines(text, rng)
+        file_format, draw = rng.choice(formats), rng.random()
+        if draw < 0.1 and file_format == source:
+            text = damage_lines(text, rng)
         else:
-            text = as_text(tree if kind < 0.2 else damaged(tree, rng, file_format), file_format)  # type: ignore[arg-type]
+            text = render_tree(tree if draw < 0.2 else damage_tree(tree, rng, file_format), file_format)  # type: ignore[arg-type]
         raw = text.encode("utf-8", "surrogatepass")
-        return f"{name}.{file_format}", damaged_bytes(raw, rng) if kind < 0.3 else raw
+        return f"{name}.{file_format}", damage_bytes(raw, rng) if draw < 0.3 else raw
 
     return make
 
 
-def of_lines(samples: Samples, name: str) -> Maker:
-    """Damaged lines of samples; one in three has damaged bytes, too, or alone."""
-    kept = cache(samples)
+def make_lines(samples: Samples, name: str) -> Maker:
+    """Damaged lines of samples; a third has damaged bytes, too, or alone."""
+    read_samples = cache(samples)
 
     def make(rng: random.Random) -> tuple[str, bytes]:
-        text, kind = rng.choice(kept()), rng.random()
-        raw = (text if kind < 0.15 else damaged_lines(text, rng)).encode("utf-8", "surrogatepass")
-        return name, damaged_bytes(raw, rng) if kind < 0.35 else raw
+        text, draw = rng.choice(read_samples()), rng.random()
+        raw = (text if draw < 0.15 else damage_lines(text, rng)).encode("utf-8", "surrogatepass")
+        return name, damage_bytes(raw, rng) if draw < 0.35 else raw
 
     return make
 
 
-def of_bytes(samples: Callable[[], list[bytes]], name: str) -> Maker:
-    """Samples with bits turned, or other damage to their bytes."""
-    kept = cache(samples)
+def make_bytes(samples: Callable[[], list[bytes]], name: str) -> Maker:
+    """Samples with flipped bits, or other damage to their bytes."""
+    read_samples = cache(samples)
 
     def make(rng: random.Random) -> tuple[str, bytes]:
-        raw = bytearray(rng.choice(kept()))
+        raw = bytearray(rng.choice(read_samples()))
         for _ in range(rng.choice((1, 1, 2, 5))):
             raw[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
-        return name, damaged_bytes(bytes(raw), rng) if rng.random() < 0.2 else bytes(raw)
+        return name, damage_bytes(bytes(raw), rng) if rng.random() < 0.2 else bytes(raw)
 
     return make
 
 
-def of_words(samples: Sequence[str], signs: Sequence[str]) -> Maker:
-    """Short texts, as on a command line: samples with signs cut out, put in, doubled; or signs alone."""
+def make_words(samples: Sequence[str], signs: Sequence[str]) -> Maker:
+    """Short texts, as on a command line: samples with signs removed, inserted, doubled; or signs alone."""
 
     def make(rng: random.Random) -> tuple[str, bytes]:
         text = rng.choice((rng.choice(samples), "".join(rng.choice(signs) for _ in range(rng.randrange(8)))))

@@ -10,7 +10,7 @@ from typing import get_args
 
 @dataclass(frozen=True)
 class Text:
-    """A kind of text: good ones, the signs that it is made of, and what reads it."""
+    """A type of text: samples, the signs that it is made of, and its reader."""
 
     samples: Sequence[str]
     signs: Sequence[str]
@@ -52,7 +52,7 @@ def _counts(text: str) -> None:
             assert str(error)
 
 
-def _fault(text: str) -> None:
+def _failed_part(text: str) -> None:
     from planner.cluster.wired.failed_parts import apply_failed_parts, parse_failed_part
 
     apply_failed_parts(_wiring(), [parse_failed_part(text)])
@@ -100,7 +100,7 @@ TEXTS_READ = {
     "fault": Text(
         ["node-3", "node-3:2", "node-3:2=0.5", "node-3 - leaf-0=50%", "node-[0-2]"],
         [*_NUMBERS, "node-", ":", "=", "%", " - ", "leaf-", "[", "]", ",", "-"],
-        _fault,
+        _failed_part,
     ),
     "hostlist": Text(
         ["a01", "a[01-16,20]", "rack[1-2]-n[0-7],login", "a[08-11]", "x[1-3]y[4-5]z"],

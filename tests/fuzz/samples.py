@@ -1,4 +1,4 @@
-"""Real files that are damaged: presets, fixtures of the tests, and a few small ones that have every key."""
+"""Files to damage: presets, fixtures of the tests, and a few small files that have every key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB, WIRED
-from tests.fuzz.trees import as_text, tree_of
+from tests.fuzz.trees import build_tree, render_tree
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -99,34 +99,34 @@ _NETWORKS = ("resnet-50", "wavenet", "inception-v3")
 _CLUSTERS = ("dgx-h100", "gb200-nvl72", "tpu-v4", "frontier", "a100-pcie", "dgx-v100", "alps", "aws-p5")
 
 
-def _presets(names: tuple[str, ...]) -> list[str]:
+def _read_presets(names: tuple[str, ...]) -> list[str]:
     return [(ROOT / "planner" / "workload" / "models" / f"{name}.toml").read_text() for name in names]
 
 
-def models() -> list[str]:
+def read_models() -> list[str]:
     """Presets of transformers."""
-    return _presets(_TRANSFORMERS)
+    return _read_presets(_TRANSFORMERS)
 
 
-def networks() -> list[str]:
+def read_networks() -> list[str]:
     """Presets that are lists of operators."""
-    return _presets(_NETWORKS)
+    return _read_presets(_NETWORKS)
 
 
-def configs() -> list[str]:
+def read_configs() -> list[str]:
     """Published config.json files."""
     return [path.read_text() for path in sorted((FIXTURES / "configs").glob("*/config.json"))]
 
 
-def clusters() -> list[str]:
+def read_clusters() -> list[str]:
     """Presets with their nodes and parts written out, as a user's file has them; wirings, pools, failures."""
     lab = LAB.format(**DEFAULTS)
     own = lab.split("[[fabric]]")[0].replace("nodes = 4\n", "")
     with_failures = lab + _MORE.split("[[faults]]")[0]
-    return [*(_written_out(name) for name in _CLUSTERS), with_failures, own + WIRED.format(up=800) + _MORE, _POOLS]
+    return [*(_write_out(name) for name in _CLUSTERS), with_failures, own + WIRED.format(up=800) + _MORE, _POOLS]
 
 
-def _written_out(name: str) -> str:
+def _write_out(name: str) -> str:
     database = ROOT / "hardware_db"
     cluster = tomllib.loads((database / "clusters" / f"{name}.toml").read_text())
     node = tomllib.loads((database / "nodes" / f"{cluster['node']}.toml").read_text())
@@ -134,36 +134,36 @@ def _written_out(name: str) -> str:
         part = tomllib.loads((database / "accelerators" / f"{node['accelerator']}.toml").read_text())
         node["accelerator"] = part
     cluster["node"] = node
-    return as_text(tree_of(cluster), "toml")  # type: ignore[arg-type]
+    return render_tree(build_tree(cluster), "toml")  # type: ignore[arg-type]
 
 
-def descriptions() -> list[str]:
-    """What clusters say of themselves; long ones cut, so that a damage hits something that matters."""
+def read_descriptions() -> list[str]:
+    """Descriptions of clusters by their tools; long ones truncated, so that damage hits something that matters."""
     files = sorted(path for path in (FIXTURES / "clusters").iterdir() if path.name != "README.md")
     return [path.read_text("utf-8", "replace")[:6000] for path in files]
 
 
-def described_as(format_name: str) -> list[str]:
-    """Those of one format; of `auto` all."""
+def read_descriptions_of(format_name: str) -> list[str]:
+    """The descriptions of a format; for `auto` all."""
     from planner.cluster.importers.detect_format import detect_description_format
 
-    return [text for text in descriptions() if format_name in ("auto", detect_description_format(text))]
+    return [text for text in read_descriptions() if format_name in ("auto", detect_description_format(text))]
 
 
-def tables() -> list[str]:
+def read_tables() -> list[str]:
     """Tables of measured runs: the head and one row each."""
     lines = (ROOT / "tests" / "published" / "measured_runs.csv").read_text().splitlines(keepends=True)
     return [lines[0] + line for line in lines[1::3]]
 
 
-def plans() -> list[str]:
+def read_plans() -> list[str]:
     """A plan document."""
     return [(FIXTURES / "plan.json").read_text()]
 
 
-def made() -> list[str]:
-    """Plan documents of this very planner, which it knows again."""
-    asked = (
+def compute_plans() -> list[str]:
+    """Plan documents of this version, which it accepts."""
+    arguments = (
         "bert-base",
         "--cluster",
         "dgx-a100",
@@ -176,20 +176,20 @@ def made() -> list[str]:
         "--format",
         "json",
     )
-    ways = (("--pp", "2", "--zero", "1"), ("--zero", "3", "--recompute", "full", "--tokens", "1B"))
-    return [call("planner", "estimate", *asked, *way).stdout for way in ways]
+    plan_options = (("--pp", "2", "--zero", "1"), ("--zero", "3", "--recompute", "full", "--tokens", "1B"))
+    return [call("planner", "estimate", *arguments, *options).stdout for options in plan_options]
 
 
-def checked() -> list[str]:
-    """Documents of `planner plan` and of `planner check`: what `planner diff` reads."""
-    plan = json.loads(plans()[0])
+def read_documents() -> list[str]:
+    """Documents of `planner plan` and of `planner check`: inputs of `planner diff`."""
+    plan = json.loads(read_plans()[0])
     met = {"requirement": "mfu > 1%", "line": 3, "met": True, "found": [{"name": "mfu", "value": 0.4}], "told": ""}
     part = {"name": "one", "line": 1, "outcome": "met", "obstacle": "", "requirements": [met], "plan": plan}
     whole = {"schema_version": "1.0", "file": "a.toml", "outcome": "met", "checked": [part | {"mixed": None}]}
-    return [plans()[0], json.dumps(whole)]
+    return [read_plans()[0], json.dumps(whole)]
 
 
-def results() -> list[str]:
+def read_results() -> list[str]:
     """Tables of a sweep as JSON Lines."""
     head, *lines = (line.split(",") for line in RESULTS.splitlines())
     rows = [dict(zip(head, (_number(cell) for cell in line), strict=True)) for line in lines]
@@ -203,8 +203,8 @@ def _number(cell: str) -> float | str | None:
         return cell
 
 
-def parquet() -> list[bytes]:
-    """A table of a sweep in the form that has bytes and no text."""
+def read_parquet() -> list[bytes]:
+    """A table of a sweep in the binary format."""
     import pyarrow
     from pyarrow import parquet
 

@@ -1,4 +1,4 @@
-"""Damage to the structure of a file: keys and values removed, doubled, exchanged, of other types, nested."""
+"""Damage to the structure of a file: keys and values removed, doubled, swapped, of other types, nested."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ Spot = tuple[list, int]
 """A list or table, and the place in it."""
 
 
-def tree_of(value: object) -> object:
+def build_tree(value: object) -> object:
     """A parsed file with tables in which a key may come twice."""
     if isinstance(value, dict):
-        return Table((str(key), tree_of(one)) for key, one in value.items())
-    return [tree_of(one) for one in value] if isinstance(value, list) else value
+        return Table((str(key), build_tree(item)) for key, item in value.items())
+    return [build_tree(item) for item in value] if isinstance(value, list) else value
 
 
-def damaged(tree: Table, rng: random.Random, file_format: str) -> Table:
-    """A copy with one to four damages."""
-    copy = _copied(tree)
+def damage_tree(tree: Table, rng: random.Random, file_format: str) -> Table:
+    """A copy with up to four damages."""
+    copy = _copy(tree)
     for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 4))):
-        spots = _spots(copy)
+        spots = _list_spots(copy)
         if 0 < len(spots) < _MOST_SPOTS:
             rng.choice(_DAMAGES)(rng.choice(spots), spots, rng, file_format)
     return copy
 
 
-def _copied(value: object) -> object:
+def _copy(value: object) -> object:
     if isinstance(value, Table):
-        return Table((key, _copied(one)) for key, one in value)
-    return [_copied(one) for one in value] if isinstance(value, list) else value
+        return Table((key, _copy(item)) for key, item in value)
+    return [_copy(item) for item in value] if isinstance(value, list) else value
 
 
-def _spots(value: object) -> list[Spot]:
+def _list_spots(value: object) -> list[Spot]:
     """Every place of a tree."""
-    found: list[Spot] = []
+    spots: list[Spot] = []
     left = [value]
     while left:
-        one = left.pop()
-        if isinstance(one, list):
-            found += [(one, place) for place in range(len(one))]
-            left += [item[1] if isinstance(one, Table) else item for item in one]
-    return found
+        branch = left.pop()
+        if isinstance(branch, list):
+            spots += [(branch, place) for place in range(len(branch))]
+            left += [item[1] if isinstance(branch, Table) else item for item in branch]
+    return spots
 
 
 def _get(spot: Spot) -> object:
@@ -69,7 +69,7 @@ def _double(spot: Spot, spots: list[Spot], rng: random.Random, file_format: str)
     inside, place = spot
     value = _get(spot)
     text = value if isinstance(value, str) else value.text if isinstance(value, Raw) else ""
-    most = 5_000 // (1 + len(_spots(value)) + len(text) // 50)
+    most = 5_000 // (1 + len(_list_spots(value)) + len(text) // 50)
     times = 1 if isinstance(inside, Table) else min(rng.choice((1, 2, 10, 200, 2000)), most)
     inside[place:place] = [inside[place]] * times
 
@@ -82,11 +82,11 @@ def _replace_raw(spot: Spot, spots: list[Spot], rng: random.Random, file_format:
     _put(spot, Raw(rng.choice(RAW[file_format])))
 
 
-def _exchange(spot: Spot, spots: list[Spot], rng: random.Random, file_format: str) -> None:
+def _swap(spot: Spot, spots: list[Spot], rng: random.Random, file_format: str) -> None:
     other = rng.choice(spots)
-    one, two = _copied(_get(spot)), _copied(_get(other))
-    _put(spot, two)
-    _put(other, one)
+    first, second = _copy(_get(spot)), _copy(_get(other))
+    _put(spot, second)
+    _put(other, first)
 
 
 def _rename(spot: Spot, spots: list[Spot], rng: random.Random, file_format: str) -> None:
@@ -110,10 +110,10 @@ def _scale(spot: Spot, spots: list[Spot], rng: random.Random, file_format: str) 
         factor = rng.choice((-1, 0, 2, 3, 10, 1000, 10**9, 10**18, 0.5, 1.0, 1e-9))
         _put(spot, value * factor if abs(value) < 1e280 else 1)  # also of what is no number
     elif isinstance(value, str):
-        _put(spot, _other_text(value, rng))
+        _put(spot, _damage_text(value, rng))
 
 
-def _other_text(text: str, rng: random.Random) -> str:
+def _damage_text(text: str, rng: random.Random) -> str:
     place = rng.randrange(len(text) + 1)
     put = rng.choice((rng.choice(TEXTS), "0", "00000", "9", "-", ".", "e9", " "))
     return text[:place] + put + text[place + rng.choice((0, 0, 1, 3)) :]
@@ -130,12 +130,12 @@ def _nearby(spot: Spot, spots: list[Spot], rng: random.Random, file_format: str)
         _put(spot, value * rng.choice((0.1, 0.5, 2.0, 10.0)))
     elif isinstance(value, str):
         number = re.match(r"[0-9.]+", value)
-        texts = [one for other in rng.sample(spots, min(20, len(spots))) if isinstance(one := _value(other), str)]
+        texts = [text for other in rng.sample(spots, min(20, len(spots))) if isinstance(text := _value(other), str)]
         _put(spot, f"{rng.randrange(1, 2000)}{value[number.end() :]}" if number else rng.choice([value, *texts]))
 
 
 def _value(spot: Spot) -> object:
-    """What stands there, None where that place is gone."""
+    """The value there, None where that place was removed."""
     return _get(spot) if spot[1] < len(spot[0]) else None
 
 
@@ -156,12 +156,12 @@ def _nest(spot: Spot, spots: list[Spot], rng: random.Random, file_format: str) -
 
 
 _DAMAGES: list[Callable[[Spot, list[Spot], random.Random, str], None]] = [
-    _remove, _remove, _double, _replace, _replace_raw, _exchange, _rename, _add, _scale, _other_type, _nest,
+    _remove, _remove, _double, _replace, _replace_raw, _swap, _rename, _add, _scale, _other_type, _nest,
     _nearby, _nearby, _nearby, _nearby, _nearby,
 ]  # fmt: skip
 
 
-def as_text(tree: Table, file_format: str) -> str:
+def render_tree(tree: Table, file_format: str) -> str:
     """The text of a tree in a format; it need not be valid."""
     if file_format == "toml":
         return "\n".join(_toml_lines(tree, "")) + "\n"
@@ -175,9 +175,9 @@ def _toml_lines(table: Table, path: str) -> list[str]:
         name = f"{path}{_toml_key(key)}"
         if isinstance(value, Table) and value:
             sections += [f"[{name}]", *_toml_lines(value, f"{name}.")]
-        elif isinstance(value, list) and value and all(isinstance(one, Table) for one in value):
-            for one in value:
-                sections += [f"[[{name}]]", *_toml_lines(one, f"{name}.")]
+        elif isinstance(value, list) and value and all(isinstance(item, Table) for item in value):
+            for item in value:
+                sections += [f"[[{name}]]", *_toml_lines(item, f"{name}.")]
         else:
             lines.append(f"{_toml_key(key)} = {_inline(value, 'toml')}")
     return lines + sections
@@ -193,10 +193,10 @@ def _inline(value: object, file_format: str) -> str:
         return value.text
     if isinstance(value, Table):
         colon = " = " if file_format == "toml" else ": "
-        quoted = (f"{_quoted(key, file_format)}{colon}{_inline(one, file_format)}" for key, one in value)
+        quoted = (f"{_quoted(key, file_format)}{colon}{_inline(item, file_format)}" for key, item in value)
         return "{" + ", ".join(quoted) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(_inline(one, file_format) for one in value) + "]"
+        return "[" + ", ".join(_inline(item, file_format) for item in value) + "]"
     if isinstance(value, str):
         return _quoted(value, file_format)
     if isinstance(value, float) and not math.isfinite(value):
@@ -208,5 +208,5 @@ def _inline(value: object, file_format: str) -> str:
 
 def _quoted(text: str, file_format: str) -> str:
     """A text in quotes; control signs as escapes, so that the readers see them and not the parsers."""
-    told = json.dumps(text, ensure_ascii=file_format == "json")
-    return told.replace("\x7f", "\\u007f")
+    quoted = json.dumps(text, ensure_ascii=file_format == "json")
+    return quoted.replace("\x7f", "\\u007f")

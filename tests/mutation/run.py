@@ -1,4 +1,4 @@
-"""Mutants one after the other, each in a fork of a process in which everything is imported and nothing has run."""
+"""Run mutants, each in a fork of a process in which everything is imported and no test has run."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from pathlib import Path
 import pytest
 
 from tests.mutation.mutants import Mutant
-from tests.mutation.record import Record, passes
-from tests.mutation.swap import NotFoundError, caches, forget, swap
+from tests.mutation.record import Record, run_test
+from tests.mutation.swap import NotFoundError, clear_caches, list_caches, swap_in
 
 _MOST_BYTES = 6_000_000_000
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a mutant. `by`: the test that noticed it, or why it cannot live; none: it survived."""
+    """The result of a mutant. `noticed_by`: the test that noticed it, or why it cannot run; None: it survived."""
 
     mutant: Mutant
-    by: str | None
+    noticed_by: str | None
     tried: int = 0
     left: int = 0
 
 
 @dataclass
 class Order:
-    """The tests of a mutant: those that noticed another one of its function, of its file, then the quick ones."""
+    """The tests of a mutant: first those that noticed others of its function, then of its file, then quick tests."""
 
     root: Path
     record: Record
@@ -44,10 +44,10 @@ class Order:
     kills: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def of(self, mutant: Mutant) -> tuple[list[str], int]:
-        """Those for which there is time, and how many are left over."""
+        """The tests for which there is time, and how many are left over."""
         path = self.root / mutant.file
-        # of lines that only run in a process of a test's own nothing is known: those that run others of the file
-        tests = self.record.tests_of(path, mutant.lines) or self.record.tests_of(path)
+        # lines that run only in a child process of a test are not recorded: take tests of other lines of the file
+        tests = self.record.list_tests(path, mutant.lines) or self.record.list_tests(path)
         seconds = self.record.seconds
         place = f"{mutant.file}:{mutant.function}"
 
@@ -63,15 +63,15 @@ class Order:
                 spent += seconds[test]
         return chosen, len(tests) - len(chosen)
 
-    def noticed(self, mutant: Mutant, test: str) -> None:
-        """Remember who noticed it."""
+    def remember_noticed(self, mutant: Mutant, test: str) -> None:
+        """Count the test that noticed it."""
         self.kills[f"{mutant.file}:{mutant.function}", test] += 1
         self.kills[mutant.file, test] += 1
 
 
 @dataclass
 class Runner:
-    """Forks; holds as many at a time as it may."""
+    """Runs mutants in forks, `jobs` at a time."""
 
     items: dict[str, pytest.Item]
     order: Order
@@ -79,41 +79,41 @@ class Runner:
 
     def run(self, mutants: Sequence[Mutant]) -> Iterator[Result]:
         """Each mutant's result, as they come."""
-        remembered, waiting = caches(), list(reversed(mutants))
+        cached, pending = list_caches(), list(reversed(mutants))
         running: dict[int, tuple[int, Mutant, int, int]] = {}
-        while waiting or running:
-            while waiting and len(running) < self.jobs:
-                mutant = waiting.pop()
+        while pending or running:
+            while pending and len(running) < self.jobs:
+                mutant = pending.pop()
                 tests, left = self.order.of(mutant)
-                pid, reading = _fork(lambda m=mutant, t=tests: self._outcome(m, t, remembered))
+                pid, reading = _fork(lambda m=mutant, t=tests: self._outcome(m, t, cached))
                 running[pid] = (reading, mutant, len(tests), left)
             pid, status = os.wait()
             reading, mutant, tried, left = running.pop(pid)
             with os.fdopen(reading, "rb") as pipe:
-                told = pipe.read()
-            by = pickle.loads(told) if told else f"ended by signal {status & 127}"
-            if by in self.items:
-                self.order.noticed(mutant, by)
-            yield Result(mutant, by, tried, left)
+                outcome = pipe.read()
+            noticed_by = pickle.loads(outcome) if outcome else f"ended by signal {status & 127}"
+            if noticed_by in self.items:
+                self.order.remember_noticed(mutant, noticed_by)
+            yield Result(mutant, noticed_by, tried, left)
 
-    def _outcome(self, mutant: Mutant, tests: Sequence[str], remembered: Sequence[object]) -> str | None:
+    def _outcome(self, mutant: Mutant, tests: Sequence[str], cached: Sequence[object]) -> str | None:
         """In the fork."""
-        forget(remembered)  # type: ignore[arg-type]
+        clear_caches(cached)  # type: ignore[arg-type]
         try:
-            swap(mutant)
+            swap_in(mutant)
         except SyntaxError:
-            return "no Python"
+            return "not valid Python"
         except NotFoundError:
-            return "no function"
+            return "no such function"
         limit = 10.0 + 3.0 * sum(self.order.record.seconds[test] for test in tests)
         signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process
         signal.setitimer(signal.ITIMER_PROF, limit)
         resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
-        return next((test for test in tests if not passes(self.items[test])), None)
+        return next((test for test in tests if not run_test(self.items[test])), None)
 
 
 def _fork(work: Callable[[], str | None]) -> tuple[int, int]:
-    """A process that tells what `work` returns, and where that is read."""
+    """Run `work` in a child process: its process number, and the pipe from which the pickled result is read."""
     reading, writing = os.pipe()
     sys.stdout.flush()
     pid = os.fork()
@@ -127,22 +127,22 @@ def _fork(work: Callable[[], str | None]) -> tuple[int, int]:
     tempfile.tempdir = tempfile.mkdtemp(prefix="mutant-")
     os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.tempdir
     try:
-        told: object = work()
-    except BaseException as error:  # a mutant that ends the test runner is noticed, too
-        told = f"ended by {type(error).__name__}"
+        outcome: object = work()
+    except BaseException as error:  # a mutant that ends the test runner counts as noticed
+        outcome = f"ended by {type(error).__name__}"
     with os.fdopen(writing, "wb") as pipe:
-        pipe.write(pickle.dumps(told))
+        pipe.write(pickle.dumps(outcome))
     shutil.rmtree(tempfile.tempdir, ignore_errors=True)
     os._exit(0)
 
 
-def elapsed(start: float) -> str:
-    """Since `start` of the monotonic clock."""
+def format_elapsed(start: float) -> str:
+    """Seconds since `start` of the monotonic clock."""
     return f"{time.monotonic() - start:.0f} s"
 
 
-def files_of(root: Path, folders: Sequence[str]) -> list[str]:
-    """The files of Python below, or those named."""
+def list_files(root: Path, folders: Sequence[str]) -> list[str]:
+    """The Python files below the folders, or those named."""
     paths = [root / folder for folder in folders]
-    found = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*.py")))]
-    return [str(file.relative_to(root)) for file in found]
+    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*.py")))]
+    return [str(file.relative_to(root)) for file in files]
