@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB
-from tests.fuzz.run import MOST_BYTES, limits, outcome_of
+from tests.fuzz.run import MOST_BYTES, limit_memory, read_input
 
 ON = ("--cluster", "dgx-a100", "--nodes", "1", "--global-batch", "8")
 LAB_TEXT = LAB.format(**DEFAULTS)
@@ -135,9 +135,9 @@ DEEP = {
 def test_a_deep_or_long_model_file_takes_little(name: str, tmp_path: Path) -> None:
     file = tmp_path / name
     file.write_text(DEEP[name])
-    with limits(MOST_BYTES):
-        outcome = outcome_of(lambda path: told(call("planner", "plan", str(path), *ON), name), file)
-    assert outcome.kind == "accepted", outcome.told
+    with limit_memory(MOST_BYTES):
+        outcome = read_input(lambda path: told(call("planner", "plan", str(path), *ON), name), file)
+    assert outcome.verdict == "accepted", outcome.message
 
 
 BOMB = "a: &a [x, x]\n" + "".join(f"b{n}: &b{n} [*{'a' if n == 0 else f'b{n - 1}'}, *a]\n" for n in range(40))
@@ -212,9 +212,9 @@ def test_what_is_too_much_is_told_in_time(name: str, tmp_path: Path) -> None:
         told(done, "many")
         assert problem in done.stderr
 
-    with limits(MOST_BYTES):
-        outcome = outcome_of(refused, file)
-    assert outcome.kind == "accepted", outcome.told
+    with limit_memory(MOST_BYTES):
+        outcome = read_input(refused, file)
+    assert outcome.verdict == "accepted", outcome.message
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "a" * 300 + "/", "a/" * 3000, "70B" * 50_000, "a" * 100_000 + ".json"])
