@@ -1,4 +1,4 @@
-"""`make coverage`: how many of planner's branches the tests take, held against a bar. coverage's own adds lines."""
+"""`make coverage`: branches taken by the tests, against a minimum. coverage itself adds lines."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import json
 import sys
 from pathlib import Path
 
-LEAST_PERCENT = 95.0
+MINIMUM_PERCENT = 95.0
 
 
 def main(path: Path) -> int:
-    """Print the share of a report of `coverage json`; the exit code is 1 where it is below the bar."""
+    """Print the share of a report of `coverage json`; the exit code is 1 where it is below the minimum."""
     totals = json.loads(path.read_text("utf-8"))["totals"]
-    taken, there = totals["covered_branches"], totals["num_branches"]
+    taken, total = totals["covered_branches"], totals["num_branches"]
     lines = 100 * totals["covered_lines"] / totals["num_statements"]
-    share = 100 * taken / there
-    print(f"branches {share:.2f} % ({taken:,} of {there:,}), {LEAST_PERCENT:g} % wanted; lines {lines:.2f} %")
-    return int(share < LEAST_PERCENT)
+    share = 100 * taken / total
+    print(f"branches {share:.2f} % ({taken:,} of {total:,}), {MINIMUM_PERCENT:g} % wanted; lines {lines:.2f} %")
+    return int(share < MINIMUM_PERCENT)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Settings for all tests: no clock decides, failures repeat; where they are run from makes no difference."""
+"""Settings for all tests: independent of the clock and of the folder that they are run from; failures repeat."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ settings.register_profile("planner", deadline=None, derandomize=True, max_exampl
 settings.register_profile("thorough", deadline=None, max_examples=1000)  # pytest --hypothesis-profile=thorough
 settings.load_profile("planner")
 
-# a job in the background is started with Ctrl-C ignored, and programs that it starts would be too
+# a background job is started with Ctrl-C ignored, and so are the programs that it starts
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for variable in (

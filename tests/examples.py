@@ -87,7 +87,7 @@ bandwidth = "{up}Gb/s"
 
 
 def wired(oversubscription: float = 1.0) -> Cluster:
-    """The same cluster told cable by cable."""
+    """The same cluster as a wired cluster."""
     node = LAB.format(**DEFAULTS).partition("[[fabric]]")[0].replace("nodes = 4", "")
     text = node + WIRED.format(up=1600 / oversubscription)
     return resolve_cluster(parse_cluster_spec(text, "toml", "wired.toml"), "wired.toml")
@@ -123,12 +123,12 @@ latency = "5us"
 
 
 def pools_file(**changes: float) -> str:
-    """A cluster file of two kinds with any figure changed, of the slow kind as `slow_tflops` and so on."""
+    """A cluster file of two pools with any figure changed, of the slow pool as `slow_tflops` and so on."""
     shared = {**DEFAULTS, "nodes": 2, **{name: value for name, value in changes.items() if name in DEFAULTS}}
     slow = {**shared, **{name.removeprefix("slow_"): value for name, value in changes.items() if "slow_" in name}}
     levels = LAB[LAB.index("[[fabric]]") :].format(**shared)
-    kinds = POOL.format(name="fast", **shared) + POOL.format(name="slow", **slow)
-    return f'name = "both"\n\n{levels}{kinds}'
+    pools_text = POOL.format(name="fast", **shared) + POOL.format(name="slow", **slow)
+    return f'name = "both"\n\n{levels}{pools_text}'
 
 
 def pools(**changes: float) -> HeteroCluster:
@@ -196,7 +196,7 @@ def lab_scenario(workload: Workload | None = None, cluster: Cluster | None = Non
 
 
 def bulk_only() -> CollectiveLibrary:
-    """A library that costs no start, with the plain algorithms and one protocol, which has all of the bandwidth."""
+    """A library without latency, with the plain algorithms and a single protocol, which has all of the bandwidth."""
     nccl = load_collective_library("nccl")
     bulk = nccl.algorithms["ring"][-1]
     plain = replace(bulk, base_s=0.0, link_step_ratio=1.0, network_step_ratio=1.0)
@@ -243,7 +243,7 @@ def network(**changes: int) -> Workload:
 
 @st.composite
 def networks(draw: st.DrawFn) -> Workload:
-    """Small convolutional networks, some in groups, whose layers hand on more and less."""
+    """Small convolutional networks, some in groups, whose layers pass on larger and smaller tensors."""
     return network(
         size=draw(st.sampled_from([16, 33, 64])),
         width=draw(st.sampled_from([8, 64])),

@@ -1,7 +1,7 @@
 """The commands and files of the documentation's pages. `python -m tests.pages` renews the answers shown in them.
 
 What is run: each line of a block `sh` or `console` that begins with `plan`, `planner`, `make` or `echo $?`, with a
-prompt `$ ` before it or without. Below a line with a prompt stands its answer, or nothing. A block below a line
+prompt `$ ` before it or without. Below a line with a prompt is its output, or nothing. A block below a line
 such as "Save this as `mine.toml`:" is a file of that name.
 """
 
@@ -19,15 +19,15 @@ from subprocess import CompletedProcess
 ROOT = Path(__file__).parents[1]
 Run = Callable[..., CompletedProcess[str]]
 """Runs a program with its arguments."""
-ALL = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "hardware_db").glob("*.md")})
+PAGE_PATHS = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "hardware_db").glob("*.md")})
 _BLOCK = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_NAMED = re.compile(r"`([\w-]+\.(?:toml|yaml|csv|json))`:\s*\Z")
+_FILE_NAME = re.compile(r"`([\w-]+\.(?:toml|yaml|csv|json))`:\s*\Z")
 _PROGRAMS = ("plan", "planner", "make", "echo")
 
 
 @dataclass(frozen=True)
 class Command:
-    """One line; `answer`: what is shown below it, None where that is not shown."""
+    """A command line; `answer`: the output shown below it, None where it is not shown."""
 
     page: str
     line: str
@@ -39,7 +39,7 @@ class Command:
         return shlex.split(self.line.rpartition(" > ")[0] or self.line)
 
     @cached_property
-    def into(self) -> str:
+    def output_file(self) -> str:
         """The file that stdout goes to."""
         before, _, name = self.line.rpartition(" > ")
         return name if before else ""
@@ -47,36 +47,36 @@ class Command:
 
 @dataclass(frozen=True)
 class File:
-    """A file that a page tells to write, or shows without a name."""
+    """A file that a page asks the reader to write, or shows without a name."""
 
     page: str
-    kind: str
+    language: str
     text: str
     name: str
 
 
 @dataclass(frozen=True)
 class Page:
-    """One page, in its order."""
+    """A page, in its order."""
 
     path: Path
     parts: tuple[Command | File, ...]
 
     @cached_property
     def commands(self) -> list[Command]:
-        """What it tells to type."""
-        return [one for one in self.parts if isinstance(one, Command)]
+        """The commands to type."""
+        return [part for part in self.parts if isinstance(part, Command)]
 
     @cached_property
     def story(self) -> list[Command | File]:
-        """Named files, and the commands that write files, read those, or whose answer is shown."""
+        """Named files, and the commands that write files, read those, or whose output is shown."""
         steps: list[Command | File] = []
         names = {part.name for part in self.parts if isinstance(part, File) and part.name}
         for part in self.parts:
             if isinstance(part, File):
                 steps += [part] if part.name else []
                 continue
-            written = {part.into} if part.into else set()
+            written = {part.output_file} if part.output_file else set()
             written |= {after for word, after in itertools.pairwise(part.words) if word in ("-o", "--out-dir")}
             if written or part.answer is not None or names & set(part.words):
                 steps.append(part)
@@ -84,58 +84,60 @@ class Page:
         return steps
 
 
-def page(path: Path) -> Page:
-    """A page read."""
-    return Page(path, tuple(_parts(path)))
+def read_page(path: Path) -> Page:
+    """Parse a page."""
+    return Page(path, tuple(_read_parts(path)))
 
 
-def _parts(path: Path) -> Iterator[Command | File]:
+def _read_parts(path: Path) -> Iterator[Command | File]:
     text, name = path.read_text("utf-8"), str(path.relative_to(ROOT))
     for block in _BLOCK.finditer(text):
-        kind, body = block[1], block[2]
-        named = _NAMED.search(text[: block.start()])
-        if kind == "console":
-            yield from _dialogue(name, body)
-        elif kind == "sh":
+        language, body = block[1], block[2]
+        file_name = _FILE_NAME.search(text[: block.start()])
+        if language == "console":
+            yield from _read_dialogue(name, body)
+        elif language == "sh":
             lines = [line.split("  #")[0].split(" # ")[0].strip() for line in body.splitlines()]
             yield from (Command(name, line) for line in lines if line.split(" ")[0] in _PROGRAMS)
-        elif named or kind == "toml":
-            yield File(name, kind, body, named[1] if named else "")
+        elif file_name or language == "toml":
+            yield File(name, language, body, file_name[1] if file_name else "")
 
 
-def _dialogue(name: str, body: str) -> Iterator[Command]:
+def _read_dialogue(name: str, body: str) -> Iterator[Command]:
     for line, answer in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", body, re.MULTILINE):
         if line.split(" ")[0] in _PROGRAMS:
             yield Command(name, line, answer if answer.strip() else None)
 
 
-def plain(text: str) -> str:
-    """An answer without the blanks at the ends of lines, and the empty lines around it."""
+def strip_blanks(text: str) -> str:
+    """An output without the blanks at the ends of lines, and the empty lines around it."""
     return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
 
 
 def follow_story(parts: list[Command | File], folder: Path, run: Run) -> Iterator[tuple[Command, int, str]]:
-    """Do what a page says, in its order, in `folder`: each command with its exit code and what it says."""
+    """Write the files and run the commands of a page in `folder`, in order; each command, exit code and output."""
     code = 0
-    for one in parts:
-        if isinstance(one, File):
-            (folder / one.name).write_text(one.text, "utf-8")
-        elif one.line == "echo $?":
-            yield one, 0, str(code)
-        elif one.words[0] in ("plan", "planner"):
-            done = run(*one.words)
+    for part in parts:
+        if isinstance(part, File):
+            (folder / part.name).write_text(part.text, "utf-8")
+        elif part.line == "echo $?":
+            yield part, 0, str(code)
+        elif part.words[0] in ("plan", "planner"):
+            done = run(*part.words)
             code = done.returncode
-            if one.into:
-                (folder / one.into).write_text(done.stdout, "utf-8")
-            yield one, code, done.stderr if one.into else done.stdout + done.stderr
+            if part.output_file:
+                (folder / part.output_file).write_text(done.stdout, "utf-8")
+            yield part, code, done.stderr if part.output_file else done.stdout + done.stderr
 
 
-def renew(path: Path, folder: Path, run: Run) -> None:
-    """Put today's answers below the commands of a page."""
+def renew_page(path: Path, folder: Path, run: Run) -> None:
+    """Put today's outputs below the commands of a page."""
     text = path.read_text("utf-8")
-    for command, _, said in follow_story(page(path).story, folder, run):
+    for command, _, output in follow_story(read_page(path).story, folder, run):
         if command.answer is not None:
-            text = text.replace(f"$ {command.line}\n{command.answer}", f"$ {command.line}\n{plain(said)}\n", 1)
+            text = text.replace(
+                f"$ {command.line}\n{command.answer}", f"$ {command.line}\n{strip_blanks(output)}\n", 1
+            )
     path.write_text(text, "utf-8")
 
 
@@ -146,16 +148,16 @@ def main() -> None:
 
     from tests.cli.run import call
 
-    for path in ALL:
+    for path in PAGE_PATHS:
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
-            furnish(Path(folder))
-            renew(path, Path(folder), call)
+            link_project_files(Path(folder))
+            renew_page(path, Path(folder), call)
             os.chdir(ROOT)
 
 
-def furnish(folder: Path) -> None:
-    """What the pages' commands find in the folder that they run in: the project's files."""
+def link_project_files(folder: Path) -> None:
+    """Link the project's files into the folder that commands of pages run in."""
     for name in ("docs", "tests", "hardware_db"):
         (folder / name).symlink_to(ROOT / name)
 

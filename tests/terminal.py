@@ -1,4 +1,4 @@
-"""A program on a terminal of its own, as a user sits before it: typed to, read from, waited for."""
+"""A program on a terminal of its own, as a user runs it: type into it, read from it, wait for it."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ from pathlib import Path
 from time import monotonic
 
 PATIENCE_S = 600.0
-"""After it a program that says nothing is taken to be stuck. No test waits for it unless it fails."""
+"""After this time without output a program counts as stuck. Only failing tests wait so long."""
 
 
 class Terminal:
     """The terminal's other side."""
 
-    def __init__(self, process: int, side: int) -> None:
-        self.process, self.side = process, side
+    def __init__(self, process: int, descriptor: int) -> None:
+        self.process, self.descriptor = process, descriptor
         self.shown = ""
 
     def write(self, text: str) -> None:
         """Type a text."""
-        os.write(self.side, text.encode())
+        os.write(self.descriptor, text.encode())
 
     def until(self, text: str) -> str:
-        """All that is shown up to and with `text`; it is told once."""
+        """All output up to and with `text`, each part returned once."""
         return self._read(text)
 
     def rest(self) -> str:
-        """All that is shown until the program ends."""
+        """All output until the program ends."""
         return self._read(None)
 
     def _read(self, text: str | None) -> str:
         end = monotonic() + PATIENCE_S
         while text is None or text not in self.shown:
-            ready, _, _ = select.select([self.side], [], [], max(end - monotonic(), 0.0))
+            ready, _, _ = select.select([self.descriptor], [], [], max(end - monotonic(), 0.0))
             assert ready, f"{text!r} is not shown, but {self.shown!r}"
             try:
-                some = os.read(self.side, 65_536)
+                received = os.read(self.descriptor, 65_536)
             except OSError:  # the other side is closed
-                some = b""
-            if not some:
+                received = b""
+            if not received:
                 assert text is None, f"{text!r} is not shown, but {self.shown!r}"
                 break
-            self.shown += some.decode(errors="replace")
+            self.shown += received.decode(errors="replace")
         at = len(self.shown) if text is None else self.shown.index(text) + len(text)
-        told, self.shown = self.shown[:at], self.shown[at:]
-        return told
+        shown, self.shown = self.shown[:at], self.shown[at:]
+        return shown
 
     def exit_code(self) -> int:
-        """Wait for the end; below zero the signal that killed it."""
+        """Wait for the end; the negative number of the signal that killed it."""
         process, self.process = self.process, 0
         return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
@@ -63,7 +63,7 @@ class Terminal:
 @contextmanager
 def terminal(arguments: Sequence[str], cwd: Path, environment: Mapping[str, str] | None = None) -> Iterator[Terminal]:
     """Start a program of this environment, or any other, on a terminal of 110 columns."""
-    process, side = pty.fork()
+    process, descriptor = pty.fork()
     if process == 0:
         try:
             os.chdir(cwd)
@@ -72,12 +72,12 @@ def terminal(arguments: Sequence[str], cwd: Path, environment: Mapping[str, str]
             os.execvpe(arguments[0], list(arguments), {**usual, **(environment or {})})
         finally:
             os._exit(127)
-    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 110, 0, 0))
-    one = Terminal(process, side)
+    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 110, 0, 0))
+    program = Terminal(process, descriptor)
     try:
-        yield one
+        yield program
     finally:
-        if one.process:
-            os.kill(one.process, 9)
-            one.exit_code()
-        os.close(side)
+        if program.process:
+            os.kill(program.process, 9)
+            program.exit_code()
+        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The planner in Python answers as its commands do."""
+"""The Python interface returns the same documents as the commands."""
 
 from __future__ import annotations
 
@@ -23,28 +23,30 @@ from tests.examples import DEFAULTS, LAB
 ON = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "2", "--global-batch", "64")
 
 
-def told(document: msgspec.Struct) -> object:
+def to_json(document: msgspec.Struct) -> object:
     return json.loads(msgspec.json.encode(document))
 
 
-def test_plan_answers_what_the_command_tells() -> None:
-    found = planner.plan(
+def test_plan_returns_the_document_of_the_command() -> None:
+    document = planner.plan(
         "llama-3-8b", "dgx-h100", 64, nodes=2, tp=[2, 4], pp="1..2", micro_batch=1, failures=False, tokens="1T"
     )
-    by_command = call(
+    printed = call(
         "plan",
         *ON,
         *["--tp", "2,4", "--pp", "1..2", "--micro-batch", "1", "--no-failures", "--tokens", "1T", "-f", "json"],
     )
-    assert told(found) == json.loads(by_command.stdout)
+    assert to_json(document) == json.loads(printed.stdout)
 
 
-def test_estimate_answers_what_the_command_tells() -> None:
-    found = planner.estimate("llama-3-8b", "dgx-h100", "64", nodes=2, tp=8, sequence_parallel=True, gradients="bf16")
-    by_command = call(
+def test_estimate_returns_the_document_of_the_command() -> None:
+    document = planner.estimate(
+        "llama-3-8b", "dgx-h100", "64", nodes=2, tp=8, sequence_parallel=True, gradients="bf16"
+    )
+    printed = call(
         "planner", "estimate", *ON, *["--tp", "8", "--sequence-parallel", "--gradients", "bf16", "-f", "json"]
     )
-    assert told(found) == json.loads(by_command.stdout)
+    assert to_json(document) == json.loads(printed.stdout)
 
 
 def test_the_example_of_the_docstring_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,8 +58,8 @@ def test_the_example_of_the_docstring_runs(capsys: pytest.CaptureFixture[str]) -
 def test_files_are_paths(tmp_path: Path) -> None:
     lab = tmp_path / "lab.toml"
     lab.write_text(LAB.format(**DEFAULTS))
-    found = planner.plan("1B", lab, 8, fault=["node-0:0=0.5", "node-1:0"])
-    assert found.cluster.nodes == 4
+    document = planner.plan("1B", lab, 8, fault=["node-0:0=0.5", "node-1:0"])
+    assert document.cluster.nodes == 4
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_wrong_options_are_raised_with_their_key(options: dict, key: str, part: 
     assert part in str(caught.value)
 
 
-def test_numbers_and_sequences_of_any_kind_are_read() -> None:
+def test_numbers_and_sequences_of_any_type_are_read() -> None:
     plain = planner.plan("llama-3-8b", "dgx-h100", 64, nodes=1, tp=[1, 2], tokens=10**12)
     assert (
         planner.plan("llama-3-8b", "dgx-h100", np.int64(64), nodes=np.int32(1), tp=range(1, 3), tokens=1e12) == plain
@@ -87,12 +89,12 @@ def test_numbers_and_sequences_of_any_kind_are_read() -> None:
     assert planner.plan("llama-3-8b", "dgx-h100", 64, nodes=1, tp=np.array([1, 2]), tokens=np.float64(1e12)) == plain
 
 
-def test_what_does_not_fit_is_raised() -> None:
+def test_where_no_plan_fits_an_exception_is_raised() -> None:
     with pytest.raises(planner.NothingFits, match="no plan fits"):
         planner.plan("llama-3.1-405b", "dgx-h100", 64, nodes=1)
 
 
-def test_warnings_are_pythons() -> None:
+def test_warnings_are_python_warnings() -> None:
     with pytest.warns(UserWarning, match="are proportional|has no effect"):
         planner.plan("llama-3-8b", "dgx-h100", 64, nodes=1, pareto=["step-time", "cost"], micro_batch=1)
     with warnings.catch_warnings():
@@ -101,15 +103,15 @@ def test_warnings_are_pythons() -> None:
 
 
 def test_typed_options_are_those_of_the_commands() -> None:
-    asked = {"model", "cluster", "global_batch"}
+    required = {"model", "cluster", "global_batch"}
     for options, command in ((PlanOptions, "plan"), (EstimateOptions, "estimate")):
-        assert set(options.__annotations__) == set(list_option_keys(command)) - asked
+        assert set(options.__annotations__) == set(list_option_keys(command)) - required
         others = {option.name for option in list_options(command) if option.in_answer and not option.in_space}
         others -= SCENARIO_FIELDS.keys()
         assert others <= {field.name for field in fields(PlanRequest)}
 
 
-def test_the_package_offers_what_it_says() -> None:
+def test_the_package_exports_exactly_its_public_names() -> None:
     assert set(dir(planner)) == set(planner.__all__)
     with pytest.raises(AttributeError):
         _ = planner.nothing

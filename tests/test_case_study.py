@@ -1,4 +1,4 @@
-"""The case study's table is what the commands say today."""
+"""The case study's table has the figures that the commands print today."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ BASELINES = {"V100, fp16": "dgx-v100", "A100, bf16": "dgx-a100", "Xeon 8480+, bf
 
 @pytest.fixture(scope="module")
 def sizes() -> dict[tuple[str, str], dict[str, float]]:
-    """What each cluster takes, by model and by name; `fp32` where the command says so."""
-    found = {}
+    """The size of each cluster, by model and name; with `fp32` where the command has that precision."""
+    by_name = {}
     for command in COMMANDS:
         done = call("planner", *shlex.split(command), "--format", "json")
         assert done.returncode == 0, done.stderr
         document = json.loads(done.stdout)
         for offer in document["offers"]:
             suffix = " fp32" if "fp32" in command else ""
-            found[document["model"]["name"], offer["name"] + suffix] = offer["size"]
-    return found
+            by_name[document["model"]["name"], offer["name"] + suffix] = offer["size"]
+    return by_name
 
 
 def test_there_are_rows_and_commands() -> None:
@@ -38,7 +38,9 @@ def test_there_are_rows_and_commands() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]} against {row[1]}")
-def test_a_row_is_what_the_commands_say(row: tuple[str, ...], sizes: dict[tuple[str, str], dict[str, float]]) -> None:
+def test_a_row_has_the_ratios_of_the_commands(
+    row: tuple[str, ...], sizes: dict[tuple[str, str], dict[str, float]]
+) -> None:
     model, baseline = NAMES[row[0]], row[1].removeprefix("8 ")
     other = sizes[model, BASELINES.get(baseline, "dgx-v100 fp32")]
     tpu = sizes[model, "tpu-v3"]

@@ -32,14 +32,14 @@ require = ["mfu >= 10%"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_script_is_read_by_the_shell(script: str) -> None:
+def test_a_script_has_valid_shell_syntax(script: str) -> None:
     checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")
     if shutil.which("shellcheck"):
         command = ["shellcheck", "--shell=bash", "-"]
-        # GitHub and GitLab run scripts so
-        told = f"set -eo pipefail\n{script}"
-        linted = subprocess.run(command, input=told, text=True, capture_output=True, check=False)
+        # as GitHub and GitLab run scripts
+        script_with_options = f"set -eo pipefail\n{script}"
+        linted = subprocess.run(command, input=script_with_options, text=True, capture_output=True, check=False)
         assert linted.returncode == 0, linted.stdout
 
 
@@ -50,13 +50,13 @@ def test_the_action_puts_no_input_into_a_script() -> None:
         assert set(re.findall(r"inputs\.([a-z-]+)", json.dumps(step))) <= set(ACTION["inputs"]), name
     used = [step["uses"] for step in ACTION["runs"]["steps"] if "uses" in step]
     assert used
-    assert all(re.fullmatch(r"actions/[a-z-]+@v[0-9]+", one) for one in used)
+    assert all(re.fullmatch(r"actions/[a-z-]+@v[0-9]+", action) for action in used)
     assert ACTION["runs"]["using"] == "composite"
-    for told in ACTION["inputs"].values():
-        assert told["description"]
+    for declaration in ACTION["inputs"].values():
+        assert declaration["description"]
 
 
-def git(folder: Path, *arguments: str) -> None:
+def run_git(folder: Path, *arguments: str) -> None:
     identity = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main")
     subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
@@ -66,29 +66,29 @@ def repository(tmp_path: Path) -> Path:
     """A clone whose `main` has a plan on two nodes and whose `head` has it on four."""
     origin, clone = tmp_path / "origin", tmp_path / "clone"
     (origin / "ci").mkdir(parents=True)
-    git(origin, "init", "-q")
+    run_git(origin, "init", "-q")
     for branch, nodes in (("main", 2), ("head", 4)):
-        git(origin, "checkout", "-q", "-B", branch)
+        run_git(origin, "checkout", "-q", "-B", branch)
         (origin / "ci" / "plan.toml").write_text(PLANS.format(nodes=nodes))
-        git(origin, "add", ".")
-        git(origin, "commit", "-q", "-m", branch)
-    git(tmp_path, "clone", "-q", "--depth=1", f"file://{origin}", "clone")
+        run_git(origin, "add", ".")
+        run_git(origin, "commit", "-q", "-m", branch)
+    run_git(tmp_path, "clone", "-q", "--depth=1", f"file://{origin}", "clone")
     (tmp_path / "temp").mkdir()
     return clone
 
 
-def shell(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_script(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """A script with our own programs first on the path."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, **variables}
     return subprocess.run([*SHELL, script], cwd=folder, env=environment, text=True, capture_output=True, check=False)
 
 
-def outputs(file: Path) -> dict[str, str]:
+def read_outputs(file: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in file.read_text().splitlines())
 
 
-def act(repository: Path, **given: str) -> tuple[int, dict[str, str], str]:
+def run_action(repository: Path, **inputs: str) -> tuple[int, dict[str, str], str]:
     """The action's steps after the installation: the exit code, its outputs, and the step summary."""
     temp = repository.parent / "temp"
     common = {
@@ -101,46 +101,46 @@ def act(repository: Path, **given: str) -> tuple[int, dict[str, str], str]:
         "REQUIRE": "",
         "THRESHOLD": "0.1%",
     }
-    told: dict[str, dict[str, str]] = {}
+    outputs_by_step: dict[str, dict[str, str]] = {}
     for name in ("Check the plans", "Check the plans of the base", "Compare"):
         file = temp / name.replace(" ", "-")
         file.touch()
-        change = {"REQUIRE": given.get("REQUIRE_CHANGE", "")} if name == "Compare" else given
-        done = shell(STEPS[name]["run"], repository, **{**common, **change, "GITHUB_OUTPUT": str(file)})
+        change = {"REQUIRE": inputs.get("REQUIRE_CHANGE", "")} if name == "Compare" else inputs
+        done = run_script(STEPS[name]["run"], repository, **{**common, **change, "GITHUB_OUTPUT": str(file)})
         assert done.returncode == 0, done.stderr
-        told[name] = outputs(file)
-    codes = {"CHECK": told["Check the plans"]["code"], "DIFF": told["Compare"]["code"]}
+        outputs_by_step[name] = read_outputs(file)
+    codes = {"CHECK": outputs_by_step["Check the plans"]["code"], "DIFF": outputs_by_step["Compare"]["code"]}
     summary = temp / "summary.md"
     return (
-        shell(STEPS["Verdict"]["run"], repository, **codes).returncode,
-        told["Compare"],
+        run_script(STEPS["Verdict"]["run"], repository, **codes).returncode,
+        outputs_by_step["Compare"],
         summary.read_text() if summary.exists() else "",
     )
 
 
 def test_the_action_checks_and_compares(repository: Path) -> None:
-    code, told, summary = act(repository, REQUIRE="mfu >= 5%\n\nmemory.headroom >= 1MiB\n")
+    code, outputs, summary = run_action(repository, REQUIRE="mfu >= 5%\n\nmemory.headroom >= 1MiB\n")
     assert code == 0
-    diff = Path(told["file"]).read_text()
+    diff = Path(outputs["file"]).read_text()
     assert "small: changed" in diff
     assert "nodes 2 → 4" in diff
     assert "# ci/plan.toml: 1 plan, 3 requirements: all met" in summary
     assert diff in summary
 
 
-def test_the_action_ends_as_the_check_or_the_comparison_does(repository: Path) -> None:
-    code, told, summary = act(repository, REQUIRE="mfu >= 5%", REQUIRE_CHANGE="change.nodes <= 0")
-    assert (code, told["code"]) == (4, "4")
+def test_the_action_has_the_exit_code_of_the_check_or_the_comparison(repository: Path) -> None:
+    code, outputs, summary = run_action(repository, REQUIRE="mfu >= 5%", REQUIRE_CHANGE="change.nodes <= 0")
+    assert (code, outputs["code"]) == (4, "4")
     assert "Not met: change.nodes" in summary
     for check, diff, wanted in (("0", "0", 0), ("2", "0", 2), ("3", "4", 3), ("0", "2", 2)):
-        assert shell(STEPS["Verdict"]["run"], repository, CHECK=check, DIFF=diff).returncode == wanted
+        assert run_script(STEPS["Verdict"]["run"], repository, CHECK=check, DIFF=diff).returncode == wanted
 
 
-def test_the_action_compares_with_nothing_where_the_base_has_no_plans(repository: Path) -> None:
+def test_the_action_writes_no_comparison_where_the_base_has_no_plans(repository: Path) -> None:
     (repository / "new.toml").write_text(PLANS.format(nodes=1))
-    code, told, _ = act(repository, FILE="new.toml")
+    code, outputs, _ = run_action(repository, FILE="new.toml")
     assert code == 0
-    assert "file" not in told
+    assert "file" not in outputs
 
 
 def test_the_template_checks_and_compares(repository: Path) -> None:
@@ -150,7 +150,7 @@ def test_the_template_checks_and_compares(repository: Path) -> None:
         ["git", "ls-remote", "origin", "main"], cwd=repository, text=True, capture_output=True, check=True
     ).stdout.split()[0]
     variables = {"PLANNER_FILE": "ci/plan.toml", "PLANNER_THRESHOLD": "1%", "CI_MERGE_REQUEST_DIFF_BASE_SHA": base}
-    done = shell(script, repository, GITLAB_CI="true", **variables)
+    done = run_script(script, repository, GITLAB_CI="true", **variables)
     assert done.returncode == 0, done.stderr
     assert "nodes 2 → 4" in (repository / "planner-diff.md").read_text()
     for name in ("gl-code-quality-report.json", "planner-head.json", "planner.xml"):

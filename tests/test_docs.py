@@ -1,4 +1,4 @@
-"""Every command of the documentation runs and says what is shown, and every file in it is read."""
+"""Every command of the documentation runs and prints the output shown, and every file in it is read."""
 
 from __future__ import annotations
 
@@ -20,120 +20,132 @@ from planner.studies.conditions.figures import PLAN_FIGURES
 from planner.workload.presets import list_preset_names
 from planner.workload.spec import ModelSpec
 from tests.cli.run import call, run
-from tests.pages import ALL, ROOT, Command, File, Page, follow_story, furnish, page, plain
+from tests.pages import (
+    PAGE_PATHS,
+    ROOT,
+    Command,
+    File,
+    Page,
+    follow_story,
+    link_project_files,
+    read_page,
+    strip_blanks,
+)
 
-PAGES = [page(path) for path in ALL]
-STORIES = [one for one in PAGES if any(isinstance(part, Command) for part in one.story)]
+PAGES = [read_page(path) for path in PAGE_PATHS]
+STORIES = [page for page in PAGES if any(isinstance(part, Command) for part in page.story)]
 ALONE = {
     command.line: command
-    for one in PAGES
-    for command in one.commands
-    if command not in one.story
+    for page in PAGES
+    for command in page.commands
+    if command not in page.story
     and command.words[0] in ("plan", "planner")
-    # tests/test_case_study.py asks these, and reads the answers
-    and not (one.path.name == "case-study.md" and command.line.startswith("planner compare"))
+    # tests/test_case_study.py runs these, and reads their documents
+    and not (page.path.name == "case-study.md" and command.line.startswith("planner compare"))
 }
-"""Commands that need nothing but themselves: each is run once, on however many pages it stands."""
+"""Commands that need no files: each is run once, on however many pages it is."""
 FILES = [
     part
-    for one in PAGES
-    for part in one.parts
+    for page in PAGES
+    for part in page.parts
     # tests/hardware_db/test_sources.py reads the accelerator that is shown there
-    if isinstance(part, File) and part.kind == "toml" and not part.name and one.path.parent.name != "hardware_db"
+    if isinstance(part, File) and part.language == "toml" and not part.name and page.path.parent.name != "hardware_db"
 ]
 
 
 def test_there_are_pages_and_commands() -> None:
     assert len(PAGES) >= 20
     assert len(ALONE) >= 60
-    assert {one.path.name for one in STORIES} >= {"tutorial.md", "sweeps.md", "export.md", "explain.md", "ci.md"}
+    assert {page.path.name for page in STORIES} >= {"tutorial.md", "sweeps.md", "export.md", "explain.md", "ci.md"}
 
 
-@pytest.mark.parametrize("command", ALONE.values(), ids=lambda one: one.line)
+@pytest.mark.parametrize("command", ALONE.values(), ids=lambda command: command.line)
 def test_a_command_of_the_documentation_runs(command: Command) -> None:
     done = call(*command.words)
     assert done.returncode == 0, f"{command.page}: {done.stderr}"
     assert done.stdout
 
 
-@pytest.mark.parametrize("one", STORIES, ids=lambda one: one.path.name)
-def test_what_a_page_does_step_by_step_runs_and_says_what_is_shown(
-    one: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("page", STORIES, ids=lambda page: page.path.name)
+def test_the_commands_of_a_page_run_in_order_and_print_the_output_shown(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if any("parquet" in command.line for command in one.commands):
+    if any("parquet" in command.line for command in page.commands):
         pytest.importorskip("pyarrow")
-    furnish(tmp_path)
+    link_project_files(tmp_path)
     monkeypatch.chdir(tmp_path)
 
-    def each(*words: str) -> subprocess.CompletedProcess[str]:
+    def run_words(*words: str) -> subprocess.CompletedProcess[str]:
         # a sweep starts processes
         return run(*words) if "sweep" in words else call(*words)
 
-    ended = list(follow_story(one.story, tmp_path, each))
+    ended = list(follow_story(page.story, tmp_path, run_words))
     assert ended
-    asked = [after.line == "echo $?" for after, _, _ in ended[1:]] + [False]
-    for (command, code, said), is_asked in zip(ended, asked, strict=True):
-        assert code == 0 or is_asked, f"{one.path.name}: {command.line}: {said}"
+    exit_code_shown = [after.line == "echo $?" for after, _, _ in ended[1:]] + [False]
+    for (command, code, output), is_shown in zip(ended, exit_code_shown, strict=True):
+        assert code == 0 or is_shown, f"{page.path.name}: {command.line}: {output}"
         if command.answer is not None:
-            assert plain(said) == plain(command.answer), f"{command.line}: `make answers` renews what is shown"
+            assert strip_blanks(output) == strip_blanks(command.answer), (
+                f"{command.line}: `make answers` renews the output shown"
+            )
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda one: f"{one.page} {one.text.splitlines()[0]}")
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.page} {file.text.splitlines()[0]}")
 def test_a_file_of_the_documentation_is_read(file: File, tmp_path: Path) -> None:
     path, block = tmp_path / "file.toml", file.text
     path.write_text(block)
-    question = ("--cluster", "dgx-h100", "--nodes", "32", "--global-batch", "1024")
+    arguments = ("--cluster", "dgx-h100", "--nodes", "32", "--global-batch", "1024")
     if any(table in block for table in ("[node]", "[[hosts]]", "[[pools]]", "[storage]")):
         done = call("plan", "llama-3-8b", "--cluster", str(path), "--global-batch", "1536")
     elif "hidden_size" in block or "[[layers]]" in block:
-        done = call("plan", str(path), *question)
+        done = call("plan", str(path), *arguments)
     else:
-        done = call("plan", "llama-3-70b", *question, "--space", str(path))
+        done = call("plan", "llama-3-70b", *arguments, "--space", str(path))
     assert done.returncode == 0, f"{file.page}: {done.stderr}"
 
 
-def test_what_is_to_be_made_can_be_made() -> None:
-    targets = {command.words[1] for one in PAGES for command in one.commands if command.words[0] == "make"}
+def test_every_make_target_of_the_documentation_exists() -> None:
+    targets = {command.words[1] for page in PAGES for command in page.commands if command.words[0] == "make"}
     assert {"plan", "test", "lint", "docs", "answers"} <= targets
     rules = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert targets <= set(rules)
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, str]:
+def reference() -> dict[str, str]:
     """The reference."""
     return source.build_reference()
 
 
-def test_every_command_has_a_page_of_reference_and_is_in_a_how_to(made: dict[str, str]) -> None:
+def test_every_command_has_a_page_of_reference_and_is_in_a_how_to(reference: dict[str, str]) -> None:
     commands = describe_commands()
-    typed = [command.words for one in PAGES if one.path.parent.name == "how-to" for command in one.commands]
+    typed = [command.words for page in PAGES if page.path.parent.name == "how-to" for command in page.commands]
     for name in commands:
         if name != "planner":
-            assert f"# `{name}`" in made[f"commands/{name.replace(' ', '-')}.md"]
+            assert f"# `{name}`" in reference[f"commands/{name.replace(' ', '-')}.md"]
             words = name.split()
-            shown = [one for one in typed if one[: len(words)] == words]
+            shown = [typed_words for typed_words in typed if typed_words[: len(words)] == words]
             group = any(other.startswith(f"{name} ") for other in commands)
             assert shown or group, f"no how-to page uses {name}"
 
 
-def test_the_reference_has_every_key_figure_and_preset(made: dict[str, str]) -> None:
+def test_the_reference_has_every_key_figure_and_preset(reference: dict[str, str]) -> None:
     for figure in PLAN_FIGURES:
-        assert f"| `{figure}` |" in made["files/requirements.md"]
+        assert f"| `{figure}` |" in reference["files/requirements.md"]
     for struct in (ModelSpec, ClusterSpec, AcceleratorSpec):
-        text = made["files/model.md" if struct is ModelSpec else "files/cluster.md"]
-        assert all(f"| `{key}` |" in text for key in struct.__struct_fields__)
+        text = reference["files/model.md" if struct is ModelSpec else "files/cluster.md"]
+        assert all(f"| `{key}` |" in text for key in struct.__struct_encode_fields__)
     for name in database.list_database_names("accelerators"):
-        assert "Sources:" in made[f"presets/accelerators/{name}.md"]
+        assert "Sources:" in reference[f"presets/accelerators/{name}.md"]
     for name in list_preset_names():
-        assert f"| `{name}` |" in made["presets/models.md"]
+        assert f"| `{name}` |" in reference["presets/models.md"]
     assert all(
-        f"## `{root}`" in made[f"documents/{name}.md"]
+        f"## `{root}`" in reference[f"documents/{name}.md"]
         for name, root in (("plan", "PlanDocument"), ("diff", "DiffDocument"))
     )
 
 
-def test_every_page_is_in_a_table_of_contents_and_links_to_what_is_there(tmp_path: Path) -> None:
+def test_every_page_is_in_a_table_of_contents_and_its_links_exist(tmp_path: Path) -> None:
     source.write_site(tmp_path)
     pages = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*.md")}
     notebooks = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.ipynb")}
@@ -148,15 +160,15 @@ def test_every_page_is_in_a_table_of_contents_and_links_to_what_is_there(tmp_pat
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs/notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
-def test_a_notebook_runs_and_says_what_is_stored(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notebook_runs_and_prints_the_stored_output(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "Agg")
     cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
     assert len(cells) >= 5
     names: dict[str, object] = {}
     for cell in cells:
-        said = io.StringIO()
-        with redirect_stdout(said):
+        output = io.StringIO()
+        with redirect_stdout(output):
             exec("".join(cell["source"]), names)  # a notebook is code to run
-        stored = "".join("".join(one["text"]) for one in cell["outputs"] if one["output_type"] == "stream")
-        assert said.getvalue() == stored, "`make answers` renews what is stored"
-    assert any("image/png" in one.get("data", {}) for cell in cells for one in cell["outputs"])
+        stored = "".join("".join(result["text"]) for result in cell["outputs"] if result["output_type"] == "stream")
+        assert output.getvalue() == stored, "`make answers` renews the stored output"
+    assert any("image/png" in result.get("data", {}) for cell in cells for result in cell["outputs"])

@@ -1,4 +1,4 @@
-"""A setting is declared once: each row of the table is an option, a key, a field of documents and a figure."""
+"""Each setting is declared once: a row of the table is an option, a key, a field of documents and a figure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from planner.api import SharedOptions
 from planner.cli.completion.manual import build_manual_pages
-from planner.cli.options.words import COMPLETION_SOURCES
+from planner.cli.options.words import list_option_words
 from planner.cost.scenario import Scenario, read_settings
 from planner.cost.settings import SETTINGS, Setting
 from planner.cost.step import STEP_TERMS
@@ -26,11 +26,12 @@ def test_a_setting_is_everywhere(setting: Setting) -> None:
     for command in ("plan", "estimate", "what-if"):
         assert name in list_option_keys(command)
         assert option.replace("-", "\\-") in PAGES[f"{'' if command == 'plan' else 'planner-'}{command}.1"]
-    assert name in {key.name for key in list_options() if key.in_space}
+    (declared,) = (key for key in list_options() if key.name == name)
+    assert declared.in_space
     assert name in SharedOptions.__annotations__
     assert name in SettingsPart.__struct_fields__
     assert PLAN_FIGURES[f"settings.{name}"].description == setting.description
-    assert {word for word, _ in COMPLETION_SOURCES[option].word_source()} == {*setting.values, "all"}
+    assert {word for word, _ in list_option_words(declared)} == {*setting.values, "all"}
     assert setting.group in GROUPS
     assert set(setting.terms) <= set(STEP_TERMS)
     assert bool(setting.affects) == bool(setting.otherwise)
@@ -48,5 +49,5 @@ def test_names_and_values_of_a_setting_are_inverse(setting: Setting) -> None:
 
 def test_a_document_has_the_settings_of_the_table() -> None:
     assert SettingsPart.__struct_fields__ == tuple(SETTINGS)
-    held = {field.name for field in fields(Scenario)} | {name for name in dir(Scenario) if name[0] != "_"}
-    assert {setting.field for setting in SETTINGS.values()} <= held
+    scenario_fields = {field.name for field in fields(Scenario)} | {name for name in dir(Scenario) if name[0] != "_"}
+    assert {setting.field for setting in SETTINGS.values()} <= scenario_fields

@@ -1,4 +1,4 @@
-"""Quantities are read as the field writes them, and written in the same way."""
+"""Quantities are read as the field writes them, and formatted in the same way."""
 
 import pytest
 from hypothesis import given
@@ -48,7 +48,7 @@ def test_quantities_are_read(text, dimension, value) -> None:
 @pytest.mark.parametrize(
     "text", ["", "GB", "-1GB", "1e400", "nan", "inf", "80 G B", "80Gi", "1" * 70, True, -1, 1e31, 10**400]
 )
-def test_what_is_no_quantity_is_told(text) -> None:
+def test_an_invalid_quantity_is_reported(text) -> None:
     with pytest.raises(InputError, match="a size such as 80GiB"):
         parse_quantity(text, "bytes")
 
@@ -66,7 +66,7 @@ def test_a_count_takes_its_suffix_in_either_case_and_has_limits() -> None:
         parse_count("9", minimum=2, maximum=8, example="4")
 
 
-def test_a_unit_can_be_asked_for() -> None:
+def test_a_unit_can_be_required() -> None:
     for text in (300, "300", 2.5):
         with pytest.raises(InputError, match="without a unit"):
             parse_quantity(text, "bytes_per_s", allow_bare=False)
@@ -75,7 +75,7 @@ def test_a_unit_can_be_asked_for() -> None:
 
 
 @given(st.floats(1e-6, 1e12))
-def test_what_is_written_can_be_read_again(value) -> None:
+def test_a_formatted_quantity_can_be_parsed(value) -> None:
     assert parse_quantity(format_bytes(value * 1e6), "bytes") == pytest.approx(value * 1e6, rel=0.01)
     # half a unit of the last of three digits
     assert parse_quantity(format_seconds(value % 900 + 1e-3).replace(",", ""), "s") == pytest.approx(
@@ -83,7 +83,7 @@ def test_what_is_written_can_be_read_again(value) -> None:
     )
 
 
-def test_forms() -> None:
+def test_formats_of_figures() -> None:
     assert format_seconds(11.0) == "11.0 s"
     assert format_seconds(0.0123) == "12.3 ms"
     assert format_seconds(0) == "0 s"
@@ -95,14 +95,14 @@ def test_forms() -> None:
 
 
 @given(st.floats(1e-3, 1e12))
-def test_a_duration_is_told_in_its_own_unit(value: float) -> None:
+def test_a_duration_has_a_fitting_unit(value: float) -> None:
     text = format_duration(value)
     assert parse_quantity(text.replace(",", ""), "duration") == pytest.approx(value, rel=0.006)
 
 
-def test_durations_are_told_as_people_say_them() -> None:
-    told = [format_duration(value) for value in (0.59, 59.0, 212.0, 11135.0, 5 * 86400.0, 2.85e8)]
-    assert told == ["590 ms", "59.0 s", "3.53 min", "3.09 h", "5.00 d", "9.03 y"]
+def test_durations_have_three_digits_and_a_fitting_unit() -> None:
+    durations = [format_duration(value) for value in (0.59, 59.0, 212.0, 11135.0, 5 * 86400.0, 2.85e8)]
+    assert durations == ["590 ms", "59.0 s", "3.53 min", "3.09 h", "5.00 d", "9.03 y"]
 
 
 @pytest.mark.parametrize(
@@ -116,11 +116,11 @@ def test_durations_are_told_as_people_say_them() -> None:
         (0.01, "14.4 min"),
     ],
 )
-def test_days_are_told_as_long_as_they_are(days: float, text: str) -> None:
+def test_days_are_formatted_as_durations(days: float, text: str) -> None:
     assert format_days(days) == text
 
 
-def test_one_thing_is_no_plural_and_many_have_separators() -> None:
+def test_a_count_of_1_is_singular_and_large_counts_have_separators() -> None:
     assert [format_counted_noun(count, "node") for count in (0, 1, 2, 1024)] == [
         "0 nodes",
         "1 node",

@@ -14,26 +14,26 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def required(one: Distribution) -> Iterator[Distribution]:
-    """What a distribution says that it needs, and what that needs, as far as it is installed here; no extras."""
-    for line in one.requires or []:
+def list_requirements(package: Distribution) -> Iterator[Distribution]:
+    """The requirements of a distribution, and theirs, as far as they are installed here; no extras."""
+    for line in package.requires or []:
         name, _, marker = line.partition(";")
         if "extra" not in marker:
             try:
-                found = distribution(re.split(r"[^A-Za-z0-9._-]", name)[0])
+                requirement = distribution(re.split(r"[^A-Za-z0-9._-]", name)[0])
             except ModuleNotFoundError:  # for another system or an older Python
                 continue
-            yield found
-            yield from required(found)
+            yield requirement
+            yield from list_requirements(requirement)
 
 
-def lend(wanted: Iterator[Distribution], site_packages: Path) -> None:
-    """Links to the packages in an environment that has none: nothing is fetched, and nothing else is there."""
-    for one in wanted:
-        for top in {file.parts[0] for file in one.files or [] if file.parts[0] != ".."}:
+def link_packages(wanted: Iterator[Distribution], site_packages: Path) -> None:
+    """Link packages into an environment that has none: no download, and no other package is there."""
+    for package in wanted:
+        for top in {file.parts[0] for file in package.files or [] if file.parts[0] != ".."}:
             link = site_packages / top
             if top != "__pycache__" and not link.exists():
-                link.symlink_to(str(one.locate_file(top)))
+                link.symlink_to(str(package.locate_file(top)))
 
 
 def test_the_wheel_runs_outside_the_checkout(tmp_path: Path) -> None:
@@ -49,8 +49,8 @@ def test_the_wheel_runs_outside_the_checkout(tmp_path: Path) -> None:
     subprocess.run([*pip, "--no-deps", "--no-compile", str(wheel)], check=True, capture_output=True)
     (site_packages,) = (tmp_path / "env/lib").glob("python*/site-packages")
     (installed,) = distributions(name="planner", path=[str(site_packages)])
-    lend(required(installed), site_packages)
-    assert not (site_packages / "scipy").exists(), "only what the wheel says that it needs"
+    link_packages(list_requirements(installed), site_packages)
+    assert not (site_packages / "scipy").exists(), "only the requirements of the wheel"
     assert (site_packages / "planner/py.typed").exists(), "else a type checker takes `import planner` for Any"
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
