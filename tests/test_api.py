@@ -55,7 +55,7 @@ def test_the_example_of_the_docstring_runs(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out.startswith("StrategyPart(")
 
 
-def test_files_are_paths(tmp_path: Path) -> None:
+def test_files_are_given_as_paths(tmp_path: Path) -> None:
     lab = tmp_path / "lab.toml"
     lab.write_text(LAB.format(**DEFAULTS))
     document = planner.plan("1B", lab, 8, fault=["node-0:0=0.5", "node-1:0"])

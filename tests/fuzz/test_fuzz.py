@@ -23,7 +23,7 @@ def test_every_damaged_file_is_read_or_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["model", "cluster", "cluster-yaml", "import-links"])
-def test_damage_is_neither_always_fatal_nor_never(name: str) -> None:
+def test_some_damaged_files_are_accepted_and_some_refused(name: str) -> None:
     counts = fuzz(name, SEED, range(50)).counts
     assert counts["accepted"] >= 3
     assert counts["refused"] >= 3

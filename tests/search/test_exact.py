@@ -73,7 +73,7 @@ def slow_loop(scenario: Scenario, space: Space) -> tuple[int, list[tuple[float, 
     return count, list(zip(steps, memory_bytes[fits].tolist(), rows, strict=True))
 
 
-def enough_chunks(w: Workload, p: dict[str, int]) -> bool:
+def has_enough_layers(w: Workload, p: dict[str, int]) -> bool:
     """A layer for every chunk, or embedding and head as chunks of their own."""
     return p["pp"] * p["vpp"] <= w.layer_count or p["pp"] * p["vpp"] == w.layer_count + 2
 
@@ -85,7 +85,7 @@ def can_run(scenario: Scenario, p: dict[str, int]) -> bool:
         return False
     if w.kv_heads % p["tp"] and p["tp"] % w.kv_heads:
         return False
-    if p["pp"] > w.layer_count or (p["vpp"] > 1 and (p["pp"] == 1 or not enough_chunks(w, p))):
+    if p["pp"] > w.layer_count or (p["vpp"] > 1 and (p["pp"] == 1 or not has_enough_layers(w, p))):
         return False
     if p["cp"] > 1 and w.seq_length % (2 * p["cp"]):
         return False
@@ -138,7 +138,7 @@ setting_values = st.fixed_dictionaries(
 
 @settings(max_examples=8)
 @given(workloads(), clusters(), st.sampled_from([1, 4, 6]), allowed_values, setting_values, st.integers(1, 4))
-def test_the_best_plans_equal_a_slow_loops_best(workload, cluster, batch, allowed, values, top) -> None:
+def test_the_best_plans_equal_those_of_a_slow_loop(workload, cluster, batch, allowed, values, top) -> None:
     space = Space(min(cluster.devices, 4), batch, {"vpp": (1, 2), "micro_batch": (1, 2), **allowed})
     bound = replace(build_scenario(workload, cluster, global_batch=batch), host=Host(2e12, 4e11, 3e10))
     (scenario,) = enumerate_setting_scenarios(bound, {name: (value,) for name, value in values.items()})
@@ -177,7 +177,7 @@ def test_every_candidate_is_counted_once(workload, cluster, batch, allowed) -> N
     assert tally.candidates == tally.feasible + sum(tally.rejected_by.values())
 
 
-def test_the_answer_does_not_depend_on_how_the_space_is_cut_into_blocks(monkeypatch) -> None:
+def test_the_result_does_not_depend_on_how_the_space_is_cut_into_blocks(monkeypatch) -> None:
     scenario, space = lab_scenario(), Space(16, 32)
     whole = search_plans(scenario, space, SearchTarget(top=20))
     monkeypatch.setattr("planner.search.space._LAYOUTS_PER_BLOCK", 97)
@@ -188,7 +188,7 @@ def test_the_answer_does_not_depend_on_how_the_space_is_cut_into_blocks(monkeypa
         assert getattr(pieces.best, name).tolist() == getattr(whole.best, name).tolist()
 
 
-def test_more_plans_begin_with_the_fewer() -> None:
+def test_a_longer_list_of_plans_begins_with_the_shorter_list() -> None:
     scenario, space = lab_scenario(tiny(), lab(memory=3)), Space(16, 32)
     few, many = (
         search_plans(scenario, space, SearchTarget(top=3)).best,

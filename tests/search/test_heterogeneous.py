@@ -50,7 +50,7 @@ def search_small_pools(workload: Workload | None = None, batch: int = 32, **chan
     return search_hetero_plans(both, bound, Space(both.devices, batch), {}, tokens=None)
 
 
-pairs = st.fixed_dictionaries(
+pool_figures = st.fixed_dictionaries(
     {
         "tflops": st.sampled_from([100, 300]),
         "slow_tflops": st.sampled_from([50, 100, 300]),
@@ -73,7 +73,7 @@ pairs = st.fixed_dictionaries(
 )
 def test_shares_are_the_best_of_all(weight, most, slope, start, total) -> None:
     x, y, value = (
-        float(column[0]) for column in balance_shares(*_arrays(weight, most, slope, start), np.array([total]))
+        float(column[0]) for column in balance_shares(*build_columns(weight, most, slope, start), np.array([total]))
     )
     times = [
         max(slope[0] * first + start[0], slope[1] * second + start[1])
@@ -85,7 +85,7 @@ def test_shares_are_the_best_of_all(weight, most, slope, start, total) -> None:
     assert not times or weight[0] * x + weight[1] * y == total
 
 
-def _arrays(*columns: tuple[float, float]) -> list[tuple[np.ndarray, np.ndarray]]:
+def build_columns(*columns: tuple[float, float]) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(np.array([first]), np.array([second])) for first, second in columns]
 
 
@@ -130,7 +130,7 @@ def slow_loop_over_replicas(
 
 
 @settings(max_examples=2)
-@given(pairs, st.sampled_from([6, 7, 12]), st.sampled_from([(0, 3), (1, 2)]), st.sampled_from([(1,), (1, 2)]))
+@given(pool_figures, st.sampled_from([6, 7, 12]), st.sampled_from([(0, 3), (1, 2)]), st.sampled_from([(1,), (1, 2)]))
 def test_the_best_shares_equal_a_slow_loops(changes, batch, zeros, chunks) -> None:
     bound = bind_small_pools(tiny(layers=4), batch, devices=2, **changes)
     allowed = {
@@ -186,7 +186,7 @@ def slow_loop_over_stages(bound: BoundPools, space: Space) -> float:
 
 
 @settings(max_examples=2)
-@given(pairs, st.sampled_from([5, 6, 8]), st.sampled_from([1, 4]))
+@given(pool_figures, st.sampled_from([5, 6, 8]), st.sampled_from([1, 4]))
 def test_the_best_layers_equal_a_slow_loops(changes, layers, batch) -> None:
     bound = bind_small_pools(tiny(layers=layers), batch, devices=2, **changes)
     allowed = {"tp": (1, 2), "cp": (1,), "micro_batch": (1,), "recompute": (0, 2), "sequence_parallel": (0,)}
@@ -211,9 +211,9 @@ def test_two_equal_pools_are_a_single_cluster(tflops, memory, nic, batch) -> Non
     whole = lab(devices=2, nodes=4, **figures)
     # an even number of replicas, which the halves can have, and one micro-batch for both
     space = Space(whole.devices, batch, {"dp": (2, 4, 8), "micro_batch": (1,)})
-    q = build_scenario(tiny(), whole, global_batch=batch)
-    best = search_plans(q, space, SearchTarget(top=1)).best
-    expected = compute_step_costs(q, best).step_time_s.tolist()
+    scenario = build_scenario(tiny(), whole, global_batch=batch)
+    best = search_plans(scenario, space, SearchTarget(top=1)).best
+    expected = compute_step_costs(scenario, best).step_time_s.tolist()
     for result in (
         find_best_shares(build_share_table(bound, space)),
         find_even_shares(build_share_table(bound, space)),
@@ -244,7 +244,7 @@ def test_a_pipeline_over_two_equal_pools_is_an_ordinary_pipeline(batch) -> None:
 
 
 @settings(max_examples=2)
-@given(pairs, st.sampled_from([6, 16]))
+@given(pool_figures, st.sampled_from([6, 16]))
 def test_the_best_plan_is_no_slower_than_either_pool_alone(changes, batch) -> None:
     workload = tiny(layers=4)
     try:
@@ -274,7 +274,7 @@ def test_the_best_plan_is_no_slower_than_either_pool_alone(changes, batch) -> No
 
 
 @settings(max_examples=3)
-@given(pairs, st.sampled_from([1.5, 4.0]))
+@given(pool_figures, st.sampled_from([1.5, 4.0]))
 def test_a_faster_slow_pool_never_slows_the_best_plan(changes, factor) -> None:
     slow = {"tflops": changes["slow_tflops"], "hbm": 2000, "link": 300, "nic": changes["slow_nic"]}
     faster = {**changes, "devices": 2, **{f"slow_{name}": value * factor for name, value in slow.items()}}

@@ -23,7 +23,7 @@ from planner.search.space import Space
 from tests.examples import clusters, lab, lab_scenario, tiny, workloads
 
 NAMES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
-EVERY = 100_000
+ALL_PLANS = 100_000
 SPACE = Space(16, 32, {"vpp": (1, 2), "micro_batch": (1, 2)})
 
 
@@ -37,12 +37,12 @@ def price_scenario(scenario: Scenario) -> Scenario:
 def test_every_objective_orders_all_plans() -> None:
     scenario = price_scenario(lab_scenario(tiny(), lab(memory=3)))
     for name in NAMES:
-        every = search_plans(scenario, SPACE, SearchTarget((Objective(name),), top=EVERY))
-        assert len(every.best) == every.stats.feasible
-        assert (np.diff(every.figures[:, 0]) >= 0).all()
+        all_plans = search_plans(scenario, SPACE, SearchTarget((Objective(name),), top=ALL_PLANS))
+        assert len(all_plans.best) == all_plans.stats.feasible
+        assert (np.diff(all_plans.figures[:, 0]) >= 0).all()
         few = search_plans(scenario, SPACE, SearchTarget((Objective(name),), top=7))
-        assert few.figures.tolist() == every.figures[:7].tolist()
-        assert [few.best.get_row(i) for i in range(7)] == [every.best.get_row(i) for i in range(7)]
+        assert few.figures.tolist() == all_plans.figures[:7].tolist()
+        assert [few.best.get_row(i) for i in range(7)] == [all_plans.best.get_row(i) for i in range(7)]
 
 
 def is_dominated(row: tuple[float, ...], rows: set[tuple[float, ...]]) -> bool:
@@ -60,15 +60,17 @@ def test_the_front_is_that_of_a_slow_loop(workload, cluster, names, count) -> No
         assert not len(front.best)
         return
     front_figures = {tuple(row) for row in front.figures.tolist()}
-    every = all_figures(scenario, space, objectives)
-    assert front_figures == {row for row in every if not is_dominated(row, every)}
+    all_plans = compute_all_figures(scenario, space, objectives)
+    assert front_figures == {row for row in all_plans if not is_dominated(row, all_plans)}
     assert len(front_figures) == len(front.best)
     assert front.stats == search_plans(scenario, space).stats
 
 
-def all_figures(scenario: Scenario, space: Space, objectives: tuple[Objective, ...]) -> set[tuple[float, ...]]:
+def compute_all_figures(
+    scenario: Scenario, space: Space, objectives: tuple[Objective, ...]
+) -> set[tuple[float, ...]]:
     """The figures of every plan that fits, from the list of all by step time."""
-    plans = search_plans(scenario, space, SearchTarget(top=EVERY)).best
+    plans = search_plans(scenario, space, SearchTarget(top=ALL_PLANS)).best
     scores, memory_bytes = (
         compute_step_costs(scenario, plans),
         sum_in_order(compute_peak_memory_bytes(scenario, plans).values()),
@@ -87,23 +89,24 @@ def test_no_row_of_the_front_is_beaten_and_every_other_is(rows) -> None:
     table = np.array(sorted(rows), dtype=float)
     front = find_pareto_front(table)
     kept = [tuple(row) for row in table[front].tolist()]
-    every = {tuple(row) for row in table.tolist()}
+    all_plans = {tuple(row) for row in table.tolist()}
     assert len(set(kept)) == len(kept)
-    assert set(kept) == {row for row in every if not is_dominated(row, every)}
+    assert set(kept) == {row for row in all_plans if not is_dominated(row, all_plans)}
 
 
-def test_diverse_plans_differ_in_their_degrees_and_are_each_the_best_of_theirs() -> None:
+def test_diverse_plans_differ_in_their_degrees_and_each_is_the_best_with_its_degrees() -> None:
     scenario = lab_scenario(tiny(), lab(memory=3))
-    every = search_plans(scenario, SPACE, SearchTarget(top=EVERY))
+    all_plans = search_plans(scenario, SPACE, SearchTarget(top=ALL_PLANS))
     degrees = [
-        tuple(every.best.get_row(i)[name] for name in ("tp", "pp", "dp", "cp", "ep")) for i in range(len(every.best))
+        tuple(all_plans.best.get_row(i)[name] for name in ("tp", "pp", "dp", "cp", "ep"))
+        for i in range(len(all_plans.best))
     ]
     firsts = [degrees.index(split) for split in dict.fromkeys(degrees)][:6]
     diverse = search_plans(scenario, SPACE, SearchTarget(top=6, diverse=True))
-    assert [diverse.best.get_row(i) for i in range(6)] == [every.best.get_row(i) for i in firsts]
+    assert [diverse.best.get_row(i) for i in range(6)] == [all_plans.best.get_row(i) for i in firsts]
 
 
-def test_over_batches_the_best_is_by_the_token() -> None:
+def test_over_several_batches_the_best_plan_is_the_fastest_by_token() -> None:
     batches = [lab_scenario(batch=batch) for batch in (16, 32, 64)]
     space = Space(16, 16, {"vpp": (1,)})
     result = search_plans(batches, space, SearchTarget((Objective(has_several_batches=True),), top=1))

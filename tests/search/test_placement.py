@@ -22,7 +22,7 @@ from tests.examples import DEFAULTS, LAB, tiny
 NIC = 25e9
 
 
-def fat_tree(leaf_of: list[int], oversubscription: float, slow: dict[int, float] | None = None) -> Cluster:
+def build_fat_tree(leaf_of: list[int], oversubscription: float, slow: dict[int, float] | None = None) -> Cluster:
     """Hosts of four devices, each below its leaf of `leaf_of`, in this order."""
     leaves = max(leaf_of) + 1
     text = LAB.format(**DEFAULTS).partition("[[fabric]]")[0].replace("nodes = 4", "")
@@ -48,7 +48,7 @@ def search_placed(cluster: Cluster, **pins: int) -> SearchResult:
     return search_placed_plans([scenario], space, SearchTarget(top=1))
 
 
-def ring_rate(result: SearchResult, *, as_listed: bool = False) -> float:
+def compute_ring_rate(result: SearchResult, *, as_listed: bool = False) -> float:
     """Bytes/s at which the data-parallel rings of the best plan run."""
     scenario = result.scenarios[0]
     network = scenario.network
@@ -71,11 +71,11 @@ def test_rings_of_all_data_parallel_ranks_reach_the_bandwidth_of_a_4_to_1_tree(t
     rings of a leaf on uplinks worth 16/4 NICs: both allow 4/tp NICs for the rings of a group together.
     """
     shuffled = [host % 4 for host in range(16)]  # neighbours in the file are never at one leaf
-    result = search_placed(fat_tree(shuffled, 4.0), tp=tp, pp=1, cp=1, dp=64 // tp)
+    result = search_placed(build_fat_tree(shuffled, 4.0), tp=tp, pp=1, cp=1, dp=64 // tp)
     optimum = NIC * 4 / tp * result.scenarios[0].calibration.nic_efficiency
-    assert ring_rate(result) == pytest.approx(optimum)
+    assert compute_ring_rate(result) == pytest.approx(optimum)
     # in the order of the file every ring leaves its leaf at every host, over a quarter of the uplinks
-    assert ring_rate(result, as_listed=True) == pytest.approx(optimum / 4)
+    assert compute_ring_rate(result, as_listed=True) == pytest.approx(optimum / 4)
 
 
 @settings(max_examples=2, deadline=None)
@@ -88,7 +88,7 @@ def test_placing_is_never_worse_than_the_order_of_the_file(
     leaf_of: list[int], slow: dict[int, float], oversubscription: float
 ) -> None:
     used = {leaf: place for place, leaf in enumerate(sorted(set(leaf_of)))}
-    cluster = fat_tree([used[leaf] for leaf in leaf_of], oversubscription, slow)
+    cluster = build_fat_tree([used[leaf] for leaf in leaf_of], oversubscription, slow)
     scenario = bind_tiny(cluster, 48)
     space = Space(cluster.devices, 48, {"vpp": (1,), "micro_batch": (1, 2), "zero_stage": (0, 1), "recompute": (0,)})
     as_listed, result = (
@@ -103,13 +103,13 @@ def test_placing_is_never_worse_than_the_order_of_the_file(
 
 
 def test_hosts_at_the_same_switch_are_neighbours() -> None:
-    network = bind_tiny(fat_tree([0, 1, 0, 2, 1, 2], 1.0)).network
+    network = bind_tiny(build_fat_tree([0, 1, 0, 2, 1, 2], 1.0)).network
     assert isinstance(network, RoutedNetwork)
     assert sort_hosts_by_nearness(network).tolist() == [0, 2, 1, 4, 3, 5]
 
 
-def test_orders_that_are_not_allowed_are_not_taken() -> None:
-    cluster = fat_tree([0, 1, 0, 1], 4.0)
+def test_orders_that_are_not_allowed_are_not_used() -> None:
+    cluster = build_fat_tree([0, 1, 0, 1], 4.0)
     scenario = bind_tiny(cluster)
     for order in ("tp-cp-dp-pp", "tp-pp-dp-cp"):
         pinned = [Scenario(**{**vars(scenario), "rank_order": order})]
@@ -121,7 +121,7 @@ def search_listed_and_placed(
     leaves: list[int], oversubscription: float, orders: tuple[str, ...] = RANK_ORDERS, top: int = 3, **pins: int
 ) -> tuple[SearchResult, SearchResult]:
     """As listed, and placed."""
-    scenario = bind_tiny(fat_tree(leaves, oversubscription))
+    scenario = bind_tiny(build_fat_tree(leaves, oversubscription))
     space = Space(scenario.devices, scenario.global_batch, {name: (value,) for name, value in pins.items()})
     wanted = SearchTarget(top=top)
     return search_plans([scenario], space, wanted), search_placed_plans([scenario], space, wanted, orders)
@@ -143,7 +143,7 @@ def test_hosts_go_in_blocks_where_that_is_better_than_side_by_side() -> None:
     assert len({id(result.scenarios[int(number)].network) for number in result.scenario_index}) == 1
 
 
-def test_dimensions_change_places_where_they_may() -> None:
+def test_the_order_of_dimensions_changes_where_it_may() -> None:
     leaves = [1, 1, 0, 0, 2, 1, 0, 1]
     usual, result = search_listed_and_placed(leaves, 1.0, tp=1, pp=4, cp=1)
     assert result.scenarios[0].rank_order != usual.scenarios[0].rank_order

@@ -278,25 +278,29 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 @st.composite
-def conditions(draw: st.DrawFn, depth: int = 3) -> str:
+def random_conditions(draw: st.DrawFn, depth: int = 3) -> str:
     """A condition, with every bracket written out so that Python reads it alike."""
     if depth == 0 or draw(st.booleans()):
-        left, right = draw(sums()), draw(sums())
+        left, right = draw(random_sums()), draw(random_sums())
         return f"({left} {draw(st.sampled_from(['<', '<=', '>', '>=']))} {right})"
     if draw(st.booleans()):
-        return f"(not {draw(conditions(depth=depth - 1))})"
+        return f"(not {draw(random_conditions(depth=depth - 1))})"
     joined = draw(st.sampled_from(["and", "or"]))
-    return f"({draw(conditions(depth=depth - 1))} {joined} {draw(conditions(depth=depth - 1))})"
+    return f"({draw(random_conditions(depth=depth - 1))} {joined} {draw(random_conditions(depth=depth - 1))})"
 
 
 @st.composite
-def sums(draw: st.DrawFn, depth: int = 2) -> str:
+def random_sums(draw: st.DrawFn, depth: int = 2) -> str:
     if depth == 0 or draw(st.booleans()):
         return draw(st.sampled_from(["mfu", "hfu", "2", "0.5", "1e3"]))
-    return f"({draw(sums(depth=depth - 1))} {draw(st.sampled_from('+-*'))} {draw(sums(depth=depth - 1))})"
+    return (
+        f"({draw(random_sums(depth=depth - 1))} {draw(st.sampled_from('+-*'))} {draw(random_sums(depth=depth - 1))})"
+    )
 
 
-@given(conditions().filter(lambda text: len(text) < MAX_CONDITION_CHARS - 10), st.floats(0, 1), st.floats(0, 1))
+@given(
+    random_conditions().filter(lambda text: len(text) < MAX_CONDITION_CHARS - 10), st.floats(0, 1), st.floats(0, 1)
+)
 def test_a_condition_is_evaluated_as_in_arithmetic(text: str, mfu: float, hfu: float) -> None:
     wanted = eval(text, {"__builtins__": {}}, {"mfu": mfu, "hfu": hfu})
     assert evaluate_condition(parse_condition(text), {"mfu": mfu, "hfu": hfu}).is_met is wanted

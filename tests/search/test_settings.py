@@ -42,7 +42,7 @@ VALUES = [
 ]
 
 
-def with_host(scenario: Scenario) -> Scenario:
+def add_host(scenario: Scenario) -> Scenario:
     return replace(scenario, host=HOST, devices_per_host=4)
 
 
@@ -70,7 +70,7 @@ def format_setting(value: object) -> str:
 
 @pytest.mark.parametrize(("name", "value"), VALUES)
 def test_a_setting_is_applied_and_stands_in_the_document(name: str, value: str) -> None:
-    applied = getattr(build_settings_part(apply_settings(with_host(lab_scenario()), **{name: value})), name)
+    applied = getattr(build_settings_part(apply_settings(add_host(lab_scenario()), **{name: value})), name)
     assert format_setting(applied) == value
 
 
@@ -78,7 +78,7 @@ def test_a_setting_is_applied_and_stands_in_the_document(name: str, value: str) 
 @settings(max_examples=8)
 @given(workloads(), plans)
 def test_terms_add_up_under_every_setting(name: str, value: str, workload, plan) -> None:
-    scenario = apply_settings(with_host(lab_scenario(workload)), **{name: value})
+    scenario = apply_settings(add_host(lab_scenario(workload)), **{name: value})
     scores = compute_step_costs(scenario, plan)
     assert list(scores.terms) == list(STEP_TERMS)
     assert abs(sum(float(v[0]) for v in scores.terms.values()) - compute_step_s(scenario, plan)) < 1e-9
@@ -87,7 +87,7 @@ def test_terms_add_up_under_every_setting(name: str, value: str, workload, plan)
 
 
 def test_the_best_over_settings_is_the_best_of_each_alone() -> None:
-    scenario, space = with_host(lab_scenario(tiny(), lab(memory=3))), Space(16, 32, {"vpp": (1, 2)})
+    scenario, space = add_host(lab_scenario(tiny(), lab(memory=3))), Space(16, 32, {"vpp": (1, 2)})
     allowed = {
         "schedule": ("1f1b", "zero-bubble"),
         "offload": ("none", "optimizer"),
@@ -185,7 +185,7 @@ def test_overlapping_communication_never_slows_a_step(workload, plan, name) -> N
 @settings(max_examples=20)
 @given(workloads(), plans, st.sampled_from(["optimizer", "activations", "weights"]))
 def test_offload_trades_time_for_memory(workload, plan, offload) -> None:
-    scenario = with_host(lab_scenario(workload))
+    scenario = add_host(lab_scenario(workload))
     there = apply_settings(scenario, offload=offload)
     assert compute_memory_bytes(there, plan) <= compute_memory_bytes(scenario, plan)
     assert compute_step_s(there, plan) >= compute_step_s(scenario, plan) - float(
@@ -198,14 +198,14 @@ def test_offload_trades_time_for_memory(workload, plan, offload) -> None:
 
 
 def test_weights_come_from_the_host_in_shards() -> None:
-    scenario = apply_settings(with_host(lab_scenario(tiny(), lab(nodes=1))), offload="weights")
+    scenario = apply_settings(add_host(lab_scenario(tiny(), lab(nodes=1))), offload="weights")
     whole, shared = (compute_step_costs(scenario, build_strategy(dp=4, zero_stage=zero)) for zero in (0, 3))
     moved = [float(costs.terms["offload"][0] + costs.overlapped["offload"][0]) for costs in (whole, shared)]
     assert moved[1] == pytest.approx(moved[0] / 4)
 
 
 def test_only_saved_activations_go_to_the_host() -> None:
-    scenario = apply_settings(with_host(lab_scenario(tiny(vocab_size=64))), offload="activations")
+    scenario = apply_settings(add_host(lab_scenario(tiny(vocab_size=64))), offload="activations")
     kept, none = (compute_step_costs(scenario, build_strategy(dp=16, recompute=mode)) for mode in (2, 0))
     moved = [float(costs.terms["offload"][0] + costs.overlapped["offload"][0]) for costs in (kept, none)]
     # 2 bytes of each value of each layer's input, down and up again, for two micro-batches
@@ -215,7 +215,7 @@ def test_only_saved_activations_go_to_the_host() -> None:
 
 def test_offloaded_tensors_must_fit_in_the_host() -> None:
     space = Space(16, 32, {"vpp": (1,), "zero_stage": (0,)})
-    scenario = apply_settings(with_host(lab_scenario()), offload="optimizer")
+    scenario = apply_settings(add_host(lab_scenario()), offload="optimizer")
     roomy = search_plans(scenario, space).stats
     tight = search_plans(replace(scenario, host=replace(HOST, memory_bytes=4e8)), space).stats
     assert roomy.rejected_by["host-memory"] == 0

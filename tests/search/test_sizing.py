@@ -65,7 +65,7 @@ class World:
 
 OFFER: ClusterOffer = SimpleNamespace()  # type: ignore[assignment]  # a world reads no field of it
 RUN = TrainingRun(tiny(), 8, 10**12)
-worlds = st.builds(
+random_worlds = st.builds(
     World,
     largest=st.integers(1, 300),
     work=st.floats(1, 5000),
@@ -77,7 +77,7 @@ worlds = st.builds(
 
 
 @contextmanager
-def within(world: World) -> Iterator[ClusterOffer]:
+def simulate_world(world: World) -> Iterator[ClusterOffer]:
     """The sizes of this world, and the offer that has them."""
     with ExitStack() as stack:
         for name, fake in {
@@ -91,18 +91,18 @@ def within(world: World) -> Iterator[ClusterOffer]:
         yield SimpleNamespace(listed_cluster=object() if world.hosts else None, spec=spec)  # type: ignore[misc]
 
 
-@given(worlds, st.floats(0.5, 200))
+@given(random_worlds, st.floats(0.5, 200))
 def test_the_fewest_nodes_are_those_of_all_sizes(world, days) -> None:
-    with within(world) as offer:
+    with simulate_world(world) as offer:
         result = sizing.find_fewest_nodes(RUN, offer, days)
         fewest = next((size for size in world.sizes(RUN) if size.days <= days), None)
         assert result == fewest
 
 
-@given(worlds, st.floats(0.5, 200))
-def test_about_the_fewest_nodes_meet_the_deadline_where_any_size_does(world, days) -> None:
+@given(random_worlds, st.floats(0.5, 200))
+def test_the_approximate_fewest_nodes_meet_the_deadline_where_any_size_does(world, days) -> None:
     assume(world.least < days / 2)  # else days go down far more slowly than nodes go up, and six trials may not do
-    with within(world) as offer:
+    with simulate_world(world) as offer:
         result = sizing.approximate_fewest_nodes(RUN, offer, days)
         meeting = [size for size in world.sizes(RUN) if size.days <= days]
         assert (result is None) == (not meeting)
@@ -111,9 +111,9 @@ def test_about_the_fewest_nodes_meet_the_deadline_where_any_size_does(world, day
             assert result.nodes <= 2 * meeting[0].nodes + 8
 
 
-@given(worlds)
+@given(random_worlds)
 def test_a_curve_doubles_from_where_plans_fit_until_more_is_no_faster(world) -> None:
-    with within(world) as offer:
+    with simulate_world(world) as offer:
         curve = sizing.estimate_doubling_sizes(RUN, offer)
         every = world.sizes(RUN)
         assert [size.nodes for size in curve] == sorted({size.nodes for size in curve})
@@ -135,9 +135,9 @@ def test_a_curve_doubles_from_where_plans_fit_until_more_is_no_faster(world) -> 
         assert fastest == min(within_budget, key=lambda size: size.days, default=None)
 
 
-@given(worlds, st.integers(1, 300))
+@given(random_worlds, st.integers(1, 300))
 def test_a_curve_around_has_whole_multiples_and_parts(world, nodes) -> None:
-    with within(replace(world, fits=1, every=1)) as offer:
+    with simulate_world(replace(world, fits=1, every=1)) as offer:
         here = world.outcome(RUN, offer, nodes) or Size(nodes, 1.0, 1.0, RUN.tokens)
         curve = sizing.estimate_sizes_around(RUN, offer, here)
         ratios = (4 / 3, 3 / 2, 2, 3, 4, 8)
@@ -152,9 +152,9 @@ def _is_whole(number: float) -> bool:
     return abs(number - round(number)) < 1e-9
 
 
-@given(worlds, st.floats(1e3, 1e7))
+@given(random_worlds, st.floats(1e3, 1e7))
 def test_a_budget_buys_as_many_whole_steps_as_it_pays_for(world, usd) -> None:
-    with within(world) as offer:
+    with simulate_world(world) as offer:
         bought = sizing.find_affordable_run(RUN, offer, usd)
         if not sizing.estimate_doubling_sizes(RUN, offer):
             assert bought is None
@@ -169,12 +169,15 @@ def test_a_budget_buys_as_many_whole_steps_as_it_pays_for(world, usd) -> None:
             1 - 1e-9
         )
     unpriced = replace(world, rent=None)
-    with within(unpriced) as offer, pytest.raises(InputError, match="no rental price of this accelerator is known"):
+    with (
+        simulate_world(unpriced) as offer,
+        pytest.raises(InputError, match="no rental price of this accelerator is known"),
+    ):
         sizing.find_affordable_run(RUN, offer, usd)
 
 
-def test_a_budget_for_given_nodes_is_of_those() -> None:
-    with within(World(100, 1000.0, 0.0, 4, 1)) as offer:
+def test_a_budget_for_given_nodes_uses_those_nodes() -> None:
+    with simulate_world(World(100, 1000.0, 0.0, 4, 1)) as offer:
         _, size = sizing.find_affordable_run(RUN, offer, 1e5, nodes=12)
         assert size.nodes == 12
         assert sizing.find_affordable_run(RUN, offer, 1e5, nodes=3) is None
@@ -182,15 +185,15 @@ def test_a_budget_for_given_nodes_is_of_those() -> None:
 
 def test_the_nearest_miss_may_be_the_whole_cluster() -> None:
     for changes, nodes in (({}, 64), ({"hosts": True}, 100), ({"has_max_nodes": True}, 100)):
-        with within(replace(World(100, 1000.0, 0.0, 1, 1), **changes)) as offer:
+        with simulate_world(replace(World(100, 1000.0, 0.0, 1, 1), **changes)) as offer:
             assert sizing.find_fastest_size(RUN, offer).nodes == nodes
-        with within(replace(World(100, 1000.0, 0.0, 101, 1), **changes)) as offer:
+        with simulate_world(replace(World(100, 1000.0, 0.0, 101, 1), **changes)) as offer:
             assert sizing.find_fastest_size(RUN, offer) is None
 
 
 def test_the_fastest_size_in_a_budget_need_not_double() -> None:
     """48 nodes are faster than 32, and the rent of all is the same: only the budget's sizes count."""
-    with within(World(60, 1000.0, 0.0, 1, 1)) as offer:
+    with simulate_world(World(60, 1000.0, 0.0, 1, 1)) as offer:
         assert sizing.find_fastest_within_budget(RUN, offer, inf).nodes == 32
         assert sizing.refine_fastest_within_budget(RUN, offer, inf).nodes > 32
         assert sizing.refine_fastest_within_budget(RUN, offer, 1.0) is None

@@ -95,7 +95,7 @@ def test_contenders_are_the_best_distinct_plans() -> None:
     assert len(few) > len({few.strategies.get_row(i)["cp"] for i in range(len(few))})
 
 
-def test_it_agrees_with_a_plain_loop() -> None:
+def test_uncertainty_agrees_with_a_plain_loop() -> None:
     scenario = lab_scenario(tiny(hidden_size=1024, ffn_size=4096))
     part = estimate_first_plan_uncertainty([scenario], SPACE, STEP, 40)
     plans = find_contenders([scenario], SPACE, STEP)

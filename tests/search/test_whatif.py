@@ -54,7 +54,9 @@ def compare_change(before: WhatIfSide, key: str, text: str) -> WhatIfDocument:
         ("fabric.bandwidth", "2x", {"nic": 400}),
     ],
 )
-def test_a_change_is_the_cluster_with_that_figure(key: str, text: str, named: dict[str, float]) -> None:
+def test_a_changed_cluster_equals_a_cluster_built_with_that_figure(
+    key: str, text: str, named: dict[str, float]
+) -> None:
     scenario, cluster = lab_scenario(), change_cluster(lab(oversubscription=2.0), key, text)
     other = lab(oversubscription=2.0, **named)
     moved, direct = rebind_scenario(scenario, cluster), build_scenario(scenario.workload, other, global_batch=32)
@@ -133,7 +135,7 @@ def test_whole_numbers_stay_whole() -> None:
         apply_option_change("cluster.nodes", "+10%", 8)
 
 
-def best_time(scenario: Scenario, space: Space) -> float:
+def compute_best_step_time_s(scenario: Scenario, space: Space) -> float:
     return float(compute_step_costs(scenario, search_plans(scenario, space, SearchTarget(top=1)).best).step_time_s[0])
 
 
@@ -144,8 +146,8 @@ def test_both_sides_are_results_of_the_search(key: str, text: str) -> None:
     before = build_side(lab())
     document = compare_change(before, key, text)
     moved = before.rebind_cluster(change_cluster(before.cluster, key, text))
-    assert document.before.plan.step_time_s == best_time(before.scenarios[0], before.space)
-    assert document.after.plan.step_time_s == best_time(moved.scenarios[0], moved.space)
+    assert document.before.plan.step_time_s == compute_best_step_time_s(before.scenarios[0], before.space)
+    assert document.after.plan.step_time_s == compute_best_step_time_s(moved.scenarios[0], moved.space)
     if document.kept.plan is not None:
         assert document.kept.regret is not None
         assert document.kept.regret >= 0
@@ -168,9 +170,9 @@ def test_more_nodes_give_the_old_plan_a_wider_data_parallelism() -> None:
     document = compute_what_if(before, after, [])
     assert document.kept.plan is not None
     assert document.kept.plan.strategy.dp == 2 * document.before.plan.strategy.dp
-    lost = compute_what_if(build_side(lab(nodes=4), batch=64, tp=8), build_side(lab(nodes=3), batch=48), [])
-    assert lost.kept.plan is None
-    assert lost.kept.obstacle
+    fewer = compute_what_if(build_side(lab(nodes=4), batch=64, tp=8), build_side(lab(nodes=3), batch=48), [])
+    assert fewer.kept.plan is None
+    assert fewer.kept.obstacle
 
 
 def test_where_no_plan_fits_the_side_is_named() -> None:

@@ -21,7 +21,7 @@ def test_every_row_is_predicted(document: ValidationDocument) -> None:
     assert all(row.predicted > 0 and row.memory_predicted_gib > 0 for row in document.rows)
 
 
-def test_step_times_and_memory_are_within_the_bars(document: ValidationDocument) -> None:
+def test_errors_of_step_times_and_memory_are_below_their_maxima(document: ValidationDocument) -> None:
     figure, memory = document.overall.figure, document.overall.memory
     assert figure is not None and memory is not None
     assert figure.mean_pct <= 6

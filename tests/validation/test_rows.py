@@ -94,7 +94,7 @@ def test_a_table_without_a_needed_column_is_an_error() -> None:
         parse_runs("", "runs.csv")
 
 
-def test_a_model_and_a_part_of_no_known_family_are_taken_by_their_columns() -> None:
+def test_a_model_and_an_accelerator_of_no_known_family_are_read_from_their_columns() -> None:
     line = read_published_rows(LLAMA)[0] | {
         "model": "novel-9b",
         "experts": "16",

@@ -86,7 +86,7 @@ def bind_row(row: dict[str, str]) -> Scenario:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_throughput_is_off_by_as_much_as_is_stated(name: str) -> None:
+def test_the_error_of_throughput_is_the_stated_error(name: str) -> None:
     row = ROWS[name]
     scenario = bind_row(row)
     plan = build_strategy(
@@ -108,7 +108,7 @@ def test_every_error_but_of_superseded_software_is_within_a_quarter() -> None:
         assert newest >= int(ROWS[name]["year"]), "a newer figure of the same part and length is within the bar"
 
 
-def test_the_bar_has_every_model_and_part() -> None:
+def test_errors_are_stated_for_every_model_and_accelerator() -> None:
     pairs = {(ROWS[name]["model"], ROWS[name]["accelerator"].split("-")[0]) for name in ERRORS}
     assert pairs == {(model, part) for model in ("resnet-50", "bert-large") for part in ("v100", "a100", "tpu")}
     assert all(row["source"] and row["url"].startswith("https://") for row in ROWS.values())

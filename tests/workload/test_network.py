@@ -54,7 +54,7 @@ def test_parameters_are_those_of_its_operators() -> None:
     assert build_network(GOOD).parameters == 3 * 9 * 8 + 2 * (8 * 9 * 8 + 2 * 8) + 8 * 10 + 10
 
 
-def test_repeated_layers_are_layers_and_sizes_are_of_a_sample() -> None:
+def test_repeated_layers_are_counted_and_sizes_are_of_a_sample() -> None:
     workload = build_network(GOOD)
     assert (workload.layer_count, workload.seq_length, workload.sample_name) == (2, 1, "image")
     assert workload.layer_runs[0].layer.input_values == 8 * 16 * 16
