@@ -1,4 +1,4 @@
-"""Bad input gets one helpful message on stderr, nothing on stdout, and the exit code of the design."""
+"""Bad input gets a single helpful message on stderr, an empty stdout, and the exit code of the design."""
 
 from pathlib import Path
 
@@ -86,12 +86,12 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "told"), CASES, ids=[" ".join(case[0])[:70] for case in CASES])
-def test_it_is_told(arguments: tuple[str, ...], told: list[str]) -> None:
+@pytest.mark.parametrize(("arguments", "messages"), CASES, ids=[" ".join(case[0])[:70] for case in CASES])
+def test_bad_arguments_are_reported(arguments: tuple[str, ...], messages: list[str]) -> None:
     done = call("plan", *arguments)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
-    for part in told:
+    for part in messages:
         assert part in done.stderr
 
 
@@ -117,19 +117,19 @@ FILES = {
 }
 
 
-def test_a_count_below_one_is_told_alike_whatever_its_sign() -> None:
+def test_a_count_below_1_is_reported_alike_whatever_its_sign() -> None:
     for option in ("--nodes", "--devices", "--global-batch", "--tp", "--seq-length", "--tokens"):
-        told = []
+        messages = []
         for value in ("0", "-1", "-8"):
             done = call("plan", "llama-3-8b", "--cluster", "dgx-h100", "--global-batch", "8", option, value)
             assert done.returncode == 2
-            told.append(done.stderr.replace(f"value:    {value}", "value"))
-        assert told[0] == told[1] == told[2], option
-        assert "out of range" in told[0]
+            messages.append(done.stderr.replace(f"value:    {value}", "value"))
+        assert messages[0] == messages[1] == messages[2], option
+        assert "out of range" in messages[0]
 
 
 @pytest.mark.parametrize("option", ["--dp", "--micro-batch", "--vpp"])
-def test_a_huge_number_in_an_estimate_is_told(option: str) -> None:
+def test_a_huge_number_in_an_estimate_is_reported(option: str) -> None:
     done = call("planner", "estimate", "llama-3-8b", *ON, option, "9" * 20)
     assert done.returncode == 2
     for part in (option, "9" * 20, "16,777,216"):
@@ -137,7 +137,7 @@ def test_a_huge_number_in_an_estimate_is_told(option: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_broken_model_file_is_told(name: str, tmp_path: Path) -> None:
+def test_a_broken_model_file_is_reported(name: str, tmp_path: Path) -> None:
     content = FILES[name]
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     done = call("plan", f"./{name}", *ON, cwd=tmp_path)
@@ -148,7 +148,7 @@ def test_a_broken_model_file_is_told(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("[node.link]", "[node.links]", "did you mean link?"),
         ("nodes = 4", "nodes = 4.5", "nodes"),
@@ -158,16 +158,16 @@ def test_a_broken_model_file_is_told(name: str, tmp_path: Path) -> None:
         ("[node.link]", '[node.link]\ntopology = "nvswich"', "did you mean nvswitch?"),
     ],
 )
-def test_a_broken_cluster_file_is_told(old: str, new: str, told: str, tmp_path: Path) -> None:
+def test_a_broken_cluster_file_is_reported(old: str, new: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "lab.toml").write_text(LAB.format(**DEFAULTS).replace(old, new, 1))
     done = call("plan", "llama-3-8b", "--cluster", str(tmp_path / "lab.toml"), "--global-batch", "8")
     assert done.returncode == 2, done.stderr
     assert "lab.toml" in done.stderr
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize("name", ["lab.yaml", "lab.toml", "lab.json"])
-def test_an_empty_cluster_file_is_told(name: str, tmp_path: Path) -> None:
+def test_an_empty_cluster_file_is_reported(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("\n")
     done = call("plan", "llama-3-8b", "--cluster", str(tmp_path / name), "--global-batch", "8")
     assert done.returncode == 2
@@ -183,12 +183,14 @@ def test_a_link_that_leads_nowhere_is_not_its_own_suggestion(tmp_path: Path) -> 
     assert "did you mean" not in done.stderr
 
 
-@pytest.mark.parametrize(("text", "told"), [('"lab"', "is a text"), ("[1]", "is a list"), ("3", "is a whole number")])
-def test_a_file_without_keys_is_told(text: str, told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"), [('"lab"', "is a text"), ("[1]", "is a list"), ("3", "is a whole number")]
+)
+def test_a_file_without_keys_is_reported(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "lab.json").write_text(text)
     done = call("plan", "llama-3-8b", "--cluster", str(tmp_path / "lab.json"), "--global-batch", "8")
     assert done.returncode == 2
-    assert f"lab.json: {told} at the top level\n" in done.stderr
+    assert f"lab.json: {message} at the top level\n" in done.stderr
 
 
 def test_a_typo_in_a_file_name_finds_the_file(tmp_path: Path) -> None:
@@ -198,7 +200,7 @@ def test_a_typo_in_a_file_name_finds_the_file(tmp_path: Path) -> None:
     assert "did you mean cluster.toml?" in done.stderr
 
 
-def test_a_model_that_fits_nowhere_gets_the_nearest_miss_and_a_way_out() -> None:
+def test_a_model_that_fits_nowhere_gets_the_nearest_miss_and_a_remedy() -> None:
     done = call("plan", "llama-3.1-405b", "--cluster", "dgx-h100", "--nodes", "1", "--global-batch", "64")
     assert done.returncode == 3
     assert done.stdout == ""
@@ -206,7 +208,7 @@ def test_a_model_that_fits_nowhere_gets_the_nearest_miss_and_a_way_out() -> None
         assert part in done.stderr
 
 
-def test_an_estimate_that_does_not_fit_is_told() -> None:
+def test_an_estimate_that_does_not_fit_is_reported() -> None:
     done = call("planner", "estimate", "llama-3-70b", *ON, "--tp", "8", "--micro-batch", "8")
     assert done.returncode == 3
     assert "no plan fits" in done.stderr
@@ -220,7 +222,7 @@ def test_a_usage_error_has_exit_code_two() -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "options", "told"),
+    ("program", "options", "message"),
     [
         ("plan", ("--hostfile", "x", "--rankfile", "./x"), "--hostfile, --rankfile: is written twice"),
         ("plan", ("-o", "x.csv", "-o", "x.csv"), "--output: is written twice"),
@@ -232,16 +234,16 @@ def test_a_usage_error_has_exit_code_two() -> None:
         ("size", ("-o", "lab.json"), "--cluster, --output: is read as well"),
     ],
 )
-def test_a_file_that_would_be_written_over_is_told_before_anything_is_computed(
-    program: str, options: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_input_that_would_be_overwritten_is_reported_before_any_computation(
+    program: str, options: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("lab.json").write_text("no cluster")
     done = call("planner", program, "llama-3-8b", "--cluster", "lab.json", "--global-batch", "8", *options)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert "a different file" in done.stderr
-    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("lab.json", "no cluster")]
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("lab.json", "no cluster")]
 
 
 def test_other_commands_write_no_file_over_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""`planner check`: plans of a file, their requirements, exit codes, and what continuous integration is told."""
+"""`planner check`: plans of a file, their requirements, exit codes, and the reports to continuous integration."""
 
 import json
 import re
@@ -59,20 +59,22 @@ def schema() -> dict:
     return json.loads(call("planner", "schema", "check").stdout)
 
 
-def test_every_plan_is_what_plan_answers(tmp_path: Path, schema: dict) -> None:
+def test_every_plan_equals_the_answer_of_plan(tmp_path: Path, schema: dict) -> None:
     document = answer(written(tmp_path))
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(document, schema)
-    question = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "-b", "64", "--vpp", "1", "--tp", "2,4")
+    arguments = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "-b", "64", "--vpp", "1", "--tp", "2,4")
     settings = ("--sequence-parallel", "--tp-overlap", "yes", "--no-failures", "--micro-batch", "1..2")
-    alone = json.loads(call("plan", *question, *settings, "-f", "json").stdout)
+    alone = json.loads(call("plan", *arguments, *settings, "-f", "json").stdout)
     assert document["checked"][1]["plan"] == {**alone, "plans": alone["plans"][:1]}
-    assert [one["outcome"] for one in document["checked"]] == ["not met", "met"]
-    told = [(one["requirement"], one["met"], one["line"]) for one in document["checked"][0]["requirements"]]
-    assert told == [("mfu >= 30%", True, 8), ("memory.headroom >= 1GiB", True, 13), ("mfu >= 90%", False, 14)]
+    assert [part["outcome"] for part in document["checked"]] == ["not met", "met"]
+    requirements = [
+        (part["requirement"], part["met"], part["line"]) for part in document["checked"][0]["requirements"]
+    ]
+    assert requirements == [("mfu >= 30%", True, 8), ("memory.headroom >= 1GiB", True, 13), ("mfu >= 90%", False, 14)]
 
 
-def test_what_is_not_met_is_exit_code_four_after_the_answer(tmp_path: Path) -> None:
+def test_an_unmet_requirement_is_exit_code_4_after_the_answer(tmp_path: Path) -> None:
     done = call("planner", "check", written(tmp_path))
     assert done.returncode == 4
     assert "2 plans, 4 requirements: 1 not met" in done.stdout
@@ -89,9 +91,9 @@ def test_requirements_of_the_command_line_are_of_all_plans(tmp_path: Path) -> No
         assert expected in done.stderr
 
 
-def test_a_plan_that_does_not_fit_goes_first_and_the_others_are_told(tmp_path: Path) -> None:
+def test_a_plan_that_does_not_fit_decides_the_exit_code_and_the_others_are_reported(tmp_path: Path) -> None:
     document = answer(written(tmp_path, FILE + UNFIT))
-    assert [one["outcome"] for one in document["checked"]] == ["not met", "met", "nothing fits"]
+    assert [part["outcome"] for part in document["checked"]] == ["not met", "met", "nothing fits"]
     assert document["outcome"] == "nothing fits"
     done = call("planner", "check", written(tmp_path, FILE + UNFIT), "--out-dir", str(tmp_path / "plans"))
     assert done.returncode == 3
@@ -110,30 +112,30 @@ def test_paths_are_from_the_folder_of_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (("--out-dir", ".", "-o", "one.json"), "--output, --out-dir: is written twice"),
         (("--code-quality", "x.json", "-o", "x.json"), "--output, --code-quality: is written twice"),
         (("-o", "lab.json"), "plans[1].cluster, --output: is read as well"),
     ],
 )
-def test_no_file_is_written_over(options: tuple[str, ...], told: str, tmp_path: Path) -> None:
+def test_no_file_is_written_over(options: tuple[str, ...], message: str, tmp_path: Path) -> None:
     (tmp_path / "lab.json").write_text("no cluster")
     written(tmp_path, FILE.replace('"dgx-h100"', '"lab.json"'))
     done = call("planner", "check", "plan.toml", *options, cwd=tmp_path)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lab.json", "plan.toml"]
 
 
-def test_warnings_are_told_of_their_plan(tmp_path: Path) -> None:
+def test_warnings_name_their_plan(tmp_path: Path) -> None:
     text = FILE.replace("micro_batch =", 'uncertainty = true\nglobal_batch = "4M"\nmicro_batch =')
     done = call("planner", "check", written(tmp_path, text), "-f", "json")
     assert "warning: two: --global-batch 4M counts 4,000,000 sequences" in done.stderr
     assert json.loads(done.stdout)["checked"][1]["plan"]["uncertainty"]["samples"] == 200
 
 
-def test_two_kinds_of_nodes_are_checked_too(tmp_path: Path, schema: dict) -> None:
+def test_heterogeneous_clusters_are_checked_too(tmp_path: Path, schema: dict) -> None:
     text = FILE.replace("dgx-h100", "dgx-h100:1+dgx-a100:1").replace("nodes = 1\n", "tp = 2\ncp = 1\n")
     text = text[: text.index("[[plans]]  #")]
     document = answer(written(tmp_path, text), "--require", "memory.headroom > 1GiB and hfu > 0")
@@ -177,18 +179,18 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("old", "new", "told"), WRONG)
-def test_bad_input_names_the_file_and_the_key(tmp_path: Path, old: str, new: str, told: list[str]) -> None:
+@pytest.mark.parametrize(("old", "new", "messages"), WRONG)
+def test_bad_input_names_the_file_and_the_key(tmp_path: Path, old: str, new: str, messages: list[str]) -> None:
     text = FILE.replace(old, new, 1)
     assert text != FILE
     done = call("planner", "check", written(tmp_path, text), "--require", "mfu > 0")
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
-    for part in told:
+    for part in messages:
         assert part in done.stderr
 
 
-def test_all_plans_with_bad_input_are_told_and_beat_one_that_does_not_fit(tmp_path: Path) -> None:
+def test_all_plans_with_bad_input_are_reported_before_a_plan_that_does_not_fit(tmp_path: Path) -> None:
     text = FILE.replace("nodes = 1\n", "nodes = 0\n").replace("nodes = 2\n", "nodes = -2\n") + UNFIT
     done = call("planner", "check", written(tmp_path, text), "-o", str(tmp_path / "out.json"))
     assert done.returncode == 2
@@ -199,7 +201,7 @@ def test_all_plans_with_bad_input_are_told_and_beat_one_that_does_not_fit(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "messages"),
     [
         (("--require", "mfu >"), ["--require: unexpected end"]),
         (("-o", "out.pdf"), ["--output", ".html"]),
@@ -207,21 +209,21 @@ def test_all_plans_with_bad_input_are_told_and_beat_one_that_does_not_fit(tmp_pa
         (("--code-quality", "nowhere/q.json"), ["nowhere/q.json", "cannot be written"]),
     ],
 )
-def test_bad_options_are_told(tmp_path: Path, option: tuple[str, str], told: list[str]) -> None:
+def test_bad_options_are_reported(tmp_path: Path, option: tuple[str, str], messages: list[str]) -> None:
     written(tmp_path)
     done = call("planner", "check", "plan.toml", *option, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    for part in told:
+    for part in messages:
         assert part in done.stderr
 
 
-def test_it_is_stable_to_the_byte(tmp_path: Path) -> None:
+def test_the_document_is_stable_to_the_byte(tmp_path: Path) -> None:
     written(tmp_path)
-    asked = ("planner", "check", "plan.toml", "-f", "json")
+    arguments = ("planner", "check", "plan.toml", "-f", "json")
     # a process that hashes otherwise than this one
-    one, other = call(*asked, cwd=tmp_path), run(*asked, cwd=tmp_path, PYTHONHASHSEED="1")
-    assert one.stdout == other.stdout
-    assert one.stderr == other.stderr
+    here, elsewhere = call(*arguments, cwd=tmp_path), run(*arguments, cwd=tmp_path, PYTHONHASHSEED="1")
+    assert here.stdout == elsewhere.stdout
+    assert here.stderr == elsewhere.stderr
 
 
 def test_github_gets_annotations_and_a_summary(tmp_path: Path) -> None:
@@ -245,7 +247,7 @@ def test_github_gets_annotations_and_a_summary(tmp_path: Path) -> None:
     assert summary.read_text().count("# plan.toml") == 1
 
 
-def test_github_gets_bad_input_beside_its_line(tmp_path: Path) -> None:
+def test_github_gets_bad_input_at_its_line(tmp_path: Path) -> None:
     written(tmp_path, FILE.replace("nodes = 2", "nodes = 0"))
     done = call("planner", "check", "plan.toml", cwd=tmp_path, GITHUB_ACTIONS="true", GITHUB_WORKSPACE="")
     assert "::error file=plan.toml,line=17,title=planner%3A bad input::plan.toml: plans[1].nodes: " in done.stderr
@@ -265,33 +267,33 @@ def test_gitlab_gets_a_code_quality_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", [("plan",), ("planner", "estimate")])
-def test_plan_and_estimate_are_held_against_requirements(program: tuple[str, ...], tmp_path: Path) -> None:
-    question = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64", "--tp", "8", "--vpp", "1")
+def test_plan_and_estimate_are_checked_against_requirements(program: tuple[str, ...], tmp_path: Path) -> None:
+    arguments = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64", "--tp", "8", "--vpp", "1")
     good, bad = ("--require", "mfu >= 10%"), ("--require", "mfu >= 90%")
     file = tmp_path / "plan.json"
-    done = call(*program, *question, *good, *bad, "-f", "json", "-o", str(file))
+    done = call(*program, *arguments, *good, *bad, "-f", "json", "-o", str(file))
     assert done.returncode == 4
-    assert done.stdout == file.read_text() == call(*program, *question, "-f", "json").stdout
+    assert done.stdout == file.read_text() == call(*program, *arguments, "-f", "json").stdout
     assert "requirement not met: mfu >= 90%\n  mfu is " in done.stderr
-    assert call(*program, *question, *good).returncode == 0
-    wrong = call(*program, *question, "--require", "mfuu >= 90%")
+    assert call(*program, *arguments, *good).returncode == 0
+    wrong = call(*program, *arguments, "--require", "mfuu >= 90%")
     assert (wrong.returncode, wrong.stdout) == (2, "")
 
 
 def test_the_page_on_ci_names_every_figure() -> None:
     section = (ROOT / "docs/how-to/ci.md").read_text()
-    told = set(re.findall(r"`([a-z_.A-Z0-9]+)`", section))
+    documented = set(re.findall(r"`([a-z_.A-Z0-9]+)`", section))
     families = ("terms.", "hidden.", "memory.", "strategy.", "settings.")
     for name in PLAN_FIGURES:
-        family = next((one for one in families if name.startswith(one)), "")
-        assert name in told or (family and f"{family}NAME" in told), name
+        family = next((prefix for prefix in families if name.startswith(prefix)), "")
+        assert name in documented or (family and f"{family}NAME" in documented), name
     rows = section[section.index("| figure |") :].split("\n\n")[0].splitlines()[2:]
     named = {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
     assert named <= {*PLAN_FIGURES, *(f"{family}NAME" for family in families)}
     assert "gl-code-quality-report.json" in section
 
 
-def test_every_option_of_plan_that_asks_can_stand_in_a_file() -> None:
+def test_every_search_option_of_plan_can_stand_in_a_file() -> None:
     known = set(list_plan_table_keys())
     assert {"cluster", "global_batch", "tp", "space", "fault", "tokens", "lora", "async_checkpoint"} <= known
     assert not {"format", "output", "hostfile", "rankfile", "require", "help"} & known

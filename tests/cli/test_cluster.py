@@ -28,34 +28,34 @@ def test_an_output_is_written_whole(tmp_path: Path) -> None:
     done = call(*arguments)
     assert (done.returncode, done.stdout) == (0, "")
     assert [entry.name for entry in tmp_path.iterdir()] == ["cluster.toml"]
-    told = call("plan", "llama-3-8b", "--cluster", str(target), "--global-batch", "64", "--format", "json")
-    assert told.returncode == 0, told.stderr
+    planned = call("plan", "llama-3-8b", "--cluster", str(target), "--global-batch", "64", "--format", "json")
+    assert planned.returncode == 0, planned.stderr
     before = target.read_bytes()
     call(*arguments)
     assert target.read_bytes() == before
 
 
-def test_a_failed_import_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failed_import_leaves_an_old_file_as_it_was(tmp_path: Path) -> None:
     target = tmp_path / "cluster.toml"
     target.write_text("old")
     done = call("planner", "cluster", "import", path_of("slurm-tree.conf"), "-o", str(target))
     assert (done.returncode, target.read_text()) == (2, "old")
 
 
-def test_several_files_and_formats_are_taken_in_turn() -> None:
+def test_several_files_and_formats_are_read_in_order() -> None:
     files = path_of("slurm-tree.conf"), path_of("slurm-states.txt")
     once = call("planner", "cluster", "import", "--from", "slurm", *files)
     twice = call("planner", "cluster", "import", "--from", "slurm", "--from", "auto", *files)
     assert once.returncode == twice.returncode == 0, once.stderr
     assert once.stdout == twice.stdout
-    assert {fault["part"] for fault in tomllib.loads(once.stdout)["faults"]} == {
+    assert {failed["part"] for failed in tomllib.loads(once.stdout)["faults"]} == {
         "a05-p1-dgx-01-c04",
         "b05-p1-dgx-05-c18",
     }
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "messages"),
     [
         (("nowhere.txt",), ["nowhere.txt", "no such file"]),
         ((path_of("slurm-tree.conf"), "--from", "slrm"), ["--from", "slrm", "did you mean slurm?"]),
@@ -70,14 +70,14 @@ def test_several_files_and_formats_are_taken_in_turn() -> None:
         ((path_of("topo-h100.txt"),), ["topo-h100.txt", "--accelerator"]),
     ],
 )
-def test_what_is_wrong_is_told(arguments: tuple[str, ...], told: list[str]) -> None:
+def test_wrong_arguments_are_reported(arguments: tuple[str, ...], messages: list[str]) -> None:
     done = call("planner", "cluster", "import", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
-    for part in told:
+    for part in messages:
         assert part in done.stderr
 
 
-def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
+def test_bytes_that_are_no_text_are_reported(tmp_path: Path) -> None:
     (tmp_path / "noise.bin").write_bytes(bytes(range(256)) * 40)
     done = call("planner", "cluster", "import", str(tmp_path / "noise.bin"))
     assert done.returncode == 2
@@ -85,7 +85,7 @@ def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
     assert done.stderr.replace("\n", "").isprintable()
 
 
-def test_what_windows_wrote_is_read(tmp_path: Path) -> None:
+def test_files_of_windows_are_read(tmp_path: Path) -> None:
     text = Path(path_of("topo-h100.txt")).read_text()
     (tmp_path / "topo.txt").write_bytes(text.replace("\n", "\r\n").encode("utf-16"))
     done = call("planner", "cluster", "import", str(tmp_path / "topo.txt"), "--node", "dgx-h100")
@@ -101,22 +101,22 @@ def test_the_old_name_of_the_list_still_works() -> None:
     assert "clusters" not in commands
 
 
-def test_cards_beyond_the_nodes_lose_their_number_and_keep_their_cable(tmp_path: Path) -> None:
+def test_nics_beyond_those_of_the_node_lose_their_number_and_keep_their_link(tmp_path: Path) -> None:
     lines = ["StartDevice,StartPort,EndDevice,EndPort,Speed"]
-    lines += [f"h{host},mlx5_{card},leaf,Port {10 * host + card},400G" for host in range(2) for card in range(10)]
+    lines += [f"h{host},mlx5_{nic},leaf,Port {10 * host + nic},400G" for host in range(2) for nic in range(10)]
     (tmp_path / "links.csv").write_text("\n".join(lines))
     target = tmp_path / "cluster.toml"
     done = call("planner", "cluster", "import", str(tmp_path / "links.csv"), "--node", "dgx-h100", "-o", str(target))
     assert done.returncode == 0, done.stderr
     assert "NIC numbers from 8 on are left out: dgx-h100 has no more" in done.stderr
-    found = call("planner", "topology", str(target), "--format", "json")
-    assert found.returncode == 0, found.stderr
-    ends = [(link["ends"][0], link.get("cables", 1)) for link in tomllib.loads(target.read_text())["links"]]
-    assert sorted(ends) == [("h[0-1]", 2), *((f"h[0-1]:{card}", 1) for card in range(8))]
+    result = call("planner", "topology", str(target), "--format", "json")
+    assert result.returncode == 0, result.stderr
+    links = [(link["ends"][0], link.get("cables", 1)) for link in tomllib.loads(target.read_text())["links"]]
+    assert sorted(links) == [("h[0-1]", 2), *((f"h[0-1]:{nic}", 1) for nic in range(8))]
 
 
 @pytest.mark.parametrize("slots", ["slots=-1", "slots=1000000000", "slots=1e9", "slots=4.5", ":1000000000", ":-8"])
-def test_slots_that_no_host_has_are_told(slots: str, tmp_path: Path) -> None:
+def test_impossible_slots_are_reported(slots: str, tmp_path: Path) -> None:
     file = tmp_path / "hosts"
     file.write_text(f"a slots=8\nb{slots if slots.startswith(':') else ' ' + slots}\n")
     for options in ((), ("--from", "hostfile")):
@@ -133,21 +133,21 @@ def test_the_most_slots_of_a_host_are_not_its_slots(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ends", "cables", "told"),
+    ("endpoint", "link_count", "messages"),
     [
         ("a[1-5]:9", 1, ["links[0].ends: no NIC has this number", "a1:9", "a NIC from 0 to 7"]),
         ("a[1-5]", 99, ["links[0].cables: more links than NIC ports", "99", "at most 16"]),
     ],
 )
-def test_cards_and_cables_that_a_host_has_not_are_told(
-    ends: str, cables: int, told: list[str], tmp_path: Path
+def test_nics_and_links_that_a_host_lacks_are_reported(
+    endpoint: str, link_count: int, messages: list[str], tmp_path: Path
 ) -> None:
     file = tmp_path / "wired.toml"
     file.write_text(
         'name = "w"\nnode = "dgx-h100"\n[[hosts]]\nname = "a[1-5]"\n[[switches]]\nname = "s"\n'
-        f'[[links]]\nends = ["{ends}", "s"]\nbandwidth = "400Gb/s"\ncables = {cables}\n'
+        f'[[links]]\nends = ["{endpoint}", "s"]\nbandwidth = "400Gb/s"\ncables = {link_count}\n'
     )
     done = call("plan", "llama-3-8b", "--cluster", str(file), "--global-batch", "64")
     assert done.returncode == 2
-    for part in ["wired.toml", *told]:
+    for part in ["wired.toml", *messages]:
         assert part in done.stderr

@@ -17,12 +17,12 @@ ON = ("llama-3-8b", "--on", "dgx-h100:4", "--on", "mi300x:4", "--on", "dgx-a100:
 def document(*arguments: str, code: int = 0) -> dict:
     done = call_cached("planner", "compare", *arguments, "--format", "json")
     assert done.returncode == code, done.stderr
-    found = json.loads(done.stdout)
-    jsonschema.validate(found, json.loads(call_cached("planner", "schema", "compare").stdout))
-    return found
+    result = json.loads(done.stdout)
+    jsonschema.validate(result, json.loads(call_cached("planner", "schema", "compare").stdout))
+    return result
 
 
-def test_clusters_are_ranked_by_what_is_asked() -> None:
+def test_clusters_are_ranked_by_the_objective() -> None:
     figures = {"time": "days", "cost": "usd", "energy": "energy_kwh", "devices": "devices"}
     for objective, key in figures.items():
         offers = document(*ON, "--objective", objective)["offers"]
@@ -32,10 +32,10 @@ def test_clusters_are_ranked_by_what_is_asked() -> None:
     assert better == sorted(better, reverse=True)
 
 
-def test_each_one_is_what_plan_says_of_it() -> None:
-    found = document(*ON)
-    for offer in found["offers"]:
-        batch = str(found["run"]["global_batch"])
+def test_each_offer_equals_the_answer_of_plan() -> None:
+    result = document(*ON)
+    for offer in result["offers"]:
+        batch = str(result["run"]["global_batch"])
         call_cached = ("llama-3-8b", "--cluster", offer["name"], "--nodes", "4", "--global-batch", batch)
         plan = json.loads(call("plan", *call_cached, "--format", "json").stdout)["plans"][0]
         assert offer["size"]["step_time_s"] == pytest.approx(plan["step_time_s"], rel=0.02)
@@ -43,82 +43,82 @@ def test_each_one_is_what_plan_says_of_it() -> None:
 
 
 def test_the_front_is_marked() -> None:
-    found = document(*ON)["offers"]
-    sizes = [(offer["size"]["days"], offer["size"]["usd"], offer["size"]["energy_kwh"]) for offer in found]
-    for offer, mine in zip(found, sizes, strict=True):
+    result = document(*ON)["offers"]
+    sizes = [(offer["size"]["days"], offer["size"]["usd"], offer["size"]["energy_kwh"]) for offer in result]
+    for offer, mine in zip(result, sizes, strict=True):
         beaten = any(all(a <= b for a, b in zip(other, mine, strict=True)) and other != mine for other in sizes)
         assert offer["on_front"] is not beaten
 
 
-def test_limits_rule_out_and_say_why() -> None:
-    found = document(*ON, "--deadline", "20d", "--budget", "20kUSD")
-    fast = {offer["name"]: offer for offer in found["offers"]}
+def test_limits_rule_out_clusters_and_give_the_reason() -> None:
+    result = document(*ON, "--deadline", "20d", "--budget", "20kUSD")
+    fast = {offer["name"]: offer for offer in result["offers"]}
     for offer in fast.values():
         if offer["size"] is None:
             assert "days on 4 nodes" in offer["ruled_out"] or "USD on 4 nodes" in offer["ruled_out"]
         else:
             assert offer["size"]["days"] <= 20
             assert offer["size"]["usd"] <= 20_000
-    ruled_out = [offer["size"] is None for offer in found["offers"]]
+    ruled_out = [offer["size"] is None for offer in result["offers"]]
     assert ruled_out == sorted(ruled_out)
     text = call("planner", "compare", *ON, "--deadline", "1d").stdout
     assert len(re.findall(r"^\S+ +takes \S+ days on 4 nodes$", text, re.MULTILINE)) == 3
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "messages"),
     [
         (("--on", "dgx-h100:1", "--deadline", "1d"), ["nearest miss: dgx-h100 takes", "times --deadline", "later"]),
         (("--on", "dgx-h100:1", "--on", "dgx-a100:1", "--budget", "9USD"), ["dgx-", "times --budget", "a larger"]),
         (("--on", "dgx-h100:1", "--framework", "mxnet"), ["mxnet supports h100-sxm-80gb"]),
     ],
 )
-def test_nothing_left_is_told_and_ends_with_three(arguments: tuple[str, ...], told: list[str]) -> None:
+def test_an_empty_ranking_is_reported_with_exit_code_3(arguments: tuple[str, ...], messages: list[str]) -> None:
     done = call("planner", "compare", "llama-3-8b", "--tokens", "15T", *arguments, "--format", "json")
     assert done.returncode == 3
     jsonschema.validate(json.loads(done.stdout), json.loads(call("planner", "schema", "compare").stdout))
-    for part in ("no cluster is left", *told):
+    for part in ("no cluster is left", *messages):
         assert part in done.stderr
 
 
-def test_what_fits_nowhere_gets_the_nearest_miss() -> None:
+def test_a_model_that_fits_on_no_cluster_gets_the_nearest_miss() -> None:
     done = call("planner", "compare", "llama-3.1-405b", "--on", "dgx-h100:1", "--on", "dgx-a100:1")
     assert done.returncode == 3
     assert done.stdout.count("no plan fits on 1 node\n") == 2
     for part in ("all 2 are ruled out", "nearest miss", "what would make it fit: 128 devices"):
         assert part in done.stderr
     assert "open" not in done.stderr
-    one_left = call("planner", "compare", "llama-3.1-405b", "--on", "dgx-h100:1", "--on", "dgx-a100:32")
-    assert (one_left.returncode, one_left.stderr) == (0, "")
+    some_left = call("planner", "compare", "llama-3.1-405b", "--on", "dgx-h100:1", "--on", "dgx-a100:32")
+    assert (some_left.returncode, some_left.stderr) == (0, "")
 
 
 def test_every_preset_with_the_fewest_nodes_for_a_deadline() -> None:
-    found = document("llama-3-8b", "--any", "--tokens", "100B", "--deadline", "30d", "--global-batch", "512")
-    assert {offer["name"] for offer in found["offers"]} == set(database.list_database_names("clusters"))
-    sized = [offer["size"] for offer in found["offers"] if offer["size"]]
+    result = document("llama-3-8b", "--any", "--tokens", "100B", "--deadline", "30d", "--global-batch", "512")
+    assert {offer["name"] for offer in result["offers"]} == set(database.list_database_names("clusters"))
+    sized = [offer["size"] for offer in result["offers"] if offer["size"]]
     assert len(sized) > 5
     assert all(size["days"] <= 30 for size in sized)
-    assert found["ranked_by"] == "cost"
+    assert result["ranked_by"] == "cost"
 
 
 def test_frameworks_and_clouds_rule_out() -> None:
     offers = {offer["name"]: offer for offer in document(*ON, "--cloud", "AWS")["offers"]}
     assert offers["mi300x"]["ruled_out"] == "no source states that aws offers mi300x"
     assert offers["dgx-h100"]["size"] is not None
-    ask = ("llama-3-8b", "--on", "tpu-v5p:8", "--on", "dgx-h100:4", "--framework", "mxnet")
-    offers = {offer["name"]: offer for offer in document(*ask, code=3)["offers"]}
+    arguments = ("llama-3-8b", "--on", "tpu-v5p:8", "--on", "dgx-h100:4", "--framework", "mxnet")
+    offers = {offer["name"]: offer for offer in document(*arguments, code=3)["offers"]}
     assert "mxnet supports tpu-v5p" in offers["tpu-v5p"]["ruled_out"]
 
 
 def test_few_nodes_for_a_deadline_are_about_the_fewest() -> None:
-    ask = ("llama-3-8b", "--tokens", "1T", "--deadline", "30d")
-    exact = int(call("planner", "size", *ask, "--cluster", "dgx-h100", "--format", "value").stdout)
-    about = document(*ask, "--on", "dgx-h100")["offers"][0]["size"]
+    arguments = ("llama-3-8b", "--tokens", "1T", "--deadline", "30d")
+    exact = int(call("planner", "size", *arguments, "--cluster", "dgx-h100", "--format", "value").stdout)
+    about = document(*arguments, "--on", "dgx-h100")["offers"][0]["size"]
     assert about["days"] <= 30
     assert exact <= about["nodes"] <= 1.35 * exact
 
 
-def test_what_was_never_measured_is_marked() -> None:
+def test_clusters_without_measurements_are_marked() -> None:
     offers = {offer["name"]: offer for offer in document(*ON)["offers"]}
     assert offers["dgx-h100"]["calibrated"] is True
     assert offers["mi300x"]["calibrated"] is False
@@ -129,12 +129,12 @@ def test_what_was_never_measured_is_marked() -> None:
 
 def test_carbon_follows_the_grid() -> None:
     dirty, clean = (document(*ON, "--carbon-intensity", text)["offers"] for text in ("500g/kWh", "50g/kWh"))
-    for one, other in zip(dirty, clean, strict=True):
-        assert one["size"]["carbon_kg"] == pytest.approx(10 * other["size"]["carbon_kg"])
+    for more, less in zip(dirty, clean, strict=True):
+        assert more["size"]["carbon_kg"] == pytest.approx(10 * less["size"]["carbon_kg"])
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "messages"),
     [
         (("llama-3-8b",), ["--on", "no cluster is named"]),
         (("llama-3-8b", "--on", "dgx-h100"), ["the number of nodes is missing"]),
@@ -152,11 +152,11 @@ def test_carbon_follows_the_grid() -> None:
         (("llama-3-8b", "--on", "dgx-h100:4", "--cloud", "asw"), ["--cloud", "did you mean aws?"]),
     ],
 )
-def test_wrong_questions_are_told(arguments: tuple[str, ...], told: list[str]) -> None:
+def test_wrong_comparisons_are_reported(arguments: tuple[str, ...], messages: list[str]) -> None:
     done = call("planner", "compare", *arguments)
     assert done.returncode == 2
     assert done.stdout == ""
-    for part in told:
+    for part in messages:
         assert part in done.stderr
 
 

@@ -57,11 +57,13 @@ TYPED = (
 
 
 def words(*line: str) -> list[str]:
-    """What the program offers at the end of a line, without the meanings; files as the line that asks for them."""
+    """What the program offers at the end of a line, without the meanings; files as the line that requests them."""
     out = io.StringIO()
     with redirect_stdout(out):
         print_completions(line)
-    return [one if one.startswith("\t") else one.split("\t")[0] for one in out.getvalue().splitlines()]
+    return [
+        line_out if line_out.startswith("\t") else line_out.split("\t")[0] for line_out in out.getvalue().splitlines()
+    ]
 
 
 @pytest.mark.parametrize("shell", list(SHELLS))
@@ -80,7 +82,7 @@ def test_a_shell_completes_names_options_and_files(shell: str, tmp_path: Path) -
             there.write("\x15")  # an empty line again
 
 
-def test_models_and_clusters_are_offered_with_what_they_are() -> None:
+def test_models_and_clusters_are_offered_with_their_titles() -> None:
     done = run("plan", "llama-3-8", _PLANNER_COMPLETE="bash")
     assert (done.returncode, done.stdout, done.stderr) == (0, "llama-3-8b\tLlama 3 8B\n\t.json .toml\n", "")
     assert words("plan", "")[:-1] == list_preset_names()
@@ -91,7 +93,7 @@ def test_models_and_clusters_are_offered_with_what_they_are() -> None:
     assert all(read_grid(name).name == name for name in words("plan", "70B", "--grid", ""))
 
 
-def test_lists_go_on_after_a_comma_and_kinds_after_a_plus() -> None:
+def test_lists_go_on_after_a_comma_and_pools_after_a_plus() -> None:
     assert words("plan", "70B", "--recompute", "none,s") == ["none,selective"]
     assert words("plan", "70B", "--zero", "0,1,") == ["0,1,2", "0,1,3"]
     assert words("plan", "70B", "-c", "dgx-h100:2+dgx-h") == ["dgx-h100:2+dgx-h200", "\t.toml .yaml .yml .json"]
@@ -101,7 +103,7 @@ def test_options_are_offered_where_they_can_stand() -> None:
     assert "--global-batch" in words("plan", "--")
     assert words("plan", "70B", "--framew") == ["--framework"]
     assert words("plan", "70B", "--framework=me") == [
-        f"--framework={one}" for one in ("megatron", "megatron-classic")
+        f"--framework={framework}" for framework in ("megatron", "megatron-classic")
     ] + ["--framework=megatron-fsdp"]
     assert words("plan", "70B", "--diverse", "--objective", "memory") == ["memory-headroom"]
     assert words("plan", "70B", "--tp", "") == []
@@ -116,7 +118,7 @@ def test_options_are_offered_where_they_can_stand() -> None:
 
 @settings(max_examples=25)
 @given(st.lists(st.text(max_size=8), max_size=4), st.text(max_size=8), st.sampled_from(["plan", "planner"]))
-def test_no_line_makes_it_fail(before: list[str], typed: str, program: str) -> None:
+def test_completion_fails_at_no_line(before: list[str], typed: str, program: str) -> None:
     for line in words(program, *before, typed):
         assert line == line.strip("\n")
 
@@ -143,16 +145,16 @@ def offered(command: str, key: str) -> list[str]:
     """The words of an option of a command."""
     declared = load_command(command)
     assert isinstance(declared, Command)
-    (option,) = [one for one in declared.options if one.key == key]
+    (option,) = [option for option in declared.options if option.key == key]
     return [word for word, _ in list_option_words(option)]
 
 
 def test_every_command_takes_its_options() -> None:
     for command in commands():
-        passed = {one.name for one in command.options if one.name not in command.value_names} - {"format"}
+        passed = {option.name for option in command.options if option.name not in command.value_names} - {"format"}
         passed |= {"values"} if command.value_names else set()
         taken = signature(command.function).parameters
-        if not any(one.kind is one.VAR_KEYWORD for one in taken.values()):
+        if not any(option.kind is option.VAR_KEYWORD for option in taken.values()):
             assert passed == set(taken), command.function.__name__
 
 
@@ -163,7 +165,7 @@ def test_every_completion_is_of_words_that_there_are() -> None:
     assert all(is_complete(option) for command in commands() for option in command.options)
 
 
-def test_what_is_offered_is_what_is_taken() -> None:
+def test_offered_words_are_accepted() -> None:
     assert get_args(ObjectiveName) == OBJECTIVES
     assert tuple(KNOWN_OPTIMIZERS) == OPTIMIZERS
     assert set(IMPORT_FORMATS) - {"auto"} == set(DESCRIPTION_FORMATS)

@@ -51,27 +51,27 @@ def test_two_files_of_plans_are_compared_by_name(tmp_path: Path) -> None:
 
 
 def test_real_plans_are_compared(tmp_path: Path) -> None:
-    question = ("llama-3-8b", "-c", "dgx-h100", "-b", "64", "--vpp", "1", "-f", "json", "--nodes")
+    arguments = ("llama-3-8b", "-c", "dgx-h100", "-b", "64", "--vpp", "1", "-f", "json", "--nodes")
     for name, nodes in (("base", "1"), ("head", "2")):
-        (tmp_path / f"{name}.json").write_text(call("plan", *question, nodes).stdout)
+        (tmp_path / f"{name}.json").write_text(call("plan", *arguments, nodes).stdout)
     done = call("planner", "diff", str(tmp_path / "base.json"), str(tmp_path / "head.json"), "-f", "json")
     part = json.loads(done.stdout)["differences"][0]
-    assert {"nodes", "devices"} <= {one["name"] for one in part["inputs"]}
+    assert {"nodes", "devices"} <= {figure["name"] for figure in part["inputs"]}
     assert part["why"]["term"] == "backward"
     assert "strategy.dp" in part["why"]["because"]
 
 
-def test_two_kinds_of_nodes_are_compared(tmp_path: Path) -> None:
-    question = ("llama-3-8b", "-c", "dgx-h100:1+dgx-a100:1", "--cp", "1", "--pp", "1", "-f", "json")
+def test_heterogeneous_plans_are_compared(tmp_path: Path) -> None:
+    arguments = ("llama-3-8b", "-c", "dgx-h100:1+dgx-a100:1", "--cp", "1", "--pp", "1", "-f", "json")
     for name, batch in (("base", "64"), ("head", "128")):
-        done = call("plan", *question, "-b", batch, "--tp", "2", "--vpp", "1")
+        done = call("plan", *arguments, "-b", batch, "--tp", "2", "--vpp", "1")
         (tmp_path / f"{name}.json").write_text(done.stdout)
     files = (str(tmp_path / "base.json"), str(tmp_path / "head.json"))
     done = call("planner", "diff", *files, "-f", "json", "--require", "change.global_batch == 100%")
     assert done.returncode == 0, done.stderr
     part = json.loads(done.stdout)["differences"][0]
-    assert "global_batch" in {one["name"] for one in part["inputs"]}
-    assert "strategy.split" in {one["name"] for one in part["strategy"]}
+    assert "global_batch" in {figure["name"] for figure in part["inputs"]}
+    assert "strategy.split" in {figure["name"] for figure in part["strategy"]}
     refused = call("planner", "diff", *files, "--require", "change.hfu == 0")
     assert refused.returncode == 4
     assert "change.hfu is not known: it is not defined for a heterogeneous cluster" in refused.stderr
@@ -87,10 +87,10 @@ def test_a_requirement_of_the_change_is_exit_code_four(files: tuple[str, str]) -
 
 
 def test_the_threshold_is_a_share(files: tuple[str, str]) -> None:
-    told = [call("planner", "diff", *files, "--threshold", share).stdout for share in ("0", "30%")]
-    assert "step_time_s" in told[0]
-    assert "step_time_s" not in told[1]
-    assert "strategy.pp" in told[1]
+    outputs = [call("planner", "diff", *files, "--threshold", share).stdout for share in ("0", "30%")]
+    assert "step_time_s" in outputs[0]
+    assert "step_time_s" not in outputs[1]
+    assert "strategy.pp" in outputs[1]
     assert call("planner", "diff", *files, "--threshold", "5s").returncode == 2
     assert "by less than 2,000 % are not listed" in call("planner", "diff", *files, "--threshold", "20x").stdout
 
@@ -112,7 +112,7 @@ def test_github_gets_the_comparison_in_its_summary(files: tuple[str, str], tmp_p
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "messages"),
     [
         ({"schema_version": "0.9"}, ["base.json: schema_version: unsupported version", "0.9", "same planner"]),
         ({"plans": []}, ["base.json: plans", "1"]),
@@ -120,17 +120,17 @@ def test_github_gets_the_comparison_in_its_summary(files: tuple[str, str], tmp_p
         ({"extra": 1}, ["base.json: extra: unknown key"]),
     ],
 )
-def test_another_document_is_refused(files: tuple[str, str], change: dict, told: list[str]) -> None:
+def test_another_document_is_refused(files: tuple[str, str], change: dict, messages: list[str]) -> None:
     path = Path(files[0])
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     done = call("planner", "diff", *files)
     assert (done.returncode, done.stdout) == (2, "")
-    for part in told:
+    for part in messages:
         assert part in done.stderr
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"a": 1}', "{", '{"checked": 3}', '{"ways": []}', '{"plans": []}'])
-def test_what_is_no_document_is_refused(files: tuple[str, str], text: str) -> None:
+def test_a_file_that_is_no_document_is_refused(files: tuple[str, str], text: str) -> None:
     Path(files[1]).write_text(text)
     done = call("planner", "diff", *files)
     assert (done.returncode, done.stdout) == (2, "")
@@ -146,7 +146,7 @@ def test_an_older_answer_in_a_file_of_plans_is_refused(files: tuple[str, str]) -
     assert "head.json: checked[0].plan.schema_version: unsupported version of the document" in done.stderr
 
 
-def test_a_plan_and_a_file_of_plans_are_told_apart(files: tuple[str, str]) -> None:
+def test_a_plan_and_a_file_of_plans_are_distinguished(files: tuple[str, str]) -> None:
     Path(files[1]).write_text(render_json(CHECK))
     done = call("planner", "diff", *files)
     assert done.returncode == 2

@@ -61,15 +61,15 @@ def commands(command: typer.core.TyperCommand, path: tuple[str, ...]) -> Iterato
     inner = getattr(command, "commands", None)
     if inner is None:
         yield " ".join(path), command.help or ""
-    for name, one in (inner or {}).items():
-        if not one.hidden:
-            yield from commands(one, (*path, name))
+    for name, subcommand in (inner or {}).items():
+        if not subcommand.hidden:
+            yield from commands(subcommand, (*path, name))
 
 
 def examples(text: str) -> list[str]:
     """The lines below "Examples:", those that go on put together."""
     lines = text.partition("Examples:\n")[2].partition("\n\n")[0]
-    return [" ".join(one.split()) for one in lines.replace("\\\n", " ").splitlines() if one.strip() != "\b"]
+    return [" ".join(line.split()) for line in lines.replace("\\\n", " ").splitlines() if line.strip() != "\b"]
 
 
 PLANNER = dict(commands(typer.main.get_command(build_planner_app()), ("planner",)))
@@ -102,7 +102,7 @@ def test_the_examples_of_the_help_run(name: str, tmp_path: Path, monkeypatch: py
     assert lines, "its help has no examples"
     own = [line for line in lines if f"planner {line}".startswith((name, f"planner {name}"))]
     assert own, "no example is of the command itself"
-    for line in [*BEFORE.get(name, ()), *(one for one in lines if ELSEWHERE not in one)]:
+    for line in [*BEFORE.get(name, ()), *(example for example in lines if ELSEWHERE not in example)]:
         program, *arguments = shlex.split(line)
         to = None
         if ">" in arguments:

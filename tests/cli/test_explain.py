@@ -11,13 +11,13 @@ import pytest
 
 from tests.cli.run import call, run
 
-QUESTION = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "2", "--global-batch", "128")
+ARGUMENTS = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "2", "--global-batch", "128")
 
 
 @pytest.fixture(scope="module")
 def plan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("plans") / "plan.json"
-    file.write_text(call("plan", *QUESTION, "--pp", "2..4", "--format", "json").stdout)
+    file.write_text(call("plan", *ARGUMENTS, "--pp", "2..4", "--format", "json").stdout)
     return file
 
 
@@ -32,8 +32,8 @@ def test_the_document_follows_its_schema_and_adds_up(plan_file: Path, document: 
     parts = {part["name"]: part["seconds"] for part in document["waterfall"]}  # type: ignore[attr-defined]
     assert sum(parts.values()) == pytest.approx(plan["step_time_s"], rel=1e-9)
     assert parts["pipeline_bubble"] == plan["terms"]["pipeline_bubble"]
-    fullest = max(stage["memory"]["total_bytes"] for stage in document["stages"])  # type: ignore[attr-defined]
-    assert fullest == pytest.approx(plan["memory"]["total_bytes"], rel=1e-12)
+    worst_stage_bytes = max(stage["memory"]["total_bytes"] for stage in document["stages"])  # type: ignore[attr-defined]
+    assert worst_stage_bytes == pytest.approx(plan["memory"]["total_bytes"], rel=1e-12)
 
 
 def test_the_text_is_plain_and_its_tables_are_no_wider_than_a_page(plan_file: Path) -> None:
@@ -62,8 +62,8 @@ def test_the_page_stands_alone(plan_file: Path, tmp_path: Path) -> None:
         (roofline, {"arithmetic intensity, FLOP/B", "achieved rate, TFLOP/s", "peak 989.4 TFLOP/s"}),
     ):
         assert drawing.attrib["viewBox"].split()[2] == "360"
-        assert words <= {one.text for one in drawing.iter(f"{svg}text")}
-    assert len([one for one in roofline.iter(f"{svg}path") if one.find(f"{svg}title") is not None]) >= 5
+        assert words <= {element.text for element in drawing.iter(f"{svg}text")}
+    assert len([element for element in roofline.iter(f"{svg}path") if element.find(f"{svg}title") is not None]) >= 5
 
 
 def events_of(file: Path) -> list[dict[str, object]]:
@@ -88,7 +88,7 @@ def test_a_trace_has_whole_events_that_do_not_overlap(plan_file: Path, tmp_path:
             threads.setdefault((event["pid"], event["tid"]), []).append((start, start + length))
     for spans in threads.values():
         spans.sort()
-        assert all(one[1] <= other[0] for one, other in itertools.pairwise(spans))
+        assert all(earlier[1] <= later[0] for earlier, later in itertools.pairwise(spans))
     named = {(e["pid"], e["tid"]) for e in events if e["ph"] == "M" and e["name"] == "thread_name"}
     assert set(threads) <= named
     end = max(span[1] for spans in threads.values() for span in spans) / 1e9
@@ -97,13 +97,13 @@ def test_a_trace_has_whole_events_that_do_not_overlap(plan_file: Path, tmp_path:
 
 
 def test_a_trace_is_the_same_each_time_and_bounded(tmp_path: Path) -> None:
-    plan, one, other = (tmp_path / name for name in ("plan.json", "one.json", "other.json"))
-    question = (*QUESTION[:-1], "2048", "--tp", "4", "--pp", "4", "--micro-batch", "1", "--recompute", "full")
-    plan.write_text(call("planner", "estimate", *question, "--format", "json").stdout)
-    done = run("planner", "explain", str(plan), "--trace", str(one), PYTHONHASHSEED="1")
-    assert done.stderr == f"warning: {one}: 64 of 2,048 micro-batches are drawn\n"
-    call("planner", "explain", str(plan), "--trace", str(other))
-    assert one.read_bytes() == other.read_bytes()
+    plan, first, second = (tmp_path / name for name in ("plan.json", "one.json", "other.json"))
+    arguments = (*ARGUMENTS[:-1], "2048", "--tp", "4", "--pp", "4", "--micro-batch", "1", "--recompute", "full")
+    plan.write_text(call("planner", "estimate", *arguments, "--format", "json").stdout)
+    done = run("planner", "explain", str(plan), "--trace", str(first), PYTHONHASHSEED="1")
+    assert done.stderr == f"warning: {first}: 64 of 2,048 micro-batches are drawn\n"
+    call("planner", "explain", str(plan), "--trace", str(second))
+    assert first.read_bytes() == second.read_bytes()
 
 
 def changed(plan_file: Path, tmp_path: Path, old: str, new: str) -> Path:
@@ -113,7 +113,7 @@ def changed(plan_file: Path, tmp_path: Path, old: str, new: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         (r'"step_time_s": [0-9.]+', '"step_time_s": 1.5', "the step time differs"),
         (r'"schema_version": "[0-9.]+"', '"schema_version": "0.9"', "unsupported version"),
@@ -124,14 +124,16 @@ def changed(plan_file: Path, tmp_path: Path, old: str, new: str) -> Path:
         (r"\}\s*$", "", "not valid JSON"),
     ],
 )
-def test_what_a_document_lacks_is_told(plan_file: Path, tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_missing_keys_of_a_document_are_reported(
+    plan_file: Path, tmp_path: Path, old: str, new: str, message: str
+) -> None:
     done = call("planner", "explain", str(changed(plan_file, tmp_path, old, new)))
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert not done.stdout
 
 
-def test_wrong_options_are_told_and_nothing_is_written(plan_file: Path, tmp_path: Path) -> None:
+def test_wrong_options_are_reported_and_no_file_is_written(plan_file: Path, tmp_path: Path) -> None:
     for options in (("--plan", "9"), ("-o", "why.pdf"), ("--model", "llama-3-70b"), ("--cluster", "dgx-a100")):
         done = call("planner", "explain", str(plan_file), *options, "--trace", str(tmp_path / "t.json"))
         assert done.returncode == 2, options
@@ -139,13 +141,13 @@ def test_wrong_options_are_told_and_nothing_is_written(plan_file: Path, tmp_path
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_of_a_file_and_other_settings_are_found_again(tmp_path: Path) -> None:
+def test_a_model_of_a_file_and_other_settings_are_restored(tmp_path: Path) -> None:
     source = Path(__file__).parents[2] / "planner/workload/models/llama-3-8b.toml"
     model, plan = tmp_path / "mine.toml", tmp_path / "plan.json"
     model.write_text(source.read_text().replace('name = "llama-3-8b"', 'name = "mine"'))
     options = ("--tp", "8", "--dp", "2", "--gradients", "bf16", "--cp-exchange", "all-gather", "--lora", "16")
-    found = call("plan", str(model), *QUESTION[1:], *options, "--tp-overlap", "yes", "--format", "json")
-    plan.write_text(found.stdout)
+    result = call("plan", str(model), *ARGUMENTS[1:], *options, "--tp-overlap", "yes", "--format", "json")
+    plan.write_text(result.stdout)
     assert call("planner", "explain", str(plan), "--model", str(model), "--lora", "16").returncode == 0
     without = call("planner", "explain", str(plan), "--model", str(model))
     assert without.returncode == 2
@@ -153,7 +155,7 @@ def test_a_model_of_a_file_and_other_settings_are_found_again(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("part", "name", "value", "told"),
+    ("part", "name", "value", "message"),
     [
         ("strategy", "tp", 10**30, "plans[0].strategy: does not match the number of devices"),
         ("strategy", "pp", 16, "plans[0].strategy: does not match the number of devices"),
@@ -163,8 +165,8 @@ def test_a_model_of_a_file_and_other_settings_are_found_again(tmp_path: Path) ->
         ("settings", "order", "tp", "plans[0].settings.order: unknown rank order"),
     ],
 )
-def test_a_plan_that_none_can_be_is_told(
-    part: str, name: str, value: object, told: str, plan_file: Path, tmp_path: Path
+def test_an_impossible_plan_is_reported(
+    part: str, name: str, value: object, message: str, plan_file: Path, tmp_path: Path
 ) -> None:
     document = json.loads(plan_file.read_text())
     document["plans"][0][part][name] = value
@@ -172,10 +174,10 @@ def test_a_plan_that_none_can_be_is_told(
     file.write_text(json.dumps(document))
     done = call("planner", "explain", str(file))
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"changed.json: {told}" in done.stderr
+    assert f"changed.json: {message}" in done.stderr
 
 
-def test_a_plan_without_a_lost_host_is_explained_with_the_same_fault(tmp_path: Path) -> None:
+def test_a_plan_without_a_lost_host_is_explained_with_the_same_failed_part(tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
     on = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "4", "--global-batch", "96", "--tp", "8", "--pp", "1")
     file.write_text(call("plan", *on, "--fault", "node-3", "--format", "json").stdout)
@@ -188,7 +190,7 @@ def test_a_plan_without_a_lost_host_is_explained_with_the_same_fault(tmp_path: P
     assert "--fault" in bare.stderr
 
 
-def test_some_hosts_of_a_cluster_that_is_told_host_by_host_are_explained(tmp_path: Path) -> None:
+def test_some_hosts_of_a_wired_cluster_are_explained(tmp_path: Path) -> None:
     cluster, file = tmp_path / "wired.toml", tmp_path / "plan.json"
     cluster.write_text(
         'name = "w"\nnode = "dgx-h100"\n[[hosts]]\nname = "a[1-5]"\n[[switches]]\nname = "s"\n'

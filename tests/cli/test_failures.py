@@ -9,11 +9,11 @@ from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB
 
 PLAN = ("--tp", "8", "--pp", "4", "--zero", "1", "--sequence-parallel", "--tokens", "1T")
-QUESTION = ("llama-3-70b", "--cluster", "dgx-h100", "--nodes", "64", "--global-batch", "1024", *PLAN)
+ARGUMENTS = ("llama-3-70b", "--cluster", "dgx-h100", "--nodes", "64", "--global-batch", "1024", *PLAN)
 
 
 def estimate(*options: str) -> dict:
-    done = call("planner", "estimate", *QUESTION, "--format", "json", *options)
+    done = call("planner", "estimate", *ARGUMENTS, "--format", "json", *options)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -23,7 +23,7 @@ def plain() -> dict:
     return estimate()
 
 
-def test_the_goodput_and_what_is_lost_add_up(plain: dict) -> None:
+def test_the_goodput_and_the_lost_shares_add_up(plain: dict) -> None:
     part = plain["reliability"]
     assert part["goodput_share"] + sum(part["wasted"].values()) == pytest.approx(1.0, abs=1e-9)
     plan, run = plain["plans"][0], plain["run"]
@@ -35,7 +35,7 @@ def test_the_goodput_and_what_is_lost_add_up(plain: dict) -> None:
     assert 1 / part["mtbf_s"] == pytest.approx(sum(1 / mean for mean in part["mtbf_by_cause"].values()))
 
 
-def test_failures_change_nothing_but_what_is_told_of_them(plain: dict) -> None:
+def test_failures_change_only_the_figures_of_failures(plain: dict) -> None:
     without = estimate("--no-failures")
     assert without["reliability"] is None and without["run"].pop("days_with_failures") is None
     rest = {**plain, "reliability": None, "run": {**plain["run"]}}
@@ -54,12 +54,12 @@ def test_failures_change_nothing_but_what_is_told_of_them(plain: dict) -> None:
     ],
 )
 def test_an_option_is_taken_and_named_as_the_source(option: str, value: str, name: str, amount: float) -> None:
-    figures = {one["name"]: one for one in estimate(option, value)["reliability"]["assumed"]}
+    figures = {assumption["name"]: assumption for assumption in estimate(option, value)["reliability"]["assumed"]}
     assert figures[name]["value"] == pytest.approx(amount)
     assert figures[name]["source"] == option
 
 
-def test_what_is_better_leaves_more(plain: dict) -> None:
+def test_better_hardware_leaves_more_goodput(plain: dict) -> None:
     share = plain["reliability"]["goodput_share"]
     assert estimate("--mtbf-device", "50y")["reliability"]["goodput_share"] > share
     assert estimate("--restart-time", "1h")["reliability"]["goodput_share"] < share
@@ -72,15 +72,15 @@ def test_what_is_better_leaves_more(plain: dict) -> None:
     assert shrunk["goodput_share"] > estimate("--spares", "0")["reliability"]["goodput_share"]
 
 
-def test_nothing_left_is_told_without_a_number_of_days() -> None:
+def test_zero_goodput_is_reported_without_a_number_of_days() -> None:
     document = estimate("--mtbf-device", "1s", "--spares", "1")
     assert document["reliability"]["goodput_share"] == 0
     assert document["run"]["days_with_failures"] is None
 
 
-def test_a_run_that_never_ends_is_told_plainly() -> None:
+def test_a_run_that_never_completes_is_reported_plainly() -> None:
     for options in (("--mtbf-device", "1s", "--spares", "1"), ("--mtbf-device", "1s")):
-        done = call("planner", "estimate", *QUESTION, *options, "--tokens", "1T")
+        done = call("planner", "estimate", *ARGUMENTS, *options, "--tokens", "1T")
         assert "without failures; with them it never ends." in done.stdout
         assert "the run never ends (goodput 0)" in done.stdout
 
@@ -98,8 +98,8 @@ def test_a_run_that_never_ends_is_told_plainly() -> None:
         (("--no-failures", "--mtbf-device", "5y"), ("--no-failures", "--mtbf-device")),
     ],
 )
-def test_what_makes_no_sense_is_refused(options: tuple[str, ...], words: tuple[str, ...]) -> None:
-    done = call("planner", "estimate", *QUESTION, *options)
+def test_meaningless_values_are_refused(options: tuple[str, ...], words: tuple[str, ...]) -> None:
+    done = call("planner", "estimate", *ARGUMENTS, *options)
     assert done.returncode == 2 and not done.stdout
     assert all(word in done.stderr for word in words), done.stderr
 
@@ -122,11 +122,11 @@ def lab_with(tables: str, tmp_path: Path, *options: str) -> tuple[int, str, str]
     return done.returncode, done.stdout, done.stderr
 
 
-def test_the_clusters_file_says_and_the_command_line_goes_first(tmp_path: Path) -> None:
+def test_the_clusters_file_gives_figures_and_the_command_line_overrides_them(tmp_path: Path) -> None:
     code, out, err = lab_with(OWN, tmp_path, "--spares", "1")
     assert code == 0, err
     part = json.loads(out)["reliability"]
-    figures = {one["name"]: (one["value"], one["source"]) for one in part["assumed"]}
+    figures = {assumption["name"]: (assumption["value"], assumption["source"]) for assumption in part["assumed"]}
     assert figures["device_mtbf_s"] == (2 * 365.25 * 86400, "the cluster's file")
     assert figures["write_bytes_per_s"] == (5e10, "the cluster's file")
     assert "arXiv" in figures["node_mtbf_s"][1]
@@ -152,8 +152,8 @@ def test_a_wrong_table_is_refused(tables: str, words: tuple[str, ...], tmp_path:
     assert all(word in err for word in words), err
 
 
-def test_what_is_told_in_a_terminal() -> None:
-    done = call("planner", "estimate", *QUESTION, "--spares", "0", "--mtbf-device", "5y")
+def test_the_terminal_output_summarises_failures() -> None:
+    done = call("planner", "estimate", *ARGUMENTS, "--spares", "0", "--mtbf-device", "5y")
     lines = done.stdout.splitlines()
     failures = next(line for line in lines if line.startswith("Failures: "))
     assumed = next(line for line in lines if line.startswith("Assumed: "))
@@ -161,13 +161,13 @@ def test_what_is_told_in_a_terminal() -> None:
     assert "; no spare node, 2 would pay off." in failures
     assert "MTBF of a device 5.00 y (--mtbf-device)" in assumed and "--format json lists all" in assumed
     assert any(line.startswith("1T tokens:") and line.endswith(" with failures.") for line in lines)
-    quiet = call("planner", "estimate", *QUESTION, "--no-failures").stdout
+    quiet = call("planner", "estimate", *ARGUMENTS, "--no-failures").stdout
     assert "Failures" not in quiet and "with failures" not in quiet
 
 
-def test_a_cluster_with_a_fault_is_told_of_too(tmp_path: Path) -> None:
+def test_a_degraded_cluster_is_reported_too(tmp_path: Path) -> None:
     code, out, err = lab_with(OWN, tmp_path, "--fault", "node-3=0.5")
     assert code == 0, err
     document = json.loads(out)
-    figures = {one["name"]: one["source"] for one in document["reliability"]["assumed"]}
+    figures = {assumption["name"]: assumption["source"] for assumption in document["reliability"]["assumed"]}
     assert document["placement"] is not None and figures["device_mtbf_s"] == "the cluster's file"

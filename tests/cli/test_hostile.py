@@ -1,4 +1,4 @@
-"""Files and places that would break a program: whole commands end with one message, in time, without a traceback."""
+"""Files and places that would break a program: commands end with a single message, in time, without a traceback."""
 
 import os
 import re
@@ -26,10 +26,10 @@ COMMANDS = {
     "runs": (".csv", lambda file: ("validate", "--runs", file)),
     "document": (".json", lambda file: ("explain", file)),
 }
-"""Every kind of file with a command that reads it."""
+"""Every type of file with a command that reads it."""
 
 
-def told(done: subprocess.CompletedProcess[str], file: str = "") -> None:
+def check_refused(done: subprocess.CompletedProcess[str], file: str = "") -> None:
     """The command refused its input, and said so of the file."""
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
@@ -53,34 +53,34 @@ def as_nobody() -> Iterator[None]:
             os.seteuid(0)
 
 
-@pytest.mark.parametrize("kind", COMMANDS)
-def test_a_folder_is_told(kind: str, tmp_path: Path) -> None:
-    suffix, command = COMMANDS[kind]
+@pytest.mark.parametrize("file_type", COMMANDS)
+def test_a_folder_is_reported(file_type: str, tmp_path: Path) -> None:
+    suffix, command = COMMANDS[file_type]
     folder = tmp_path / f"folder{suffix}"
     folder.mkdir()
-    told(call("planner", *command(str(folder))), "folder")
+    check_refused(call("planner", *command(str(folder))), "folder")
 
 
-@pytest.mark.parametrize("kind", COMMANDS)
-def test_a_pipe_that_nobody_writes_to_is_told(kind: str, tmp_path: Path) -> None:
-    suffix, command = COMMANDS[kind]
+@pytest.mark.parametrize("file_type", COMMANDS)
+def test_a_pipe_without_a_writer_is_reported(file_type: str, tmp_path: Path) -> None:
+    suffix, command = COMMANDS[file_type]
     pipe = tmp_path / f"pipe{suffix}"
     os.mkfifo(pipe)
-    told(call("planner", *command(str(pipe))), f"{pipe}: is not a file")
+    check_refused(call("planner", *command(str(pipe))), f"{pipe}: is not a file")
 
 
-@pytest.mark.parametrize("kind", COMMANDS)
-def test_a_file_that_may_not_be_read_is_told(kind: str, tmp_path: Path) -> None:
-    suffix, command = COMMANDS[kind]
+@pytest.mark.parametrize("file_type", COMMANDS)
+def test_an_unreadable_file_is_reported(file_type: str, tmp_path: Path) -> None:
+    suffix, command = COMMANDS[file_type]
     file = tmp_path / f"secret{suffix}"
     file.write_text(LAB_TEXT)
-    told(call("planner", *command(f"missing{suffix}")))  # loads what nobody may not
+    check_refused(call("planner", *command(f"missing{suffix}")))  # loads modules that `nobody` may not
     file.chmod(0)
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
     with as_nobody():
         done = call("planner", *command(str(file)))
-    told(done, f"{file}: cannot be read: Permission denied")
+    check_refused(done, f"{file}: cannot be read: Permission denied")
 
 
 ENCODED = {
@@ -94,25 +94,25 @@ ENCODED = {
 
 
 @pytest.mark.parametrize("how", ENCODED)
-@pytest.mark.parametrize("kind", COMMANDS)
-def test_what_is_no_text_is_told(kind: str, how: str, tmp_path: Path) -> None:
-    suffix, command = COMMANDS[kind]
+@pytest.mark.parametrize("file_type", COMMANDS)
+def test_a_file_that_is_no_text_is_reported(file_type: str, how: str, tmp_path: Path) -> None:
+    suffix, command = COMMANDS[file_type]
     file = tmp_path / f"bad{suffix}"
     file.write_bytes(ENCODED[how][0])
-    told(call("planner", *command(str(file))), "bad")
+    check_refused(call("planner", *command(str(file))), "bad")
 
 
 @pytest.mark.parametrize("change", [lambda raw: b"\xef\xbb\xbf" + raw, lambda raw: raw.replace(b"\n", b"\r\n")])
-def test_marks_of_byte_order_and_line_ends_of_windows_make_no_difference(change, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_byte_order_marks_and_windows_line_breaks_make_no_difference(change, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     file, other = tmp_path / "one" / "lab.toml", tmp_path / "two" / "lab.toml"
     for path, raw in ((file, LAB_TEXT.encode()), (other, change(LAB_TEXT.encode()))):
         path.parent.mkdir()
         path.write_bytes(raw)
-    one, two = (
+    unix, windows = (
         call("planner", "plan", "bert-base", "--cluster", str(path), "--global-batch", "64") for path in (file, other)
     )
-    assert one.returncode == 0, one.stderr
-    assert one.stdout == two.stdout
+    assert unix.returncode == 0, unix.stderr
+    assert unix.stdout == windows.stdout
 
 
 LONG = "x" * 9_900_000
@@ -132,11 +132,11 @@ DEEP = {
 
 
 @pytest.mark.parametrize("name", DEEP)
-def test_a_deep_or_long_model_file_takes_little(name: str, tmp_path: Path) -> None:
+def test_a_deep_or_long_model_file_takes_little_memory(name: str, tmp_path: Path) -> None:
     file = tmp_path / name
     file.write_text(DEEP[name])
     with limit_memory(MOST_BYTES):
-        outcome = read_input(lambda path: told(call("planner", "plan", str(path), *ON), name), file)
+        outcome = read_input(lambda path: check_refused(call("planner", "plan", str(path), *ON), name), file)
     assert outcome.verdict == "accepted", outcome.message
 
 
@@ -160,16 +160,18 @@ YAML = {
 @pytest.mark.parametrize("name", YAML)
 def test_a_small_yaml_file_does_not_blow_up(name: str, tmp_path: Path) -> None:
     (tmp_path / "lab.yaml").write_text(YAML[name])
-    told(call("planner", "topology", str(tmp_path / "lab.yaml")), "lab.yaml")
+    check_refused(call("planner", "topology", str(tmp_path / "lab.yaml")), "lab.yaml")
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-1", "1e400", "0x" + "f" * 5000, "9" * 400, "true"])
 @pytest.mark.parametrize("key", ["nodes", "devices", "oversubscription", "capacity", "bandwidth", "latency", "count"])
-def test_numbers_that_make_no_sense_are_told(key: str, value: str, tmp_path: Path) -> None:
+def test_meaningless_numbers_are_reported(key: str, value: str, tmp_path: Path) -> None:
     text, changed = re.subn(rf"(?m)\b{key} = [^\s,}}]+", f"{key} = {value}", LAB_TEXT, count=1)
     assert changed
     (tmp_path / "lab.toml").write_text(text)
-    told(call("planner", "plan", "bert-base", "--cluster", str(tmp_path / "lab.toml"), "--global-batch", "8"), key)
+    check_refused(
+        call("planner", "plan", "bert-base", "--cluster", str(tmp_path / "lab.toml"), "--global-batch", "8"), key
+    )
 
 
 HEX = "0x" + "f" * 5000
@@ -197,19 +199,19 @@ MANY = {
     "ranges": ("space", f'tp = "{"1..100000," * 900}1"', "not a range"),
     "spaces": ("space", f'tp = "{" " * 1_900_000}x"', "a whole number"),
 }
-"""Small files that would come to much, or large ones of what no description needs."""
+"""Small files that would come to much, or large files of what no description needs."""
 
 
 @pytest.mark.parametrize("name", MANY)
-def test_what_is_too_much_is_told_in_time(name: str, tmp_path: Path) -> None:
-    kind, text, problem = MANY[name]
-    suffix, command = COMMANDS[kind]
+def test_excessive_files_are_reported_in_time(name: str, tmp_path: Path) -> None:
+    file_type, text, problem = MANY[name]
+    suffix, command = COMMANDS[file_type]
     file = tmp_path / f"many{suffix}"
     file.write_text(text)
 
     def refused(path: Path) -> None:
         done = call("planner", *command(str(path)))
-        told(done, "many")
+        check_refused(done, "many")
         assert problem in done.stderr
 
     with limit_memory(MOST_BYTES):
@@ -218,9 +220,9 @@ def test_what_is_too_much_is_told_in_time(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "a" * 300 + "/", "a/" * 3000, "70B" * 50_000, "a" * 100_000 + ".json"])
-def test_a_name_that_no_file_can_have_is_told(name: str) -> None:
-    told(call("planner", "plan", name, *ON))
-    told(call("planner", "topology", name))
+def test_a_name_that_no_file_can_have_is_reported(name: str) -> None:
+    check_refused(call("planner", "plan", name, *ON))
+    check_refused(call("planner", "topology", name))
 
 
 @pytest.mark.parametrize(
@@ -235,9 +237,9 @@ def test_a_name_that_no_file_can_have_is_told(name: str) -> None:
         ("r.parquet", b""),
     ],
 )
-def test_results_that_cannot_be_drawn_are_told(name: str, raw: bytes, tmp_path: Path) -> None:
+def test_results_that_cannot_be_drawn_are_reported(name: str, raw: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(raw)
-    told(call("planner", "plot", str(tmp_path / name), "--x", "x", "--y", "y"))
+    check_refused(call("planner", "plot", str(tmp_path / name), "--x", "x", "--y", "y"))
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-", ">/dev/full 2>/dev/full"])
@@ -258,29 +260,29 @@ def test_a_file_is_not_written_on_a_full_disk() -> None:
     assert "plan.json" in done.stderr
 
 
-def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_missing_working_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     planner = Path(sys.executable).with_name("planner")
     command = f"rmdir ../gone && {planner} plan bert-base {' '.join(ON)} -o plan.json"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, cwd=tmp_path / "gone")
-    told(done, "plan.json: cannot be written")
+    check_refused(done, "plan.json: cannot be written")
 
 
-def test_a_range_of_a_sweep_has_numbers_that_can_be_told(tmp_path: Path) -> None:
+def test_a_range_of_a_sweep_has_printable_numbers(tmp_path: Path) -> None:
     file = tmp_path / "sweep.toml"
     grid = f"from = 1, to = 0x{'f' * 4000}, factor = 2"
     file.write_text(f'[grid]\nmodel = "llama-3-8b"\ncluster = "dgx-a100"\nglobal_batch = 8\nnodes = {{ {grid} }}\n')
     done = call("planner", "sweep", str(file), "-o", str(tmp_path / "out.csv"))
-    told(done, str(file))
+    check_refused(done, str(file))
     assert "grid.nodes: out of range" in done.stderr
 
 
-def test_a_name_as_long_as_a_book_is_not_told_whole(tmp_path: Path) -> None:
+def test_a_very_long_name_is_not_printed_whole(tmp_path: Path) -> None:
     file = tmp_path / "sweep.toml"
     grid = f'model = "llama-3-8b{"x" * 20_000}"\ncluster = "dgx-a100"\nglobal_batch = 8\nnodes = 1'
     file.write_text(f'[grid]\n{grid}\n[[exclude]]\nmodel = "llama-3-8b"\n')
     done = call("planner", "sweep", str(file), "-o", str(tmp_path / "out.csv"))
-    told(done, str(file))
+    check_refused(done, str(file))
     assert len(done.stderr) < 10_000
 
 
@@ -288,5 +290,5 @@ def test_hosts_of_a_node_without_a_name_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "cluster.toml"
     file.write_text('name = "lab"\nnode = ""\n[[hosts]]\nname = "a"\n[[hosts]]\nname = "b"\n')
     done = call("plan", "llama-3-8b", "--cluster", str(file), "--global-batch", "8")
-    told(done, str(file))
+    check_refused(done, str(file))
     assert "node: unknown node" in done.stderr

@@ -1,4 +1,4 @@
-"""Models that are no language models, from the command line: told in images, planned on every kind of part."""
+"""Models that are no language models, from the command line: reported in images, on every type of accelerator."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_samples_and_tokens_are_both_in_the_document() -> None:
     assert "samples_per_s_per_device" in schema
 
 
-def test_reports_tell_images() -> None:
+def test_reports_count_images() -> None:
     done = call("plan", "resnet-50", *ON, "--tokens", "90M")
     assert "images/s" in done.stdout
     assert "1,024 images, bf16, ddp" in done.stdout
@@ -48,41 +48,41 @@ def test_reports_tell_images() -> None:
     assert "more images a second" in changed.stdout
 
 
-def test_two_kinds_of_nodes_tell_images() -> None:
-    ask = ("vit-b-16", "--cluster", "dgx-h100:1+dgx-a100:1", "--global-batch", "512", "--tokens", "197M")
+def test_heterogeneous_plans_count_images() -> None:
+    arguments = ("vit-b-16", "--cluster", "dgx-h100:1+dgx-a100:1", "--global-batch", "512", "--tokens", "197M")
     for form in ("table", "markdown", "html"):
-        told = call("plan", *ask, "--format", form).stdout
+        text = call("plan", *arguments, "--format", form).stdout
         for part in ("images/s", "512 images, bf16", "1M images: 1,954 steps", "layers, images"):
-            assert part in told, form
-        assert "token" not in told, form
-        assert "sequence" not in told, form
-    document = plans(*ask)
+            assert part in text, form
+        assert "token" not in text, form
+        assert "sequence" not in text, form
+    document = plans(*arguments)
     jsonschema.validate(document, json.loads(call("planner", "schema", "mixed").stdout))
-    for way in document["ways"]:
-        assert way["samples_per_s"] == pytest.approx(512 / way["step_time_s"])
-        assert way["tokens_per_s"] == pytest.approx(197 * way["samples_per_s"])
-        devices = way["samples_per_s"] / way["samples_per_s_per_device"]
-        assert devices == pytest.approx(8 if way["way"] == "only" else 16)
+    for plan in document["ways"]:
+        assert plan["samples_per_s"] == pytest.approx(512 / plan["step_time_s"])
+        assert plan["tokens_per_s"] == pytest.approx(197 * plan["samples_per_s"])
+        devices = plan["samples_per_s"] / plan["samples_per_s_per_device"]
+        assert devices == pytest.approx(8 if plan["way"] == "only" else 16)
 
 
-def test_sizes_and_comparisons_tell_images_and_no_chinchilla() -> None:
-    ask = ("vit-b-16", "--tokens", "19.7B")
-    size = call("planner", "size", *ask, "--cluster", "dgx-h100", "--deadline", "1d")
+def test_sizes_and_comparisons_count_images_without_chinchilla() -> None:
+    arguments = ("vit-b-16", "--tokens", "19.7B")
+    size = call("planner", "size", *arguments, "--cluster", "dgx-h100", "--deadline", "1d")
     assert "100M images in 24,415 steps of 4,096 images, within 1 day" in size.stdout
-    side = call("planner", "compare", *ask, "--on", "dgx-h100:1")
+    side = call("planner", "compare", *arguments, "--on", "dgx-h100:1")
     assert "images/USD" in side.stdout
     assert "images/J" in side.stdout
-    for told in (size.stdout, side.stdout):
-        assert "token" not in told
-        assert "Chinchilla" not in told
-    wide = json.loads(call("planner", "compare", *ask, "--on", "dgx-h100:1", "--format", "json").stdout)
+    for text in (size.stdout, side.stdout):
+        assert "token" not in text
+        assert "Chinchilla" not in text
+    wide = json.loads(call("planner", "compare", *arguments, "--on", "dgx-h100:1", "--format", "json").stdout)
     per_usd = wide["offers"][0]["size"]["tokens_per_usd"] / 197
     assert f"{per_usd / 1e6:.3g}M" in side.stdout
-    found = json.loads(
-        call("planner", "size", *ask, "--cluster", "dgx-h100", "--deadline", "1d", "-f", "json").stdout
+    result = json.loads(
+        call("planner", "size", *arguments, "--cluster", "dgx-h100", "--deadline", "1d", "-f", "json").stdout
     )
-    jsonschema.validate(found, json.loads(call("planner", "schema", "size").stdout))
-    assert found["compute_optimal"] is None
+    jsonschema.validate(result, json.loads(call("planner", "schema", "size").stdout))
+    assert result["compute_optimal"] is None
 
 
 @pytest.mark.parametrize("name", ["resnet-50", "inception-v3", "wavenet", "vit-b-16"])
@@ -94,7 +94,7 @@ def test_every_family_runs_replicated_sharded_and_in_stages(name: str) -> None:
 
 
 @pytest.mark.parametrize("accelerator", ["xeon-8480plus", "tpu-v3", "v100-sxm2-16gb"])
-def test_every_kind_of_part_trains_them(accelerator: str, tmp_path: Path) -> None:
+def test_every_type_of_accelerator_trains_them(accelerator: str, tmp_path: Path) -> None:
     file = tmp_path / "cluster.toml"
     file.write_text(CLUSTER.format(accelerator=accelerator, devices=2))
     for name in ("resnet-50", "vit-b-16"):
@@ -103,7 +103,7 @@ def test_every_kind_of_part_trains_them(accelerator: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "messages"),
     [
         (("resnet-50", "--tp", "2"), ["--tp", "value:    2", "expected: 1", "cannot be sharded"]),
         (("resnet-50", "--cp", "2"), ["--cp", "expected: 1", "cannot be sharded"]),
@@ -114,21 +114,21 @@ def test_every_kind_of_part_trains_them(accelerator: str, tmp_path: Path) -> Non
         (("resnet-50", "--attention", "unfused"), ["--attention: resnet-50 has no attention", "left out"]),
     ],
 )
-def test_what_they_cannot_be_asked_is_told(options: tuple[str, ...], told: list[str]) -> None:
+def test_unsupported_options_are_reported(options: tuple[str, ...], messages: list[str]) -> None:
     done = call("plan", *options, *ON)
     assert done.returncode == 2
-    for part in told:
+    for part in messages:
         assert part in done.stderr
 
 
-def test_gradients_of_fp16_are_told_as_such() -> None:
-    ask = ("resnet-50", "--cluster", "dgx-v100", "--nodes", "1", "--global-batch", "512")
-    assert "fp16 gradients, sent in fp16" in call("plan", *ask).stdout
-    assert "bf16" not in call("plan", *ask, "--gradients", "bf16,fp32").stdout
-    assert "bf16 " not in call("planner", "what-if", *ask, "--set", "accelerator.peak=2x").stdout
+def test_gradients_of_fp16_are_reported_as_such() -> None:
+    arguments = ("resnet-50", "--cluster", "dgx-v100", "--nodes", "1", "--global-batch", "512")
+    assert "fp16 gradients, sent in fp16" in call("plan", *arguments).stdout
+    assert "bf16" not in call("plan", *arguments, "--gradients", "bf16,fp32").stdout
+    assert "bf16 " not in call("planner", "what-if", *arguments, "--set", "accelerator.peak=2x").stdout
 
 
-def test_a_batch_that_cannot_be_dealt_is_told_in_images() -> None:
+def test_an_indivisible_batch_is_reported_in_images() -> None:
     done = call("plan", "resnet-50", "--cluster", "dgx-a100", "--nodes", "1", "--global-batch", "1023", "--pp", "1")
     assert done.returncode == 2
     assert "1024 or 1016 images" in done.stderr
@@ -145,7 +145,7 @@ def test_a_list_of_operators_is_recognised_by_its_keys(tmp_path: Path) -> None:
     assert "did you mean max_pool?" in done.stderr
 
 
-def test_the_list_of_models_says_what_a_batch_counts() -> None:
+def test_the_list_of_models_names_the_samples_of_a_batch() -> None:
     lines = {line.split()[0]: line for line in call("planner", "models", "list").stdout.splitlines() if line.strip()}
     assert lines["resnet-50"].split()[-1] == "image"
     assert lines["wavenet"].split()[-1] == "clip"

@@ -1,4 +1,4 @@
-"""Ended from outside: one line, the exit code of shells, and nothing left half done."""
+"""Ended from outside: a single line, the exit code of shells, and no work left half done."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.cli.run import run
 from tests.terminal import PATIENCE_S, terminal
 
 LONG = ("llama-3-70b", "-c", "dgx-h100", "--nodes", "512", "-b", "4096", "--order", "all", "--offload", "all")
-"""A question that takes minutes."""
+"""A search that takes minutes."""
 STUCK = """
 import pathlib, sys, time
 
@@ -72,7 +72,7 @@ def test_no_half_file_is_left(number: signal.Signals, tmp_path: Path) -> None:
     assert file.read_text() == "as it was"
 
 
-def test_ctrl_c_on_a_terminal_takes_the_bar_away_and_says_one_line(tmp_path: Path) -> None:
+def test_ctrl_c_on_a_terminal_removes_the_bar_and_prints_a_single_line(tmp_path: Path) -> None:
     with terminal(("plan", *LONG), tmp_path) as there:
         there.until("searching [")
         there.write("\x03")
@@ -82,9 +82,9 @@ def test_ctrl_c_on_a_terminal_takes_the_bar_away_and_says_one_line(tmp_path: Pat
     assert "Traceback" not in last
 
 
-def test_ctrl_c_ends_the_workers_as_well(tmp_path: Path) -> None:
-    question = ("llama-3-70b", "--any", "--devices", "2048", "--tokens", "15T")
-    with terminal(("planner", "compare", *question), tmp_path) as there:
+def test_ctrl_c_stops_the_workers_as_well(tmp_path: Path) -> None:
+    arguments = ("llama-3-70b", "--any", "--devices", "2048", "--tokens", "15T")
+    with terminal(("planner", "compare", *arguments), tmp_path) as there:
         there.until("comparing [")
         there.write("\x03")
         # the workers hold the terminal open as long as they live
@@ -109,7 +109,7 @@ def test_workers_may_be_ended_in_the_middle_of_an_answer() -> None:
     assert process.returncode == 130
 
 
-def test_what_is_to_be_ignored_is_ignored(tmp_path: Path) -> None:
+def test_ignored_signals_stay_ignored(tmp_path: Path) -> None:
     script = f"trap '' HUP; {Path(sys.executable).with_name('plan')} 70B -c dgx-h100 -b 512 & kill -HUP $!; wait $!"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -23,19 +23,19 @@ def test_the_pages_are_those_of_the_commands(tmp_path: Path) -> None:
 
 
 def test_every_command_has_a_page_with_all_its_options() -> None:
-    waiting = [("planner", typer.main.get_command(build_planner_app()))]
-    while waiting:
-        name, command = waiting.pop()
+    pending = [("planner", typer.main.get_command(build_planner_app()))]
+    while pending:
+        name, command = pending.pop()
         inner = getattr(command, "commands", {})
-        waiting += [(f"{name}-{word}", one) for word, one in inner.items() if not one.hidden]
+        pending += [(f"{name}-{word}", subcommand) for word, subcommand in inner.items() if not subcommand.hidden]
         page = PAGES["plan.1" if name == "planner-plan" else f"{name}.1"].replace("\\-", "-")
-        for one in command.params:
-            if one.param_type_name == "option":
-                assert all(f"\\fB{option}\\fR" in page for option in one.opts)
+        for parameter in command.params:
+            if parameter.param_type_name == "option":
+                assert all(f"\\fB{option}\\fR" in page for option in parameter.opts)
 
 
 @pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
-def test_mandoc_has_nothing_against_a_page(tmp_path: Path) -> None:
+def test_mandoc_accepts_every_page(tmp_path: Path) -> None:
     write_manual_pages(tmp_path)
     pages = [path for path in sorted(tmp_path.iterdir()) if not path.read_text().startswith(".so")]
     done = subprocess.run(
@@ -46,7 +46,7 @@ def test_mandoc_has_nothing_against_a_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
-def test_groff_has_nothing_against_a_page() -> None:
+def test_groff_accepts_every_page() -> None:
     text = "".join(page for page in PAGES.values() if not page.startswith(".so"))
     done = subprocess.run(
         ["groff", "-man", "-ww", "-W", "break", "-K", "utf8", "-T", "utf8"],

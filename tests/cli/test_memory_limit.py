@@ -1,4 +1,4 @@
-"""`--memory-limit` and `--headroom`: only plans within them compete, whoever asks."""
+"""`--memory-limit` and `--headroom`: only plans within them compete, in every command."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_only_plans_within_the_limit_compete() -> None:
     assert most_bytes("--memory-limit", "100%") == most_bytes()
 
 
-def test_every_way_of_asking_gives_the_same_plan(tmp_path: Path) -> None:
+def test_every_interface_gives_the_same_plan(tmp_path: Path) -> None:
     by_command = json.loads(call("plan", *ON, "--memory-limit", "50%", "--top", "1", "-f", "json").stdout)["plans"][0]
     by_python = planner.plan("llama-3-8b", "dgx-h100", 64, nodes=1, memory_limit=0.5, top=1)
     assert isinstance(by_python, planner.PlanDocument)
@@ -40,7 +40,7 @@ def test_every_way_of_asking_gives_the_same_plan(tmp_path: Path) -> None:
     assert checked["plan"]["plans"][0]["step_time_s"] == by_command["step_time_s"]
 
 
-def test_a_refusal_says_the_limit() -> None:
+def test_a_refusal_names_the_limit() -> None:
     done = call("planner", "estimate", *ON, "--tp", "2", "--memory-limit", "20GiB")
     assert done.returncode == 3
     assert "the memory limit allows 20.00 GiB of 79.65 GiB" in done.stderr
@@ -51,7 +51,7 @@ def test_a_refusal_says_the_limit() -> None:
 
 
 @pytest.mark.parametrize("command", ["what-if", "size", "compare"])
-def test_other_commands_take_it(command: str) -> None:
+def test_other_commands_accept_a_memory_limit(command: str) -> None:
     arguments = {
         "what-if": (*ON, "--set", "accelerator.memory=+10%"),
         "size": ("llama-3-8b", "-c", "dgx-h100", "--tokens", "100B", "--deadline", "30d"),
@@ -67,7 +67,7 @@ def test_other_commands_take_it(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (("--memory-limit", "much"), "such as 90%, or bytes such as 70GiB"),
         (("--memory-limit", "0%"), "--memory-limit: not an amount of memory"),
@@ -77,13 +77,13 @@ def test_other_commands_take_it(command: str) -> None:
         (("--memory-limit", "90%", "--headroom", "8GiB"), "--memory-limit, --headroom: conflicting options"),
     ],
 )
-def test_what_makes_no_sense_is_refused(options: tuple[str, ...], told: str) -> None:
+def test_meaningless_values_are_refused(options: tuple[str, ...], message: str) -> None:
     done = call("plan", *ON, *options)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
 
 
-def test_several_kinds_of_nodes_do_not_support_it() -> None:
+def test_heterogeneous_clusters_do_not_support_a_memory_limit() -> None:
     done = call("plan", "llama-3-8b", "-c", "dgx-h100:1+dgx-a100:1", "-b", "64", "--memory-limit", "90%")
     assert done.returncode == 2
     assert "--memory-limit: not supported on a heterogeneous cluster" in done.stderr

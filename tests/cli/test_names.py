@@ -16,7 +16,7 @@ EVIL = "e\x1b]0;owned\x07v\x1b[2Ji\x9bl\u202e\u2066\x7fx"
 QUIET = "e\x1bv\x9bl\u202e\x07x"
 """The same for names in formats where brackets and semicolons mean something."""
 ON = ("--cluster", "dgx-a100", "--nodes", "1", "--global-batch", "64")
-ONE = ("--tp", "1", "--pp", "1", "--zero", "1")
+SINGLE_GPU = ("--tp", "1", "--pp", "1", "--zero", "1")
 MODEL = """
 name = "mine"
 title = "Mine"
@@ -43,7 +43,7 @@ def harmless(text: str) -> bool:
     return all(sign.isprintable() or sign == "\n" for sign in text)
 
 
-def told(name: str, text: str, old: str, sign: str, folder: Path, *command: str) -> None:
+def check_refused(name: str, text: str, old: str, sign: str, folder: Path, *command: str) -> None:
     """A file with a control character, written as its format escapes it, is refused without showing it."""
     assert old in text
     (folder / name).write_text(text.replace(old, f'"a{json.dumps(sign)[1:-1]}b"'.replace("\x7f", "\\u007f"), 1))
@@ -62,7 +62,7 @@ def told(name: str, text: str, old: str, sign: str, folder: Path, *command: str)
 )
 def test_a_model_s_names_hold_no_control_characters(sign: str, old: str, tmp_path: Path) -> None:
     text = MODEL if old in MODEL else NETWORK
-    told("mine.toml", text, old, sign, tmp_path, "plan", "FILE", *ON)
+    check_refused("mine.toml", text, old, sign, tmp_path, "plan", "FILE", *ON)
 
 
 PLACES = {
@@ -75,7 +75,7 @@ PLACES = {
 @pytest.mark.parametrize(("text", "old"), [(text, old) for text, places in PLACES.items() for old in places])
 def test_a_cluster_s_names_hold_no_control_characters(text: str, old: str, tmp_path: Path) -> None:
     for sign in ("\x1b", "\u202e"):
-        told("lab.toml", text, old, sign, tmp_path, "topology", "FILE")
+        check_refused("lab.toml", text, old, sign, tmp_path, "topology", "FILE")
 
 
 @pytest.fixture
@@ -90,11 +90,19 @@ def folder(tmp_path: Path) -> str:
 FORMS = ["table", "json", "jsonl", "csv", "markdown", "html", "junit"]
 COMMANDS = {
     "plan": ("plan", "MODEL", *ON),
-    "estimate": ("estimate", "MODEL", *ON, *ONE),
-    "what-if": ("what-if", "MODEL", *ON, "--set", "accelerator.memory=+10%", *ONE),
+    "estimate": ("estimate", "MODEL", *ON, *SINGLE_GPU),
+    "what-if": ("what-if", "MODEL", *ON, "--set", "accelerator.memory=+10%", *SINGLE_GPU),
     "size": ("size", "MODEL", "--cluster", "dgx-a100", "--tokens", "1B", "--deadline", "30d"),
     "compare": ("compare", "MODEL", "--on", "dgx-a100:1", "--on", "dgx-h100:1", "--tokens", "1B"),
-    "plan of two kinds": ("plan", "MODEL", "--cluster", "dgx-h100:1+dgx-a100:1", "--global-batch", "64", *ONE[:4]),
+    "plan of two pools": (
+        "plan",
+        "MODEL",
+        "--cluster",
+        "dgx-h100:1+dgx-a100:1",
+        "--global-batch",
+        "64",
+        *SINGLE_GPU[:4],
+    ),
 }
 
 
@@ -120,7 +128,7 @@ def test_a_document_with_such_a_name_is_read(command: tuple[str, ...], folder: s
 
 
 @pytest.mark.parametrize("command", [("explain",), ("diff", str(FIXTURES / "plan.json")), ("export",)])
-def test_a_document_with_control_characters_is_told(command: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_document_with_control_characters_is_reported(command: tuple[str, ...], tmp_path: Path) -> None:
     plan = tmp_path / "plan.json"
     text = (FIXTURES / "plan.json").read_text().replace('"llama-3-8b"', json.dumps(EVIL), 1)
     plan.write_text(text)
@@ -150,7 +158,7 @@ def test_a_document_with_control_characters_is_told(command: tuple[str, ...], tm
     ],
     ids=lambda command: " ".join(command[:2]),
 )
-def test_a_file_s_name_is_told_harmlessly(command: tuple[str, ...], suffix: str, tmp_path: Path) -> None:
+def test_a_file_s_name_is_printed_harmlessly(command: tuple[str, ...], suffix: str, tmp_path: Path) -> None:
     file = tmp_path / f"{EVIL}{suffix}"
     file.write_text("no = [such file")
     done = call("planner", *(str(file) if part == "FILE" else part for part in command))
@@ -159,7 +167,7 @@ def test_a_file_s_name_is_told_harmlessly(command: tuple[str, ...], suffix: str,
     assert harmless(done.stdout)
 
 
-def test_names_in_tables_of_runs_are_told_harmlessly(tmp_path: Path) -> None:
+def test_names_in_tables_of_runs_are_printed_harmlessly(tmp_path: Path) -> None:
     head, row = (Path(__file__).parents[1] / "published" / "measured_runs.csv").read_text().splitlines()[:2]
     name = row.partition(",")[0]
     wrong = row.replace(",h100", f",{EVIL}", 1)

@@ -18,22 +18,24 @@ SMALL = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "--vpp", "1")
 ON = (*SMALL, "-b", "64")
 
 
-def test_open_settings_are_searched_and_each_plan_tells_its_own() -> None:
-    found = document(*ON, "--schedule", "1f1b,zero-bubble", "--order", "tp-cp-dp-pp,tp-pp-dp-cp", "--top", "40")
-    assert found["search"]["questions"] == 4
+def test_open_settings_are_searched_and_each_plan_reports_its_own() -> None:
+    result = document(*ON, "--schedule", "1f1b,zero-bubble", "--order", "tp-cp-dp-pp,tp-pp-dp-cp", "--top", "40")
+    assert result["search"]["questions"] == 4
     alone = [
         document(*ON, "--schedule", schedule, "--order", order)
         for schedule in ("1f1b", "zero-bubble")
         for order in ("tp-cp-dp-pp", "tp-pp-dp-cp")
     ]
-    assert found["search"]["candidates"] == sum(one["search"]["candidates"] for one in alone)
-    assert found["plans"][0]["step_time_s"] == min(one["plans"][0]["step_time_s"] for one in alone)
-    best = found["plans"][0]["settings"]
+    assert result["search"]["candidates"] == sum(pinned_result["search"]["candidates"] for pinned_result in alone)
+    assert result["plans"][0]["step_time_s"] == min(
+        pinned_result["plans"][0]["step_time_s"] for pinned_result in alone
+    )
+    best = result["plans"][0]["settings"]
     pinned = document(*ON, "--schedule", best["schedule"], "--order", best["order"])
-    assert pinned["plans"][0] == found["plans"][0]
+    assert pinned["plans"][0] == result["plans"][0]
 
 
-def test_a_file_says_what_the_command_line_would(tmp_path: Path) -> None:
+def test_a_file_means_the_same_as_the_command_line(tmp_path: Path) -> None:
     path = tmp_path / "space.toml"
     path.write_text(
         'tp = [2, 4]\npp = "1..2"\nrecompute = "none"\noffload = ["none", "optimizer"]\ntp-overlap = true\n'
@@ -65,7 +67,7 @@ def test_a_file_says_what_the_command_line_would(tmp_path: Path) -> None:
         ('schedule = "zero-buble"\n', ["space.toml: schedule", "zero-buble", "zero-bubble"]),
     ],
 )
-def test_a_wrong_file_is_told(text: str, parts: list[str], tmp_path: Path) -> None:
+def test_a_wrong_space_file_is_reported(text: str, parts: list[str], tmp_path: Path) -> None:
     path = tmp_path / "space.toml"
     path.write_text(text)
     done = call("plan", *ON, "--space", str(path))
@@ -95,7 +97,7 @@ def test_a_wrong_file_is_told(text: str, parts: list[str], tmp_path: Path) -> No
         (("--critical-batch", "1M,4M@1T"), ["--tokens", "a critical batch that grows needs the length of the run"]),
     ],
 )
-def test_a_wrong_option_is_told(options: tuple[str, ...], parts: list[str]) -> None:
+def test_a_wrong_option_is_reported(options: tuple[str, ...], parts: list[str]) -> None:
     done = call("plan", *ON, *options)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -103,7 +105,7 @@ def test_a_wrong_option_is_told(options: tuple[str, ...], parts: list[str]) -> N
         assert part in done.stderr
 
 
-def test_offload_needs_a_cluster_that_tells_its_hosts() -> None:
+def test_offload_needs_a_cluster_with_known_hosts() -> None:
     done = call(
         "plan", "llama-3-8b", "-c", "tpu-v4", "--nodes", "16", "-b", "64", "--vpp", "1", "--offload", "optimizer"
     )
@@ -113,16 +115,16 @@ def test_offload_needs_a_cluster_that_tells_its_hosts() -> None:
 
 
 @pytest.mark.parametrize("objective", ["tokens-per-s-per-device", "cost", "energy", "memory-headroom"])
-def test_every_objective_is_told_and_orders_the_plans(objective: str) -> None:
-    found = document(*ON, "--objective", objective)
-    assert found["search"]["objectives"] == [objective]
+def test_every_objective_is_reported_and_orders_the_plans(objective: str) -> None:
+    result = document(*ON, "--objective", objective)
+    assert result["search"]["objectives"] == [objective]
     figure = {
         "tokens-per-s-per-device": lambda plan: -plan["tokens_per_s_per_device"],
         "cost": lambda plan: plan["cost_usd_per_step"],
         "energy": lambda plan: plan["energy_j_per_step"],
         "memory-headroom": lambda plan: plan["memory"]["total_bytes"],
     }[objective]
-    figures = [figure(plan) for plan in found["plans"]]
+    figures = [figure(plan) for plan in result["plans"]]
     assert figures == sorted(figures)
     assert figures[0] <= figure(document(*ON)["plans"][0])
 
@@ -136,29 +138,29 @@ def test_no_plan_of_a_front_beats_another() -> None:
     assert plans[0]["strategy"] == document(*ON)["plans"][0]["strategy"]
 
 
-def test_a_front_is_told_from_end_to_end() -> None:
-    question = (*ON, "--pareto", "step-time,memory-headroom")
-    whole, few = document(*question)["plans"], document(*question, "--top", "3")["plans"]
+def test_a_front_is_reported_from_end_to_end() -> None:
+    arguments = (*ON, "--pareto", "step-time,memory-headroom")
+    whole, few = document(*arguments)["plans"], document(*arguments, "--top", "3")["plans"]
     assert (few[0], few[-1], len(few)) == (whole[0], whole[-1], 3)
-    assert call("plan", *question, "--diverse").returncode == 2
-    assert call("plan", *question, "--objective", "cost").returncode == 2
+    assert call("plan", *arguments, "--diverse").returncode == 2
+    assert call("plan", *arguments, "--objective", "cost").returncode == 2
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (("--pareto", "step-time,cost"), "are proportional"),
         (("--critical-batch", "4M"), "has no effect"),
     ],
 )
-def test_what_makes_no_difference_is_said(options: tuple[str, ...], told: str) -> None:
+def test_options_without_effect_are_reported(options: tuple[str, ...], message: str) -> None:
     done = call("plan", *ON, *options)
     assert done.returncode == 0
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (("--recompute-layers", "33"), "from 1 to 32"),
         (("--recompute-layers", "2", "--recompute", "none"), "--recompute full"),
@@ -167,13 +169,13 @@ def test_what_makes_no_difference_is_said(options: tuple[str, ...], told: str) -
         (("--cp-exchange", "all-to-all", "--tp", "8", "--cp", "2", "--seq-length", "8K", "--pp", "1"), ""),
     ],
 )
-def test_a_setting_that_no_plan_can_have_is_told(options: tuple[str, ...], told: str) -> None:
+def test_an_infeasible_setting_is_reported(options: tuple[str, ...], message: str) -> None:
     done = call("plan", "llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "-b", "64", *options)
-    assert done.returncode == (2 if told else 0), done.stderr
-    assert told in done.stderr
+    assert done.returncode == (2 if message else 0), done.stderr
+    assert message in done.stderr
 
 
-def test_every_setting_is_an_option_of_every_command_and_told_of_every_plan() -> None:
+def test_every_setting_is_an_option_of_every_command_and_reported_of_every_plan() -> None:
     names = {name.replace("_", "-") for name in SETTINGS}
     for command in ("plan", "estimate", "what-if"):
         text = call("planner", command, "--help").stdout
@@ -200,11 +202,11 @@ def test_diverse_plans_have_different_degrees() -> None:
 
 
 def test_a_range_of_batches_is_searched() -> None:
-    found = document(*SMALL, "-b", "16..128", "--pp", "1")
-    assert found["search"]["questions"] == 4
-    assert {plan["global_batch"] for plan in found["plans"]} <= {16, 32, 64, 128}
+    result = document(*SMALL, "-b", "16..128", "--pp", "1")
+    assert result["search"]["questions"] == 4
+    assert {plan["global_batch"] for plan in result["plans"]} <= {16, 32, 64, 128}
     # the larger the batch the less the step's constants weigh; beyond the critical batch it no longer pays
-    assert found["plans"][0]["global_batch"] == 128
+    assert result["plans"][0]["global_batch"] == 128
     small = document(*SMALL, "-b", "16..128", "--pp", "1", "--critical-batch", "100K tokens")
     assert small["plans"][0]["global_batch"] < 128
     grown = ("--critical-batch", "100K tokens, 8M@1T", "--tokens", "1000T")
@@ -214,26 +216,26 @@ def test_a_range_of_batches_is_searched() -> None:
     )
 
 
-def test_the_batch_may_be_told_in_tokens() -> None:
+def test_the_batch_may_be_given_in_tokens() -> None:
     tokens = document(*SMALL, "-b", "128K..512K tokens", "--pp", "1")
     assert tokens["search"]["questions"] == 3  # 16, 32, 64 sequences
     assert tokens["plans"][0]["global_batch"] in (16, 32, 64)
 
 
 def test_experts_may_be_cut_like_the_other_layers() -> None:
-    question = ("mixtral-8x7b", "-c", "dgx-h100", "--nodes", "4", "-b", "64", "--vpp", "1", "--tp", "4", "--pp", "1")
-    found = document(*question, "--top", "200")
-    assert {plan["strategy"]["etp"] for plan in found["plans"]} == {1, 4}
-    assert {plan["strategy"]["etp"] for plan in document(*question, "--etp", "4")["plans"]} == {4}
+    arguments = ("mixtral-8x7b", "-c", "dgx-h100", "--nodes", "4", "-b", "64", "--vpp", "1", "--tp", "4", "--pp", "1")
+    result = document(*arguments, "--top", "200")
+    assert {plan["strategy"]["etp"] for plan in result["plans"]} == {1, 4}
+    assert {plan["strategy"]["etp"] for plan in document(*arguments, "--etp", "4")["plans"]} == {4}
 
 
-def test_layers_that_stages_do_not_divide_are_dealt_as_evenly_as_can_be() -> None:
-    question = ("llama-3-70b", "-c", "dgx-h100", "--nodes", "6", "-b", "48", "--pp", "6", "--tp", "8")
-    found = document(*question)
-    assert found["plans"][0]["strategy"]["pp"] == 6
+def test_layers_that_stages_do_not_divide_are_partitioned_as_evenly_as_possible() -> None:
+    arguments = ("llama-3-70b", "-c", "dgx-h100", "--nodes", "6", "-b", "48", "--pp", "6", "--tp", "8")
+    result = document(*arguments)
+    assert result["plans"][0]["strategy"]["pp"] == 6
 
 
-def test_the_search_tells_how_many_candidates_each_rule_cut() -> None:
+def test_the_search_reports_how_many_candidates_each_rule_cut() -> None:
     search = json.loads(call("plan", *ON, "-f", "json").stdout)["search"]
     assert search["candidates"] == search["feasible"] + sum(search["cut_by"].values())
     assert search["exact"] is True
@@ -249,17 +251,17 @@ def test_the_search_tells_how_many_candidates_each_rule_cut() -> None:
         ("--communication bf16", "dp 1", "--dp 2"),
     ],
 )
-def test_a_pinned_setting_that_makes_no_difference_is_told(setting: str, without: str, heeded: str) -> None:
-    one, two = ("gpt-1.7b", "-c", "dgx-h100", "-b", "8", "-f", "json"), setting.split()
-    bare, idle = (call("planner", "estimate", *one, "--devices", "1", *told) for told in ([], two))
+def test_a_pinned_setting_without_effect_is_reported(setting: str, without: str, heeded: str) -> None:
+    arguments, pins = ("gpt-1.7b", "-c", "dgx-h100", "-b", "8", "-f", "json"), setting.split()
+    bare, idle = (call("planner", "estimate", *arguments, "--devices", "1", *extra) for extra in ([], pins))
     assert idle.stderr == f"warning: {setting} makes no difference: the plan has {without}\n"
     assert bare.stderr == ""
     first, second = (json.loads(done.stdout)["plans"][0] for done in (bare, idle))
     assert first["terms"] == second["terms"]
-    assert call("planner", "estimate", *one, "--devices", "2", *two, *heeded.split()).stderr == ""
-    searched = call("plan", *one, "--devices", "1", *two)
+    assert call("planner", "estimate", *arguments, "--devices", "2", *pins, *heeded.split()).stderr == ""
+    searched = call("plan", *arguments, "--devices", "1", *pins)
     assert (searched.returncode, setting in searched.stderr) == (0, True)
-    # what is left open beside it is for the search to choose
+    # the search chooses the values that are left open
     usual = {"yes": "no", "no": "yes", "zero-bubble": "1f1b", "all-gather": "ring", "bf16": "fp32"}
-    several = f"{usual[two[1]]},{two[1]}"
-    assert "no difference" not in call("plan", *one, "--devices", "1", two[0], several).stderr
+    several = f"{usual[pins[1]]},{pins[1]}"
+    assert "no difference" not in call("plan", *arguments, "--devices", "1", pins[0], several).stderr

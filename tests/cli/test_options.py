@@ -1,4 +1,4 @@
-"""Options: either case, suffixes, the trainer, and what is told of the choice."""
+"""Options: either case, suffixes, the trainer, and what is reported of the choice."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_a_sequence_takes_binary_suffixes() -> None:
 @pytest.mark.parametrize(
     "text", ["1M..4M tokens", "1M tokens..4M tokens", "1M tokens .. 4M tokens", "1M tokens..4M", "244 .. 977"]
 )
-def test_a_range_of_batches_has_one_unit(text: str) -> None:
+def test_a_range_of_batches_has_a_single_unit(text: str) -> None:
     assert parse_global_batch(text, "--global-batch").count_sequences(4096) == (244, 256, 488, 512, 976, 977)
 
 
@@ -51,7 +51,7 @@ def test_every_trainer_and_launch_mode_of_the_cost_model_can_be_chosen() -> None
 
 
 @pytest.mark.parametrize("program", [("plan",), ("planner", "estimate")])
-def test_the_trainer_is_chosen_and_told(program: tuple[str, ...]) -> None:
+def test_the_trainer_is_chosen_and_reported(program: tuple[str, ...]) -> None:
     pins = (*DENSE, "--tp", "4", "--zero", "1", "--recompute", "full")
     chosen = (*pins, "--framework", "fsdp2", "--launch", "compiled", "--gradients", "bf16")
     plain, other = document(*pins, program=program), document(*chosen, program=program)
@@ -62,25 +62,25 @@ def test_the_trainer_is_chosen_and_told(program: tuple[str, ...]) -> None:
     assert "fsdp2 (compiled)" in step
 
 
-def test_without_a_choice_the_trainer_is_the_one_that_the_part_is_used_with() -> None:
-    question = ("llama-3-8b", "-c", "tpu-v5p", "--nodes", "16", "-b", "64", "--vpp", "1")
-    assert document(*question)["training"]["framework"] == "maxtext"
+def test_without_a_choice_the_trainer_is_the_usual_trainer_of_the_accelerator() -> None:
+    arguments = ("llama-3-8b", "-c", "tpu-v5p", "--nodes", "16", "-b", "64", "--vpp", "1")
+    assert document(*arguments)["training"]["framework"] == "maxtext"
     blackwell = ("llama-3-8b", "-c", "dgx-b200", "--nodes", "1", "-b", "64", "--vpp", "1")
     assert document(*blackwell)["training"]["framework"] == "megatron"
 
 
 def test_narrower_gradients_take_less_memory() -> None:
     pins = (*DENSE, "--tp", "4", "--recompute", "full")
-    held = [
+    gradient_bytes = [
         document(*pins, "--gradients", form, program=("planner", "estimate"))["plans"][0]["memory"]["gradients_bytes"]
         for form in ("fp32", "bf16")
     ]
-    assert held[0] == 2 * held[1]
+    assert gradient_bytes[0] == 2 * gradient_bytes[1]
 
 
-def test_a_long_sequence_of_a_config_file_is_told(tmp_path: Path) -> None:
+def test_a_long_sequence_of_a_config_file_is_reported(tmp_path: Path) -> None:
     config = json.loads((Path(__file__).parents[1] / "fixtures/configs/llama-3-8b/config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 131_072}))
-    question = (str(tmp_path), "-c", "dgx-h100", "--nodes", "4", "-b", "64", "--vpp", "1")
-    assert "Note      sequence 131,072" in call("plan", *question).stdout
-    assert "Note" not in call("plan", *question, "--seq-length", "8K").stdout
+    arguments = (str(tmp_path), "-c", "dgx-h100", "--nodes", "4", "-b", "64", "--vpp", "1")
+    assert "Note      sequence 131,072" in call("plan", *arguments).stdout
+    assert "Note" not in call("plan", *arguments, "--seq-length", "8K").stdout

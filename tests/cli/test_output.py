@@ -10,14 +10,14 @@ import pytest
 from tests.cli.run import call
 
 PLAN = str(Path(sys.executable).with_name("plan"))
-QUESTION = (PLAN, "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64")
+ARGUMENTS = (PLAN, "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
 @pytest.mark.parametrize("form", ["table", "json"])
-def test_a_full_disk_is_one_message(form: str) -> None:
+def test_a_full_disk_is_a_single_message(form: str) -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([*QUESTION, "-f", form], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run([*ARGUMENTS, "-f", form], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "the output cannot be written: No space left on device" in done.stderr
@@ -25,51 +25,63 @@ def test_a_full_disk_is_one_message(form: str) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
 @pytest.mark.parametrize("arguments", ["topology dgx-h100", "hardware list", "schema", "--help", "plan --help"])
-def test_a_full_disk_is_the_users_matter_whatever_the_command(arguments: str) -> None:
+def test_a_full_disk_is_bad_input_in_every_command(arguments: str) -> None:
     planner = Path(sys.executable).with_name("planner")
     with Path("/dev/full").open("w") as full:
-        asked = [str(planner), *arguments.split()]
-        done = subprocess.run(asked, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        command = [str(planner), *arguments.split()]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
         assert (done.returncode, done.stderr) == (2, "error: the output cannot be written: No space left on device\n")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
-def test_where_nobody_can_be_told_the_exit_code_remains() -> None:
+def test_without_any_output_the_exit_code_remains() -> None:
     planner = Path(sys.executable).with_name("planner")
     with Path("/dev/full").open("w") as full:
         nobody = subprocess.run([str(planner), "nothing"], stdout=full, stderr=full, text=True, check=False)
     assert nobody.returncode == 2
 
 
-def test_signs_that_stdout_has_not_are_replaced() -> None:
+def test_characters_that_stdout_lacks_are_replaced() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(QUESTION, capture_output=True, env=environment, check=False)
+    done = subprocess.run(ARGUMENTS, capture_output=True, env=environment, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"-----" in done.stdout
     assert done.stdout.isascii()
 
 
-def test_a_pipe_or_folder_is_not_written_over_and_a_link_keeps_its_end(tmp_path: Path) -> None:
+def test_a_pipe_or_folder_is_not_written_over_and_a_symlink_keeps_its_target(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "link.csv").symlink_to("plans.csv")
-    ask = ("planner", "estimate", "llama-3-8b", "--cluster", "dgx-h100", "--nodes", "1", "-b", "64", "--tp", "8")
-    for options, told in (
+    arguments = (
+        "planner",
+        "estimate",
+        "llama-3-8b",
+        "--cluster",
+        "dgx-h100",
+        "--nodes",
+        "1",
+        "-b",
+        "64",
+        "--tp",
+        "8",
+    )
+    for options, message in (
         (("--hostfile", str(tmp_path / "pipe")), "pipe: is not a file"),
         (("-o", str(tmp_path / "folder.csv")), "folder.csv: is a folder"),
     ):
-        done = call(*ask, *options)
+        done = call(*arguments, *options)
         assert (done.returncode, done.stdout) == (2, "")
-        assert told in done.stderr
+        assert message in done.stderr
     assert (tmp_path / "pipe").is_fifo()
-    assert call(*ask, "-o", str(tmp_path / "link.csv")).returncode == 0
+    assert call(*arguments, "-o", str(tmp_path / "link.csv")).returncode == 0
     assert (tmp_path / "link.csv").is_symlink()
     assert (tmp_path / "plans.csv").read_text().startswith("rank,")
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_a_reader_who_leaves_is_no_fault() -> None:
-    with subprocess.Popen([*QUESTION, "-f", "json", "--top", "1000"], stdout=-1, stderr=-1) as process:
+def test_a_reader_who_leaves_is_no_error() -> None:
+    with subprocess.Popen([*ARGUMENTS, "-f", "json", "--top", "1000"], stdout=-1, stderr=-1) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
@@ -78,7 +90,7 @@ def test_a_reader_who_leaves_is_no_fault() -> None:
     assert process.returncode == 0
 
 
-def test_many_sequences_may_have_been_meant_as_tokens() -> None:
+def test_a_huge_batch_of_sequences_gets_a_hint_to_tokens() -> None:
     done = call("plan", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "4M", "--tp", "8", "--vpp", "1")
     assert done.returncode == 0
     assert "counts 4,000,000 sequences" in done.stderr
@@ -86,7 +98,7 @@ def test_many_sequences_may_have_been_meant_as_tokens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch", "options", "told"),
+    ("batch", "options", "message"),
     [
         ("4M tokens", (), "is 488 sequences, which no data-parallel degree above 8 divides; 480 "),
         ("4194304 tokens", (), ""),  # 512
@@ -95,9 +107,9 @@ def test_many_sequences_may_have_been_meant_as_tokens() -> None:
         ("488", (), ""),  # what the user counted is what the user wants
     ],
 )
-def test_tokens_that_few_widths_divide_are_told(batch: str, options: tuple[str, ...], told: str) -> None:
+def test_tokens_that_few_widths_divide_are_reported(batch: str, options: tuple[str, ...], message: str) -> None:
     done = call(
         "plan", "llama-3-8b", "-c", "dgx-h100", "--nodes", "4", "-b", batch, "--pp", "1", "--vpp", "1", *options
     )
     assert done.returncode == 0
-    assert (told in done.stderr) if told else done.stderr == ""
+    assert (message in done.stderr) if message else done.stderr == ""

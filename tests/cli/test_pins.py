@@ -1,4 +1,4 @@
-"""Pins, batch and cluster that leave no candidate: the option at fault, its value, and what is valid."""
+"""Pins, batch and cluster that leave no candidate: the conflicting option, its value, and what is valid."""
 
 import json
 
@@ -35,7 +35,7 @@ ESTIMATES: list[tuple[tuple[str, ...], list[str]]] = [
 ]
 
 
-def told(program: tuple[str, ...], arguments: tuple[str, ...], parts: list[str]) -> str:
+def read_refusal(program: tuple[str, ...], arguments: tuple[str, ...], parts: list[str]) -> str:
     done = call(*program, *arguments)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
@@ -45,34 +45,34 @@ def told(program: tuple[str, ...], arguments: tuple[str, ...], parts: list[str])
 
 
 @pytest.mark.parametrize(("arguments", "parts"), PLANS, ids=[" ".join(case[0]) for case in PLANS])
-def test_a_pin_of_the_search_is_told(arguments: tuple[str, ...], parts: list[str]) -> None:
-    told(("plan",), arguments, parts)
+def test_an_infeasible_pin_of_the_search_is_reported(arguments: tuple[str, ...], parts: list[str]) -> None:
+    read_refusal(("plan",), arguments, parts)
 
 
 @pytest.mark.parametrize(("arguments", "parts"), ESTIMATES, ids=[" ".join(case[0]) for case in ESTIMATES])
-def test_a_pin_of_an_estimate_is_told(arguments: tuple[str, ...], parts: list[str]) -> None:
-    told(("planner", "estimate"), arguments, parts)
+def test_an_infeasible_pin_of_an_estimate_is_reported(arguments: tuple[str, ...], parts: list[str]) -> None:
+    read_refusal(("planner", "estimate"), arguments, parts)
 
 
-def test_only_the_options_at_fault_are_named() -> None:
+def test_only_the_conflicting_options_are_named() -> None:
     for arguments in ((*DENSE, "--vpp", "4"), ("llama-3-8b", *TWO, "-b", "63"), (*DENSE, "--sequence-parallel")):
-        message = told(("planner", "estimate"), arguments, [])
+        message = read_refusal(("planner", "estimate"), arguments, [])
         for other in {"--zero", "--recompute", "--micro-batch", "--ep", "--dp"} - {*arguments}:
             assert other not in message
-    assert "sequence" not in told(("plan",), (*DENSE, "--pp", "1", "--vpp", "2"), [])
+    assert "sequence" not in read_refusal(("plan",), (*DENSE, "--pp", "1", "--vpp", "2"), [])
 
 
 @pytest.mark.parametrize(
-    ("question", "parts"),
+    ("arguments", "parts"),
     [
         (("llama-3-8b", "--nodes", "37"), ["296 devices", "multiple of 37", "1036 or 999", "--nodes 32 or 64"]),
         (("llama-3-70b", "--nodes", "1000000"), ["multiple of 625", "1250 or 625", "--nodes 655360 or 1048576"]),
     ],
 )
-def test_a_batch_that_no_width_divides_gets_the_nearest_that_work(
-    question: tuple[str, ...], parts: list[str]
+def test_an_indivisible_batch_gets_the_nearest_divisible_batches(
+    arguments: tuple[str, ...], parts: list[str]
 ) -> None:
-    told(("plan",), (*question, "-c", "dgx-h100", "-b", "1024"), parts)
+    read_refusal(("plan",), (*arguments, "-c", "dgx-h100", "-b", "1024"), parts)
 
 
 def test_the_advice_on_the_batch_works() -> None:
@@ -82,7 +82,7 @@ def test_the_advice_on_the_batch_works() -> None:
         assert json.loads(done.stdout)["search"]["feasible"] > 0
 
 
-def test_listed_values_that_cannot_be_used_are_told_in_one_line() -> None:
+def test_infeasible_values_of_a_list_are_reported_in_a_single_line() -> None:
     done = call("plan", *DENSE, "--tp", "4,8,999", "-f", "json")
     assert done.returncode == 0
     assert done.stderr.count("\n") == 1

@@ -33,15 +33,15 @@ def test_the_document_matches_its_published_schema(document: dict, schema: dict)
 
 
 @pytest.mark.parametrize(
-    "question",
+    "arguments",
     [
         ("plan", "mixtral-8x7b", "-c", "gb200-nvl72", "--nodes", "4", "-b", "64", "--precision", "fp8"),
         ("plan", "t5-11b", "-c", "tpu-v4", "-b", "64", "--framework", "deepspeed", "--vpp", "1"),
         ("planner", "estimate", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "8", "--tp", "8"),
     ],
 )
-def test_other_documents_match_it_too(question: tuple[str, ...], schema: dict) -> None:
-    done = call(*question, "--format", "json")
+def test_other_documents_match_the_schema_too(arguments: tuple[str, ...], schema: dict) -> None:
+    done = call(*arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
     jsonschema.validate(json.loads(done.stdout), schema)
 
@@ -65,9 +65,9 @@ def test_other_documents_match_it_too(question: tuple[str, ...], schema: dict) -
 )
 def test_the_schema_is_strict(path: tuple[str | int, ...], value: object, document: dict, schema: dict) -> None:
     changed = copy.deepcopy(document)
-    *way, last = path
+    *parents, last = path
     part = changed
-    for key in way:
+    for key in parents:
         part = part[key]
     part[last] = value
     with pytest.raises(jsonschema.ValidationError):
@@ -81,7 +81,7 @@ def test_every_term_is_required(document: dict, schema: dict) -> None:
         jsonschema.validate(changed, schema)
 
 
-def test_the_document_tells_what_the_contract_says(document: dict) -> None:
+def test_the_document_keeps_its_contract(document: dict) -> None:
     assert document["cluster"]["devices"] == 512
     search, plans = document["search"], document["plans"]
     assert search["exact"] is True
@@ -92,8 +92,8 @@ def test_the_document_tells_what_the_contract_says(document: dict) -> None:
         s, memory = plan["strategy"], plan["memory"]
         assert s["tp"] * s["pp"] * s["dp"] * s["cp"] == 512
         assert abs(sum(plan["terms"].values()) - plan["step_time_s"]) < 1e-9
-        kinds = [v for k, v in memory.items() if k not in ("total_bytes", "capacity_bytes")]
-        assert sum(kinds) == pytest.approx(memory["total_bytes"], rel=1e-12)
+        categories = [v for k, v in memory.items() if k not in ("total_bytes", "capacity_bytes")]
+        assert sum(categories) == pytest.approx(memory["total_bytes"], rel=1e-12)
         assert memory["total_bytes"] <= memory["capacity_bytes"]
         assert plan["tokens_per_s"] == pytest.approx(1024 * 8192 / plan["step_time_s"])
         assert 0.2 < plan["mfu"] <= plan["hfu"] < 0.9
@@ -104,7 +104,7 @@ def test_the_document_tells_what_the_contract_says(document: dict) -> None:
     assert run_["days"] == pytest.approx(run_["steps"] * plans[0]["step_time_s"] / 86400)
 
 
-def test_the_same_question_gives_the_same_bytes(document: dict) -> None:
+def test_the_same_arguments_give_the_same_bytes(document: dict) -> None:
     arguments = (*MAIN, "--tokens", "15T", "--format", "json")
     other = run("plan", *arguments, PYTHONHASHSEED="1").stdout  # the tests themselves hash by chance
     assert other == call("plan", *arguments).stdout
@@ -128,7 +128,7 @@ def test_estimate_agrees_with_the_search(document: dict) -> None:
         assert json.loads(done.stdout)["plans"] == [plan]
 
 
-def test_the_terminal_output_names_all_that_was_asked() -> None:
+def test_the_terminal_output_names_every_part_of_the_answer() -> None:
     done = call("plan", *MAIN, "--tokens", "15T")
     assert done.returncode == 0
     for part in ("tp", "pp", "dp", "cp", "vpp", "mbs", "ZeRO", "recompute", "SP", "MFU", "HFU", "tokens/s"):
@@ -158,7 +158,7 @@ def test_models_and_clusters_from_files(tmp_path: Path) -> None:
     assert json.loads(by_file.stdout)["model"]["parameters"] == 8_030_261_248
 
 
-def test_a_bare_size_says_which_shape_was_chosen() -> None:
+def test_a_bare_size_reports_the_chosen_shape() -> None:
     done = call("plan", "13B", "--cluster", "dgx-a100", "--nodes", "4", "--global-batch", "4M tokens")
     assert "shape chosen for the size" in done.stdout
     assert "488 sequences" in done.stdout

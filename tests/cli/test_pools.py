@@ -1,4 +1,4 @@
-"""A cluster of two kinds of nodes on the command line: its answer, its document, and what is refused."""
+"""A cluster of two pools on the command line: its answer, its document, and what is refused."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from tests.cli.run import call
 from tests.examples import POOL, pools_file
 
-QUESTION = ("llama-3-8b", "--cluster", "dgx-h100:2+dgx-a100:2", "--global-batch", "128", "--tp", "2,4", "--cp", "1")
+ARGUMENTS = ("llama-3-8b", "--cluster", "dgx-h100:2+dgx-a100:2", "--global-batch", "128", "--tp", "2,4", "--cp", "1")
 
 
-def told(tmp_path: Path, text: str, *options: str) -> tuple[int, str, str]:
+def plan_file(tmp_path: Path, text: str, *options: str) -> tuple[int, str, str]:
     file = tmp_path / "both.toml"
     file.write_text(text)
     done = call("plan", "llama-3-8b", "--cluster", str(file), "--global-batch", "64", "--cp", "1", *options)
@@ -23,20 +23,20 @@ def told(tmp_path: Path, text: str, *options: str) -> tuple[int, str, str]:
 
 def test_the_document_follows_its_schema_and_is_the_same_twice() -> None:
     schema = json.loads(call("planner", "schema", "mixed").stdout)
-    first, second = (call("plan", *QUESTION, "--format", "json", "--tokens", "1T") for _ in range(2))
+    first, second = (call("plan", *ARGUMENTS, "--format", "json", "--tokens", "1T") for _ in range(2))
     document = json.loads(first.stdout)
     jsonschema.validate(document, schema)
     assert first.stdout == second.stdout and not first.stderr
     assert document["schema_version"] == "1.1"
     assert [pool["name"] for pool in document["cluster"]["pools"]] == ["dgx-h100", "dgx-a100"]
     assert document["cluster"]["devices"] == 32
-    assert {way["way"] for way in document["ways"]} == {"shares", "stages", "even", "only"}
-    for way in document["ways"]:
-        assert sum(way["terms"].values()) == pytest.approx(way["step_time_s"], abs=1e-9)
+    assert {plan["way"] for plan in document["ways"]} == {"shares", "stages", "even", "only"}
+    for plan in document["ways"]:
+        assert sum(plan["terms"].values()) == pytest.approx(plan["step_time_s"], abs=1e-9)
 
 
-def test_the_text_says_whether_to_keep_the_slow_ones() -> None:
-    done = call("plan", *QUESTION)
+def test_the_text_advises_whether_to_keep_the_slow_nodes() -> None:
+    done = call("plan", *ARGUMENTS)
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert "Note     all nodes are joined by the fabric of dgx-h100" in lines
@@ -46,7 +46,7 @@ def test_the_text_says_whether_to_keep_the_slow_ones() -> None:
     assert any(line.startswith("Split evenly the step takes") for line in lines)
 
 
-def test_a_file_says_the_same_as_joined_presets(tmp_path: Path) -> None:
+def test_a_file_gives_the_same_plans_as_joined_presets(tmp_path: Path) -> None:
     levels = """
 [[fabric]]
 name = "leaf"
@@ -58,10 +58,10 @@ latency = "1us"
 name = "spine"
 latency = "1us"
 """
-    # pools of equal nodes are one
-    kinds = "".join(f'[[pools]]\nnode = "{name}"\nnodes = 1\n' for name in ("dgx-h100", "dgx-a100", "dgx-h100"))
+    # pools of equal nodes are merged
+    pool_tables = "".join(f'[[pools]]\nnode = "{name}"\nnodes = 1\n' for name in ("dgx-h100", "dgx-a100", "dgx-h100"))
     options = ("--tp", "2", "--format", "json")
-    code, out, _ = told(tmp_path, f'name = "x"\n{levels}{kinds}', *options)
+    code, out, _ = plan_file(tmp_path, f'name = "x"\n{levels}{pool_tables}', *options)
     cluster = ("--cluster", "dgx-h100:2+dgx-a100:1")
     joined = call("plan", "llama-3-8b", *cluster, "--global-batch", "64", "--cp", "1", *options)
     assert code == 0
@@ -81,7 +81,7 @@ latency = "1us"
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: tuple[str, ...], words: str) -> None:
-    done = call("plan", *QUESTION, *options)
+    done = call("plan", *ARGUMENTS, *options)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
 
@@ -98,21 +98,21 @@ def test_options_that_make_no_sense_are_refused(options: tuple[str, ...], words:
         ("dgx-h100+", "unknown cluster"),
     ],
 )
-def test_a_wrong_cluster_is_one_message(cluster: str, words: str) -> None:
+def test_a_wrong_cluster_is_a_single_message(cluster: str, words: str) -> None:
     done = call("plan", "llama-3-8b", "--cluster", cluster, "--global-batch", "64")
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_file_of_both_forms_is_refused(tmp_path: Path) -> None:
-    code, _, err = told(tmp_path, f"nodes = 4\n{pools_file()}")
+    code, _, err = plan_file(tmp_path, f"nodes = 4\n{pools_file()}")
     assert code == 2 and "both.toml: nodes: conflicts with [[pools]]" in err
     third = POOL.format(name="third", nodes=1, devices=4, tflops=9, memory=40, hbm=1000, link=100, alpha=1, nic=100)
-    code, _, err = told(tmp_path, pools_file() + third)
+    code, _, err = plan_file(tmp_path, pools_file() + third)
     assert code == 2 and "3: fast, slow, third" in err
 
 
-def test_other_commands_say_where_to_ask(tmp_path: Path) -> None:
+def test_other_commands_refer_to_plan(tmp_path: Path) -> None:
     file = tmp_path / "both.toml"
     file.write_text(pools_file())
     for cluster in ("dgx-h100:2+dgx-a100:2", str(file)):
@@ -121,14 +121,14 @@ def test_other_commands_say_where_to_ask(tmp_path: Path) -> None:
         assert "the cluster is heterogeneous" in done.stderr and "`plan`" in done.stderr
 
 
-def test_where_nothing_fits_it_ends_with_three(tmp_path: Path) -> None:
-    code, out, err = told(tmp_path, pools_file(memory=8, slow_memory=7), "--tp", "1", "--pp", "1")
+def test_where_no_plan_fits_the_exit_code_is_3(tmp_path: Path) -> None:
+    code, out, err = plan_file(tmp_path, pools_file(memory=8, slow_memory=7), "--tp", "1", "--pp", "1")
     assert (code, out) == (3, "")
     assert "neither on both pools together nor on one pool alone" in err
     assert err.count("nearest miss") == 2
 
 
-def test_a_batch_that_suits_no_pool_is_told_without_another_number_of_nodes() -> None:
+def test_a_batch_that_suits_no_pool_is_reported_without_another_number_of_nodes() -> None:
     cluster = "dgx-h100:3+dgx-a100:3"
     done = call(
         "plan", "llama-3-8b", "--cluster", cluster, "--global-batch", "64", "--tp", "8", "--pp", "1", "--cp", "1"

@@ -12,7 +12,7 @@ from planner.search.parallel import map_in_parallel
 from tests.cli.run import call
 from tests.terminal import terminal
 
-QUESTION = (
+ARGUMENTS = (
     "llama-3-8b",
     "-c",
     "dgx-h100",
@@ -38,56 +38,56 @@ entry.plan()
 
 
 def hurried(first_s: float) -> tuple[str, ...]:
-    return (sys.executable, "-c", HURRIED, str(first_s), *QUESTION)
+    return (sys.executable, "-c", HURRIED, str(first_s), *ARGUMENTS)
 
 
-def told(loop) -> list[tuple[str, int, int]]:  # type: ignore[no-untyped-def]
-    """What a watcher hears of a loop."""
+def watch_loop(loop) -> list[tuple[str, int, int]]:  # type: ignore[no-untyped-def]
+    """What a watcher receives of a loop."""
     heard: list[tuple[str, int, int]] = []
     with watch_progress(lambda *word: heard.append(word)):
         loop()
     return heard
 
 
-def test_the_outermost_loop_of_several_steps_is_told() -> None:
+def test_the_outermost_loop_of_several_steps_is_reported() -> None:
     def loop() -> None:
         for _ in track_steps("one", [1]):
             for _ in track_steps("many", [1, 2]):
                 list(track_steps("few", [1, 2, 3]))
 
-    heard = told(loop)
+    heard = watch_loop(loop)
     assert heard == [("one", 0, 1), ("many", 0, 2), ("many", 1, 2), ("many", 2, 2), ("one", 1, 1)]
 
 
-def test_a_loop_that_is_left_early_leaves_the_next_one_to_be_told() -> None:
+def test_after_a_loop_that_is_left_early_the_next_loop_is_reported() -> None:
     def loop() -> None:
         for _ in track_steps("left", [1, 2, 3]):
             break
         list(track_steps("next", [1, 2]))
 
-    assert ("next", 1, 2) in told(loop)
+    assert ("next", 1, 2) in watch_loop(loop)
 
 
-def test_values_come_as_they_are_whoever_watches() -> None:
+def test_values_pass_unchanged_with_and_without_a_watcher() -> None:
     for values in ([], [3], [3, 1, 2]):
         assert list(track_steps("these", values)) == values
-        told(lambda values=values: values == list(track_steps("these", values)) or 1 / 0)
+        watch_loop(lambda values=values: values == list(track_steps("these", values)) or 1 / 0)
 
 
 def test_work_on_all_cores_is_counted() -> None:
     results: list[int] = []
-    heard = told(lambda: results.extend(map_in_parallel("squaring", abs, [-3, 1, -2, 5, 4])))
+    heard = watch_loop(lambda: results.extend(map_in_parallel("squaring", abs, [-3, 1, -2, 5, 4])))
     assert results == [3, 1, 2, 5, 4]
     assert heard[-1] == ("squaring", 5, 5)
 
 
-def test_the_bar_grows_and_moves_where_it_cannot() -> None:
+def test_the_bar_grows_or_moves() -> None:
     assert format_bar("searching", 0, 4, 1.0) == f"searching [{' ' * 24}] 0 of 4 0:01"
     assert format_bar("searching", 2, 4, 61.0) == f"searching [{'=' * 12}{' ' * 12}] 2 of 4 1:01"
     assert format_bar("searching", 4, 4, 61.0) == f"searching [{'=' * 24}] 4 of 4 1:01"
     moving = {format_bar("working", 0, 1, tenths / 5)[:34] for tenths in range(50)}
     assert len(moving) == 20
-    assert {one.count("=") for one in moving} == {5}
+    assert {bar.count("=") for bar in moving} == {5}
 
 
 def test_a_bar_is_shown_on_a_terminal_and_gone_before_the_answer(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_bar_is_shown_on_a_terminal_and_gone_before_the_answer(tmp_path: Path)
     assert "working [" in shown
     assert "sampling [" in shown
     assert shown.endswith("\r\x1b[K")
-    assert (tmp_path / "answer.txt").read_text() == call("plan", *QUESTION).stdout
+    assert (tmp_path / "answer.txt").read_text() == call("plan", *ARGUMENTS).stdout
     with terminal(hurried(0.01), tmp_path) as there:
         before, _, after = there.rest().partition("Llama 3 8B")
         assert there.exit_code() == 0
@@ -105,7 +105,7 @@ def test_a_bar_is_shown_on_a_terminal_and_gone_before_the_answer(tmp_path: Path)
     assert " of 12 " not in after
 
 
-def test_no_bar_without_a_terminal_nor_for_what_is_quick(tmp_path: Path) -> None:
+def test_no_bar_without_a_terminal_nor_for_quick_work(tmp_path: Path) -> None:
     done = subprocess.run(hurried(0.01), capture_output=True, text=True, check=True)
     assert done.stderr == ""
     quiet = ("bash", "-c", '"$@" > answer.txt', "bash")

@@ -21,17 +21,17 @@ RUN = (*ON, "--tokens", "1T", "--deadline", "30d")
 def document(*arguments: str) -> dict:
     done = call_cached("planner", "size", *arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    jsonschema.validate(found, json.loads(call_cached("planner", "schema", "size").stdout))
-    return found
+    result = json.loads(done.stdout)
+    jsonschema.validate(result, json.loads(call_cached("planner", "schema", "size").stdout))
+    return result
 
 
-def test_the_answer_meets_the_deadline_and_one_node_less_does_not() -> None:
-    found = document(*RUN)
-    answer = found["answer"]
+def test_the_answer_meets_the_deadline_and_a_node_less_does_not() -> None:
+    result = document(*RUN)
+    answer = result["answer"]
     assert 0 < answer["days"] <= 30
     assert answer["days"] == pytest.approx(answer["days_without_failures"] / answer["goodput_share"])
-    # what the answer takes is what `plan` says of its plan
+    # the answer takes the time that `plan` gives its plan
     plan = json.loads(
         call(
             "plan",
@@ -55,17 +55,17 @@ def test_the_answer_meets_the_deadline_and_one_node_less_does_not() -> None:
 
 
 def test_the_curve_holds_the_answer_and_ascends() -> None:
-    found = document(*RUN)
-    nodes = [row["nodes"] for row in found["curve"]]
+    result = document(*RUN)
+    nodes = [row["nodes"] for row in result["curve"]]
     assert nodes == sorted(set(nodes))
-    assert found["answer"] in found["curve"]
-    for row in found["curve"]:
-        assert row["usd"] == pytest.approx(row["devices"] * row["days"] * 24 * found_rent(found))
+    assert result["answer"] in result["curve"]
+    for row in result["curve"]:
+        assert row["usd"] == pytest.approx(row["devices"] * row["days"] * 24 * compute_rent_usd_per_hour(result))
         assert row["tokens_per_usd"] * row["usd"] == pytest.approx(1e12)
 
 
-def found_rent(found: dict) -> float:
-    answer = found["answer"]
+def compute_rent_usd_per_hour(result: dict) -> float:
+    answer = result["answer"]
     return answer["usd"] / (answer["devices"] * answer["days"] * 24)
 
 
@@ -86,14 +86,14 @@ def test_a_bare_number_for_scripts() -> None:
     assert float(usd.stdout) > 0
 
 
-def test_a_budget_says_how_many_tokens() -> None:
-    found = document(*ON, "--budget", "200kUSD")
-    assert found["answer"]["usd"] == pytest.approx(200_000, rel=1e-3)
+def test_a_budget_gives_the_number_of_tokens() -> None:
+    result = document(*ON, "--budget", "200kUSD")
+    assert result["answer"]["usd"] == pytest.approx(200_000, rel=1e-3)
     twice = document(*ON, "--budget", "400kUSD")
-    assert twice["run"]["tokens"] == pytest.approx(2 * found["run"]["tokens"], rel=1e-3)
-    optimal = found["compute_optimal"]
+    assert twice["run"]["tokens"] == pytest.approx(2 * result["run"]["tokens"], rel=1e-3)
+    optimal = result["compute_optimal"]
     assert optimal["tokens"] == pytest.approx(20 * optimal["parameters"])
-    flops = 6 * found["model"]["active_parameters"] * found["run"]["tokens"]
+    flops = 6 * result["model"]["active_parameters"] * result["run"]["tokens"]
     assert 6 * optimal["parameters"] * optimal["tokens"] == pytest.approx(flops)
 
 
@@ -110,19 +110,19 @@ def test_deadlines_reach_a_hundred_years() -> None:
     assert call("planner", "size", *ON, "--tokens", "1T", "--deadline", "101y").returncode == 2
 
 
-def test_a_step_of_more_than_the_run_is_told_to_be_smaller() -> None:
+def test_a_step_of_more_than_the_run_gets_a_smaller_batch_suggested() -> None:
     done = call("planner", "size", *POD, "--tokens", "1B", "--deadline", "1h", "-b", "1048576")
     assert done.returncode == 3
     assert "a smaller --global-batch" in done.stderr
 
 
 def test_a_budget_and_tokens_give_the_fastest_size_that_it_pays_for() -> None:
-    found = document(*ON, "--tokens", "1T", "--budget", "200kUSD")
-    assert found["answer"]["usd"] <= 200_000
+    result = document(*ON, "--tokens", "1T", "--budget", "200kUSD")
+    assert result["answer"]["usd"] <= 200_000
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "messages"),
     [
         ((*ON,), 2, ["--tokens", "is missing"]),
         ((*ON, "--tokens", "1T"), 2, ["--deadline", "is missing"]),
@@ -150,11 +150,11 @@ def test_a_budget_and_tokens_give_the_fastest_size_that_it_pays_for() -> None:
         ((*ON, "--tokens", "1T", "--budget", "10USD"), 3, ["no size of dgx-h100", "fewer --tokens"]),
     ],
 )
-def test_what_cannot_be_answered_is_told(arguments: tuple[str, ...], code: int, told: list[str]) -> None:
+def test_unanswerable_requests_are_reported(arguments: tuple[str, ...], code: int, messages: list[str]) -> None:
     done = call("planner", "size", *arguments)
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
-    for part in told:
+    for part in messages:
         assert part in done.stderr
 
 
@@ -164,17 +164,17 @@ def test_the_curve_as_a_picture(tmp_path: Path) -> None:
     file = tmp_path / "curve.svg"
     assert call("planner", "size", *RUN, "-o", str(file)).returncode == 0
     root = ElementTree.parse(file).getroot()
-    found = document(*RUN)
-    titles = [one.text or "" for one in root.iter() if one.tag.endswith("title")]
+    result = document(*RUN)
+    titles = [element.text or "" for element in root.iter() if element.tag.endswith("title")]
     rents = sum("USD" in title for title in titles)
-    assert sum(bool(re.search(r"nodes.*[0-9] d$", title)) for title in titles) == rents == len(found["curve"])
-    words = {"".join(one.itertext()) for one in root.iter() if one.tag.endswith("text")}
+    assert sum(bool(re.search(r"nodes.*[0-9] d$", title)) for title in titles) == rents == len(result["curve"])
+    words = {"".join(element.itertext()) for element in root.iter() if element.tag.endswith("text")}
     assert {"devices", "time, days", "rent, USD", "deadline 30.0 d"} <= words
     assert "deadline 30.0 d" in titles
     assert "http" not in file.read_text().replace("http://www.w3.org/2000/svg", "")
 
 
-def test_the_text_tells_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_text_has_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = document(*RUN)["answer"]
     text = call("planner", "size", *RUN).stdout
     assert f"{answer['nodes']:,} nodes of dgx-h100 = {answer['devices']:,} h100-sxm-80gb" in text
@@ -210,14 +210,14 @@ part = "node-4"
 """
 
 
-@pytest.mark.parametrize("text", [FIVE, BROKEN], ids=["wired", "with a fault"])
-def test_of_hosts_that_are_told_there_are_as_many_as_work(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [FIVE, BROKEN], ids=["wired", "degraded"])
+def test_a_wired_cluster_has_as_many_nodes_as_work(text: str, tmp_path: Path) -> None:
     file = tmp_path / "lab.toml"
     file.write_text(text)
     on = ("llama-3-8b", "--cluster", str(file), "--tokens", "1T")
-    found = document(*on, "--deadline", "60d")
-    assert found["answer"]["nodes"] == 3
-    assert [row["nodes"] for row in found["curve"]] == [1, 2, 3, 4]
+    result = document(*on, "--deadline", "60d")
+    assert result["answer"]["nodes"] == 3
+    assert [row["nodes"] for row in result["curve"]] == [1, 2, 3, 4]
     done = call("planner", "size", *on, "--deadline", "30d")
     assert done.returncode == 3
     assert "nearest miss: 5 nodes in 38." in done.stderr

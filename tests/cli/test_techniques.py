@@ -10,49 +10,52 @@ import pytest
 from tests.cli.run import call
 from tests.examples import NETWORK
 
-QUESTION = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "2", "--global-batch", "64", "--no-failures")
+ARGUMENTS = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "2", "--global-batch", "64", "--no-failures")
 
 
 def document(*options: str) -> dict:
-    done = call("plan", *QUESTION, *options, "--format", "json")
+    done = call("plan", *ARGUMENTS, *options, "--format", "json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def test_energy_adds_up_and_carbon_follows_from_it() -> None:
-    told = document("--grid", "fr", "--pue", "1.3", "--tokens", "15T")
-    plan, power, carbon = told["plans"][0], told["power"], told["carbon"]
+    result = document("--grid", "fr", "--pue", "1.3", "--tokens", "15T")
+    plan, power, carbon = result["plans"][0], result["power"], result["carbon"]
     joules = sum(plan["energy"].values())
     assert joules == pytest.approx(plan["energy_j_per_step"])
     assert plan["energy"]["cooling_j"] == pytest.approx(joules * 0.3 / 1.3)
     assert power["mean_w"] == pytest.approx(joules / plan["step_time_s"])
-    assert power["run_j"] == pytest.approx(joules * told["run"]["steps"])
+    assert power["run_j"] == pytest.approx(joules * result["run"]["steps"])
     assert carbon["kg_per_step"] == pytest.approx(joules / 3.6e6 * 0.04418)
-    assert carbon["kg_of_run"] == pytest.approx(carbon["kg_per_step"] * told["run"]["steps"])
+    assert carbon["kg_of_run"] == pytest.approx(carbon["kg_per_step"] * result["run"]["steps"])
     assert (carbon["grid"], carbon["date"]) == ("fr", "2024")
-    assert {one["name"]: one["source"] for one in power["assumed"]}["pue"] == "--pue"
+    assert {assumption["name"]: assumption["source"] for assumption in power["assumed"]}["pue"] == "--pue"
     assert document()["carbon"] is None
 
 
 def test_the_sentence_of_energy_names_the_grid() -> None:
-    done = call("plan", *QUESTION, "--tokens", "1T", "--carbon-intensity", "56g/kWh")
+    done = call("plan", *ARGUMENTS, "--tokens", "1T", "--carbon-intensity", "56g/kWh")
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("Energy: "))
     assert "for the run = " in line
     assert line.endswith("t CO2e at given (56 g/kWh).")
 
 
-def test_techniques_are_told_with_unknown_accuracy() -> None:
-    told = document("--lora", "64:4bit", "--optimizer", "adam8bit")["techniques"]
-    assert [one["name"] for one in told] == ["optimizer adam8bit", "LoRA of rank 64, frozen matrices in 4 bit"]
-    assert {one["accuracy"] for one in told} == {"unknown"}
-    done = call("planner", "estimate", *QUESTION, "--zero", "2", "--prune", "2:4")
+def test_techniques_are_reported_with_unknown_accuracy() -> None:
+    techniques = document("--lora", "64:4bit", "--optimizer", "adam8bit")["techniques"]
+    assert [technique["name"] for technique in techniques] == [
+        "optimizer adam8bit",
+        "LoRA of rank 64, frozen matrices in 4 bit",
+    ]
+    assert {technique["accuracy"] for technique in techniques} == {"unknown"}
+    done = call("planner", "estimate", *ARGUMENTS, "--zero", "2", "--prune", "2:4")
     assert "Technique: 2:4 pruning: " in done.stdout
     assert "Accuracy: unknown, not modelled." in done.stdout
     assert document()["techniques"] == []
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "messages"),
     [
         (("--grid", "frr"), ("--grid: unknown grid", "did you mean fr?")),
         (("--grid", "fr", "--carbon-intensity", "56g/kWh"), ("conflicting options",)),
@@ -71,16 +74,16 @@ def test_techniques_are_told_with_unknown_accuracy() -> None:
         (("--optimizer", "adamm"), ("--optimizer: unknown value", "did you mean adamw?")),
     ],
 )
-def test_what_makes_no_sense_is_told(options: tuple[str, ...], told: tuple[str, ...]) -> None:
-    done = call("plan", *QUESTION, *options)
+def test_meaningless_techniques_are_reported(options: tuple[str, ...], messages: tuple[str, ...]) -> None:
+    done = call("plan", *ARGUMENTS, *options)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    for text in told:
+    for text in messages:
         assert text in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("student", "teacher", "told"),
+    ("student", "teacher", "message"),
     [
         ("resnet-50", "vit-h-14", ""),
         ("vit-b-16", "resnet-152", ""),
@@ -92,29 +95,31 @@ def test_what_makes_no_sense_is_told(options: tuple[str, ...], told: tuple[str, 
     ],
 )
 def test_a_teacher_sees_the_same_samples_and_has_as_many_classes(
-    student: str, teacher: str, told: str, tmp_path: Path
+    student: str, teacher: str, message: str, tmp_path: Path
 ) -> None:
     if teacher == "ten.toml":
         file = tmp_path / teacher
         file.write_text(NETWORK.format(size=32, width=16, repeat=2, groups=1, out=32))
         teacher = str(file)
-    ask = ("planner", "estimate", student, "--cluster", "dgx-h100", "--nodes", "1", "--global-batch", "512")
-    done = call(*ask, "--distil", teacher)
-    if told:
+    arguments = ("planner", "estimate", student, "--cluster", "dgx-h100", "--nodes", "1", "--global-batch", "512")
+    done = call(*arguments, "--distil", teacher)
+    if message:
         assert done.returncode == 2
-        assert told in done.stderr
+        assert message in done.stderr
         assert "--distil" in done.stderr
     else:
         assert done.returncode == 0, done.stderr
 
 
-def test_a_teacher_of_images_takes_its_own_forward_pass_whoever_is_taught() -> None:
-    told = set()
+def test_a_teacher_of_images_takes_its_own_forward_pass_for_every_student() -> None:
+    lines = set()
     for student in ("resnet-50", "vit-b-16"):
-        ask = ("planner", "estimate", student, "--cluster", "dgx-h100", "--nodes", "1", "--global-batch", "512")
+        arguments = ("planner", "estimate", student, "--cluster", "dgx-h100", "--nodes", "1", "--global-batch", "512")
         (line,) = (
-            one for one in call(*ask, "--distil", "vit-h-14").stdout.splitlines() if one.startswith("Technique")
+            text_line
+            for text_line in call(*arguments, "--distil", "vit-h-14").stdout.splitlines()
+            if text_line.startswith("Technique")
         )
-        told.add(line.split(" for the teacher's")[0])
+        lines.add(line.split(" for the teacher's")[0])
     # the 167 GMAC of ViT-H/14 at 224 x 224 are 335 GFLOP
-    assert told == {"Technique: distillation from vit-h-14: 3.35e+11 FLOPs of one image"}
+    assert lines == {"Technique: distillation from vit-h-14: 3.35e+11 FLOPs of one image"}

@@ -1,4 +1,4 @@
-"""`planner validate`: the forms of its answer, tables of one's own, and what is wrong with one."""
+"""`planner validate`: the forms of its answer, tables of a user, and their mistakes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def small(tmp_path: Path) -> Path:
     return path
 
 
-def test_every_row_of_a_table_of_ones_own_is_told_with_its_error(small: Path) -> None:
+def test_every_row_of_a_users_table_is_reported_with_its_error(small: Path) -> None:
     document = json.loads(call("planner", "validate", "--runs", str(small), "--format", "json").stdout)
     assert [row["id"] for row in document["rows"]] == IDS
     schema = json.loads(call("planner", "schema", "validate").stdout)
@@ -42,34 +42,34 @@ def test_every_row_of_a_table_of_ones_own_is_told_with_its_error(small: Path) ->
 
 
 @pytest.mark.parametrize("percent", ["3%", "3", "100%"])
-def test_a_run_above_the_error_that_is_wanted_is_told_in_every_form(small: Path, percent: str) -> None:
-    def told(form: str, *options: str) -> tuple[int, str, str]:
+def test_a_run_above_the_accepted_error_is_reported_in_every_form(small: Path, percent: str) -> None:
+    def validate(form: str, *options: str) -> tuple[int, str, str]:
         done = call("planner", "validate", "--runs", str(small), *options, "--format", form)
         return done.returncode, done.stdout, done.stderr
 
-    free = json.loads(told("json")[1])
+    free = json.loads(validate("json")[1])
     assert {row["met"] for row in free["rows"]} == {free["max_error_pct"]} == {None}
     assert any(abs(row["error_pct"]) > 3 for row in free["rows"])
     above = [row["id"] for row in free["rows"] if abs(row["error_pct"]) > float(percent.rstrip("%"))]
-    code, text, err = told("json", "--max-error", percent)
+    code, text, err = validate("json", "--max-error", percent)
     assert code == (4 if above else 0)
     assert [line.removeprefix("error: ").partition(": ")[0] for line in err.splitlines()] == above
     assert [row["id"] for row in json.loads(text)["rows"] if not row["met"]] == above
-    suite = ElementTree.fromstring(told("junit", "--max-error", percent)[1])
+    suite = ElementTree.fromstring(validate("junit", "--max-error", percent)[1])
     cases = list(suite.iter("testcase"))
     assert [case.get("name") for case in cases if case.find("failure") is not None] == above
     # the names stay, whatever the error and whatever is wanted
     assert [case.get("name") for case in cases] == IDS
-    assert [case.get("name") for case in ElementTree.fromstring(told("junit")[1]).iter("testcase")] == IDS
+    assert [case.get("name") for case in ElementTree.fromstring(validate("junit")[1]).iter("testcase")] == IDS
     met = {True: "yes", False: "no"}
-    lines = list(csv.DictReader(io.StringIO(told("csv", "--max-error", percent)[1])))
+    lines = list(csv.DictReader(io.StringIO(validate("csv", "--max-error", percent)[1])))
     assert [line["met"] for line in lines] == [met[name not in above] for name in IDS]
     for form in ("table", "markdown", "html"):
-        assert told(form, "--max-error", percent)[1].count("not met") == len(above)
+        assert validate(form, "--max-error", percent)[1].count("not met") == len(above)
 
 
 @pytest.mark.parametrize("text", ["", "-5", "ten", "5%%", "nan", "2x"])
-def test_what_is_no_percentage_is_told(text: str) -> None:
+def test_a_wrong_percentage_is_reported(text: str) -> None:
     done = call("planner", "validate", "--max-error", text)
     assert (done.returncode, done.stdout) == (2, "")
     assert "--max-error: not a percentage" in done.stderr
@@ -84,22 +84,22 @@ def test_people_get_every_source(small: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "mine.csv"),
         ("id,model\n1,gpt\n", "mine.csv"),
     ],
 )
-def test_a_table_that_is_none_is_told(text: str, told: str, tmp_path: Path) -> None:
+def test_a_file_without_a_table_is_reported(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text(text)
     done = call("planner", "validate", "--runs", str(path))
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stdout == ""
 
 
-def test_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_table_is_reported(tmp_path: Path) -> None:
     done = call("planner", "validate", "--runs", str(tmp_path / "none.csv"))
     assert done.returncode == 2
     assert "none.csv" in done.stderr
@@ -109,6 +109,6 @@ def test_a_name_of_a_run_is_no_markup_and_no_control_character(tmp_path: Path) -
     path = tmp_path / "mine.csv"
     (line,) = read_published_rows(IDS[0])
     path.write_text(format_table({**line, "id": "[a|b](http://x.org) \x1b[31m`c`"}))
-    told = call("planner", "validate", "--runs", str(path), "--format", "markdown").stdout
-    assert "\\[a\\|b\\](http:\\//x.org) \\\\x1b\\[31m\\`c\\`" in told
+    text = call("planner", "validate", "--runs", str(path), "--format", "markdown").stdout
+    assert "\\[a\\|b\\](http:\\//x.org) \\\\x1b\\[31m\\`c\\`" in text
     assert "\x1b" not in call("planner", "validate", "--runs", str(path)).stdout

@@ -19,7 +19,7 @@ MAIN = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "-b", "64")
 PINNED = (*MAIN, "--pp", "1,2", "--cp", "1", "--vpp", "1")
 
 
-def what_if(*arguments: str) -> dict:
+def run_what_if(*arguments: str) -> dict:
     done = call("planner", "what-if", *arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -30,12 +30,12 @@ def what_if(*arguments: str) -> dict:
 
 @pytest.fixture(scope="module")
 def document() -> dict:
-    return what_if(*PINNED, "--set", "fabric.bandwidth=0.1x", "--set", "accelerator.memory=141GiB")
+    return run_what_if(*PINNED, "--set", "fabric.bandwidth=0.1x", "--set", "accelerator.memory=141GiB")
 
 
-def test_the_document_tells_both_plans(document: dict) -> None:
+def test_the_document_has_both_plans(document: dict) -> None:
     changes = document["changes"]
-    assert [one["key"] for one in changes] == ["fabric.bandwidth", "accelerator.memory"]
+    assert [part["key"] for part in changes] == ["fabric.bandwidth", "accelerator.memory"]
     assert changes[0]["after"] == changes[0]["before"] * 0.1
     assert changes[1]["after"] == 141 * 2**30
     plain = json.loads(call("plan", *PINNED, "--top", "1", "--format", "json").stdout)
@@ -51,7 +51,7 @@ def test_the_document_tells_both_plans(document: dict) -> None:
         after["plan"]["memory"]["total_bytes"] - before["plan"]["memory"]["total_bytes"]
     )
     assert document["kept"]["regret"] >= 0
-    slopes = {one["figure"]: one for one in document["elasticities"]}
+    slopes = {part["figure"]: part for part in document["elasticities"]}
     assert -1 < slopes["peak"]["before"] < -0.5
 
 
@@ -62,13 +62,13 @@ def test_the_schema_is_strict(document: dict) -> None:
             jsonschema.validate(wrong, WhatIfDocument.build_json_schema())
 
 
-def test_the_same_question_gives_the_same_bytes() -> None:
+def test_the_same_arguments_give_the_same_bytes() -> None:
     arguments = ("what-if", *PINNED, "--set", "fabric.bandwidth=2x", "-f", "json")
     assert run("planner", *arguments, PYTHONHASHSEED="1").stdout == call("planner", *arguments).stdout
 
 
-def test_the_question_itself_can_be_changed() -> None:
-    document = what_if(
+def test_the_scenario_itself_can_be_changed() -> None:
+    document = run_what_if(
         *PINNED,
         *("--set", "cluster.nodes=2x", "--set", "training.global_batch=+100%"),
         *("--set", "training.precision=fp8", "--set", "model.seq_length=4K"),
@@ -87,7 +87,7 @@ def test_the_question_itself_can_be_changed() -> None:
 
 
 def test_price_and_power_change_money_and_energy_alone() -> None:
-    document = what_if(*PINNED, "--set", "accelerator.price=1USD", "--set", "node.link.latency=3.4us")
+    document = run_what_if(*PINNED, "--set", "accelerator.price=1USD", "--set", "node.link.latency=3.4us")
     before, after = document["before"]["plan"], document["after"]["plan"]
     assert after["step_time_s"] == before["step_time_s"]
     assert after["cost_usd_per_step"] == pytest.approx(after["step_time_s"] * 16 / 3600)
@@ -96,14 +96,14 @@ def test_price_and_power_change_money_and_energy_alone() -> None:
 
 
 def test_a_link_to_the_host_counts_where_something_is_offloaded() -> None:
-    document = what_if(*PINNED, "--offload", "optimizer", "--set", "host.link=2x")
+    document = run_what_if(*PINNED, "--offload", "optimizer", "--set", "host.link=2x")
     assert document["after"]["plan"]["terms"]["offload"] < document["before"]["plan"]["terms"]["offload"]
-    slopes = {one["figure"]: one["before"] for one in document["elasticities"]}
+    slopes = {elasticity["figure"]: elasticity["before"] for elasticity in document["elasticities"]}
     assert slopes["host_link"] < 0
     assert slopes["host_bandwidth"] < 0
 
 
-def test_the_table_names_all_that_was_asked() -> None:
+def test_the_table_names_every_figure() -> None:
     done = call("planner", "what-if", *PINNED, "--set", "fabric.bandwidth=0.1x")
     assert done.returncode == 0, done.stderr
     for part in (
@@ -131,7 +131,7 @@ def test_no_figure_is_cut_in_a_narrow_terminal(width: int, document: dict) -> No
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "messages"),
     [
         (("fabric.bandwith=2x",), ["--set: fabric.bandwith: unknown key", "did you mean fabric.bandwidth?"]),
         (("fabric.bandwidth=400",), ["without a unit", "800Gb/s", "2x", "+20%"]),
@@ -144,44 +144,44 @@ def test_no_figure_is_cut_in_a_narrow_terminal(width: int, document: dict) -> No
         (("cluster.nodes=1", "fabric.bandwidth=2x"), ["no such figure"]),
     ],
 )
-def test_bad_changes_are_told(changes: tuple[str, ...], told: list[str]) -> None:
+def test_bad_changes_are_reported(changes: tuple[str, ...], messages: list[str]) -> None:
     done = call("planner", "what-if", *MAIN, *(word for change in changes for word in ("--set", change)))
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
-    for part in told:
+    for part in messages:
         assert part in done.stderr
 
 
-def test_a_part_of_a_node_has_no_others() -> None:
+def test_a_part_of_a_node_has_no_other_nodes() -> None:
     done = call("planner", "what-if", "llama-3-8b", "-c", "dgx-h100", "--devices", "4", "-b", "64",
                 "--set", "cluster.nodes=2x")  # fmt: skip
     assert done.returncode == 2
     assert "whole nodes" in done.stderr
 
 
-def test_where_nothing_fits_with_the_changes_the_exit_code_says_so() -> None:
+def test_where_no_plan_fits_with_the_changes_the_exit_code_is_3() -> None:
     done = call("planner", "what-if", *PINNED, "--set", "accelerator.memory=3GiB")
     assert done.returncode == 3
     assert "with the changes, no plan fits" in done.stderr
 
 
-def test_uncertainty_is_told_where_it_is_asked_for() -> None:
+def test_uncertainty_is_reported_on_request() -> None:
     outputs = [call("plan", *PINNED, "--uncertainty", "20", "-f", "json").stdout for _ in range(2)]
     assert outputs[0] == outputs[1]
-    asked = json.loads(outputs[0])
+    result = json.loads(outputs[0])
     schema = json.loads(call("planner", "schema").stdout)
-    jsonschema.validate(asked, schema)
-    part = asked["uncertainty"]
+    jsonschema.validate(result, schema)
+    part = result["uncertainty"]
     assert part["samples"] == 20
     assert 0 <= part["first_share"] <= 1
     assert part["regret"]["mean"] >= 0
     assert part["step_time_s"]["p10"] < part["step_time_s"]["p90"]
     plain = json.loads(call("plan", *PINNED, "-f", "json").stdout)
     assert plain["uncertainty"] is None
-    assert {**asked, "uncertainty": None} == plain
+    assert {**result, "uncertainty": None} == plain
 
 
-def test_uncertainty_without_a_number_takes_the_usual_one() -> None:
+def test_uncertainty_without_a_number_takes_the_default_number() -> None:
     for arguments in (("--uncertainty", "7B", *PINNED[1:]), (*PINNED, "--uncertainty", "--top", "2")):
         done = call("plan", *arguments)
         assert done.returncode == 0, done.stderr
@@ -189,14 +189,14 @@ def test_uncertainty_without_a_number_takes_the_usual_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--uncertainty", "1"), "from 2"),
         (("--uncertainty", "20", "--pareto", "step-time,energy"), "--objective, not --pareto"),
         (("--uncertainty", "20", "--objective", "memory-headroom"), "memory has no fitted parameter"),
     ],
 )
-def test_what_cannot_be_uncertain_is_told(arguments: tuple[str, ...], told: str) -> None:
+def test_unsupported_uncertainty_is_reported(arguments: tuple[str, ...], message: str) -> None:
     done = call("plan", *PINNED, *arguments)
     assert done.returncode == 2, done.stderr
-    assert told in done.stderr
+    assert message in done.stderr

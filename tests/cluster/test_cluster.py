@@ -35,7 +35,7 @@ def test_a_yaml_file_is_read_like_a_toml_file() -> None:
     assert parse_cluster_spec(as_yaml, "yaml", "lab.yaml") == parse_cluster_spec(TEXT, "toml", "lab.toml")
 
 
-def test_oversubscription_takes_bandwidth_off() -> None:
+def test_oversubscription_reduces_bandwidth() -> None:
     inner, outer = lab(oversubscription=4.0).levels[1:]
     assert inner.bandwidth_bytes_per_s == pytest.approx(25e9)
     assert outer.bandwidth_bytes_per_s == pytest.approx(25e9 / 4)

@@ -219,7 +219,7 @@ def test_states_of_slurm_s_nodes_join_its_topology() -> None:
     assert "node dgx-h100 for 8 x H100" in notes
 
 
-def test_a_drained_node_that_nobody_knows_is_left_out() -> None:
+def test_an_unknown_drained_node_is_left_out() -> None:
     spec, notes = imported("slurm-nodes.txt", hosts="hgpn*,yigou*")
     assert (spec.node, spec.nodes, spec.hosts) == ("dgx-h100", 1, ())
     assert any("yigou-dev-102-68" in note for note in notes)

@@ -180,7 +180,7 @@ def test_rings_share_the_uplinks_of_a_pcie_node(size: int, stride: int) -> None:
 
 
 @pytest.mark.parametrize("groups", [3, 4, 5, 6])
-def test_a_ring_over_the_groups_of_a_dragonfly_goes_round_by_others(groups: int) -> None:
+def test_a_ring_over_the_groups_of_a_dragonfly_passes_other_groups(groups: int) -> None:
     graph: nx.Graph[str] = nx.complete_graph([f"g{n}" for n in range(groups)])
     nx.set_edge_attributes(graph, GB / (groups - 1), "bandwidth_bytes_per_s")
     demands = {f"g{n}": {f"g{(n + 1) % groups}": 1.0} for n in range(groups)}

@@ -44,7 +44,7 @@ def seconds(network: Network, size: int, stride: int, pattern: TrafficPattern) -
 
 
 @pytest.mark.parametrize("oversubscription", [1.0, 4.0])
-def test_a_regular_cluster_described_link_by_link_gives_groups_the_same(oversubscription: float) -> None:
+def test_a_regular_cluster_described_link_by_link_gives_groups_the_same_time(oversubscription: float) -> None:
     by_level, by_link = build_network(lab(oversubscription=oversubscription)), build_network(wired(oversubscription))
     assert isinstance(by_link, RoutedNetwork)
     for size, stride in itertools.product((2, 4, 8, 16), (1, 2, 4, 8)):
@@ -55,7 +55,7 @@ def test_a_regular_cluster_described_link_by_link_gives_groups_the_same(oversubs
 
 
 @pytest.mark.parametrize("name", ["dgx-h100", "dgx-a100", "gb200-nvl72"])
-def test_a_preset_written_out_gives_groups_the_same(name: str) -> None:
+def test_a_preset_written_out_gives_groups_the_same_time(name: str) -> None:
     spec = presets.load_cluster_spec(name)
     node = presets.load_node_spec(str(spec.node))
     nodes = 36 if "nvl72" in name else 64
@@ -135,7 +135,7 @@ def test_hosts_that_failed_links_cut_off_are_left_out() -> None:
     assert left.nodes == 17
 
 
-def test_switches_that_add_still_do_where_a_cluster_is_written_out() -> None:
+def test_reducing_switches_stay_where_a_cluster_is_written_out() -> None:
     spec = presets.load_cluster_spec("dgx-a100")
     adding = tuple(msgspec.structs.replace(level, in_network=True) for level in spec.fabric)
     full_rate = (FailedPartSpec(part="node-0:0", rate=1.0),)

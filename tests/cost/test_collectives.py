@@ -86,7 +86,7 @@ def test_a_small_all_reduce_over_many_nodes_takes_the_tree() -> None:
     assert seconds(collectives.compute_all_reduce_s, 8.0, 512, network=many) < ring / 4
 
 
-def test_switches_that_add_help_a_large_all_reduce_where_they_can() -> None:
+def test_reducing_switches_speed_up_a_large_all_reduce() -> None:
     plain = replace(DGX, in_network=np.zeros(DGX.tier_count, dtype=bool))
     assert DGX.in_network.tolist() == [True, False]
     assert not preset("dgx-a100", 4).in_network.any()
@@ -117,7 +117,7 @@ def test_switches_that_add_help_a_large_all_reduce_where_they_can() -> None:
     ).is_available.tolist() == [True, False]
 
 
-def test_where_only_the_network_adds_a_node_reduces_before_it() -> None:
+def test_where_only_the_network_reduces_a_node_reduces_first() -> None:
     at = compute_tier_crossing(DGX, RankGroup(np.array([[16], [2]]), np.array([[1], [8]])))
     size, share = np.full(2, 16e9), load_collective_library("nccl").switch_reduction_share
 
@@ -161,7 +161,7 @@ def test_doubling_is_for_powers_of_two_with_a_single_rank_a_node() -> None:
     ]
 
 
-def test_a_torus_has_neither_trees_nor_switches_that_add() -> None:
+def test_a_torus_has_neither_trees_nor_reducing_switches() -> None:
     pod = preset("tpu-v4", 16)
     at = compute_tier_crossing(pod, evenly(np.array([64]), np.array([1])))
     assert not algorithms.build_tree_all_reduce(at, np.ones(1)).is_available[0]
@@ -206,7 +206,7 @@ def test_many_partners_cost_their_messages() -> None:
     assert many - few == pytest.approx(448 * load_collective_library("nccl").message_post_s, rel=0.05)
 
 
-def test_a_send_takes_the_innermost_tier() -> None:
+def test_a_point_to_point_message_takes_the_innermost_tier() -> None:
     sizes = np.full(3, 1e9)
     times = collectives.compute_point_to_point_s(FREE, sizes, np.array([1, 4, 8]), np.array([2, 2, 2]))
     assert times == pytest.approx([1e9 / 300e9, 1e9 / 25e9, 1e9 / 25e9])

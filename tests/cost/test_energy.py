@@ -178,7 +178,7 @@ def test_the_file_of_a_cluster_gives_node_power_and_pue() -> None:
         ({"power": "5kW"}, "less than the rated power of its devices"),
     ],
 )
-def test_power_that_no_cluster_has_is_refused(changes, message) -> None:
+def test_impossible_power_is_refused(changes, message) -> None:
     with pytest.raises(InputError, match=message):
         powered_lab(**changes)
 

@@ -24,7 +24,7 @@ def percent(errors: dict[Bandwidth, float], **wanted: object) -> np.ndarray:
     return 100 * np.array(chosen)
 
 
-def test_the_table_is_what_its_readme_says(errors: dict[Bandwidth, float]) -> None:
+def test_the_table_agrees_with_its_readme(errors: dict[Bandwidth, float]) -> None:
     assert len(errors) == len({row.id for row in errors}) >= 200
     generations = {row.accelerator.split("-")[0] for row in errors}
     assert generations == {"a100", "h100", "h200", "b200"}

@@ -26,7 +26,7 @@ TP, CP, EP = 1, 2, 4
         (build_strategy(tp=4, ep=8, dp=4), EP),
     ],
 )
-def test_which_communication_shares_tiers_with_data_parallelism(plan, bits) -> None:
+def test_communication_shares_the_expected_tiers_with_data_parallelism(plan, bits) -> None:
     assert compute_shared_tier_bits(lab_scenario(), plan)[0] == bits
 
 

@@ -29,7 +29,7 @@ cp = 1
 """
 """12 points, of which a third has a batch that nothing divides."""
 
-ONE = """
+SINGLE_POINT = """
 [grid]
 model = "bert-base"
 cluster = "dgx-a100"
@@ -72,9 +72,11 @@ def swept(folder: Path, text: str) -> list[dict[str, object]]:
 
 
 def here(folder: Path, text: str, *names: str) -> None:
-    """The tables of a sweep, answered one by one in this process, by what its workers answer with."""
-    sweep, asker = read_sweep(written(folder, text)), PointAnswerer()
-    results = build_results(sweep, {number: asker.encode_answer(point) for number, point in enumerate(sweep.points)})
+    """The tables of a sweep, answered in this process by the answerer of its workers."""
+    sweep, answerer = read_sweep(written(folder, text)), PointAnswerer()
+    results = build_results(
+        sweep, {number: answerer.encode_answer(point) for number, point in enumerate(sweep.points)}
+    )
     for name in names:
         write_file_atomically(folder / name, render_results(results, folder / name, {}))
 
@@ -96,7 +98,7 @@ def answered(journal: Path) -> int:
 def children(process: subprocess.Popen[str]) -> list[int]:
     """The workers of a sweep: processes whose command line says that they were spawned."""
     tasks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(one) for one in tasks if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    return [int(pid) for pid in tasks if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def alive(pid: int) -> bool:

@@ -22,7 +22,7 @@ import sys
 from distributed import LocalCluster
 if __name__ == "__main__":
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        print(cluster.scheduler_address, *(one.pid for one in cluster.workers.values()), flush=True)
+        print(cluster.scheduler_address, *(worker.pid for worker in cluster.workers.values()), flush=True)
         sys.stdin.read()
 """
 
@@ -58,16 +58,16 @@ def test_a_dask_cluster_gives_the_same_bytes_whichever_worker_dies(
     assert outputs[0].read_bytes() == outputs[1].read_bytes() == outputs[2].read_bytes()
 
 
-def test_a_scheduler_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_scheduler_is_reported(tmp_path: Path) -> None:
     done = run(
         "planner", "sweep", str(written(tmp_path, SMALL)), "-o", str(tmp_path / "x.csv"), "--scheduler", "tcp:/x"
     )
     assert done.returncode == 2
     assert "--scheduler: no scheduler" in done.stderr
-    assert [one.name for one in tmp_path.iterdir()] == ["sweep.toml"]
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.toml"]
 
 
-def test_a_scheduler_that_dies_leaves_what_was_answered(cluster: tuple[str, list[int]], tmp_path: Path) -> None:
+def test_a_scheduler_that_dies_leaves_the_answers_so_far(cluster: tuple[str, list[int]], tmp_path: Path) -> None:
     address, processes = cluster
     journal = tmp_path / "results.csv.journal"
     process = started(tmp_path, MANY, "results.csv", "--scheduler", address)

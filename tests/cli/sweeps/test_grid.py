@@ -33,9 +33,9 @@ def test_the_last_key_runs_fastest_and_grids_follow_each_other(tmp_path: Path) -
     """
     sweep = _read(tmp_path, text)
     assert sweep.keys == ("model", "nodes", "cluster", "global_batch", "tp")
-    told = [(point["model"], point["nodes"], point.get("tp")) for point in sweep.points]
-    assert told[:8] == [(model, nodes, None) for model in ("bert-base", "bert-large") for nodes in (1, 2, 4, 8)]
-    assert told[8:] == [("bert-large", nodes, tp) for nodes in (8, 16) for tp in ([1, 2], "4..8")]
+    points = [(point["model"], point["nodes"], point.get("tp")) for point in sweep.points]
+    assert points[:8] == [(model, nodes, None) for model in ("bert-base", "bert-large") for nodes in (1, 2, 4, 8)]
+    assert points[8:] == [("bert-large", nodes, tp) for nodes in (8, 16) for tp in ([1, 2], "4..8")]
 
 
 @given(
@@ -53,7 +53,7 @@ def test_a_grid_has_the_product_of_its_values(
     assert there == [(nodes, dp) for nodes in range(first, first + more + 1, step) for dp in sizes]
 
 
-def test_a_point_is_asked_once(tmp_path: Path) -> None:
+def test_equal_points_are_planned_once(tmp_path: Path) -> None:
     sweep = _read(
         tmp_path, HEAD.replace("[grid]", "[[grid]]") + HEAD.replace("[grid]", "[[grid]]") + "nodes = [1, 1]"
     )
@@ -62,11 +62,11 @@ def test_a_point_is_asked_once(tmp_path: Path) -> None:
 
 def test_points_that_match_all_keys_of_a_rule_are_left_out(tmp_path: Path) -> None:
     text = f"{HEAD}nodes = [1, 2, 3]\ntp = [1, 2]\n[[exclude]]\nnodes = [1, 3]\ntp = 2\n[[exclude]]\nnodes = 2\n"
-    assert [(one["nodes"], one["tp"]) for one in _read(tmp_path, text).points] == [(1, 1), (3, 1)]
+    assert [(point["nodes"], point["tp"]) for point in _read(tmp_path, text).points] == [(1, 1), (3, 1)]
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "messages"),
     [
         ("[fixed]\nmodel = 'bert-base'", ["grid: is missing"]),
         (HEAD + "[gird]\nx = 1", ["gird: unknown key", "did you mean grid?"]),
@@ -96,16 +96,16 @@ def test_points_that_match_all_keys_of_a_rule_are_left_out(tmp_path: Path) -> No
         ("", ["is empty"]),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_its_place(text: str, told: list[str], tmp_path: Path) -> None:
+def test_meaningless_grids_are_refused_with_their_place(text: str, messages: list[str], tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         _read(tmp_path, text)
     assert str(error.value).startswith(str(tmp_path / "sweep.toml"))
-    for part in told:
+    for part in messages:
         assert part in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "messages"),
     [
         ('framework = ["fsdp2", "megatro"]', ["grid.framework: unknown value", "did you mean megatron?"]),
         ('recompute = ["none", "ful"]', ["grid.recompute: unknown value", "value:    ful", "did you mean full?"]),
@@ -118,31 +118,29 @@ def test_what_makes_no_sense_is_refused_with_its_place(text: str, told: list[str
         ('space = ["nowhere.toml"]', ["nowhere.toml: there is no such file"]),
     ],
 )
-def test_a_value_that_no_point_can_have_is_refused_before_anything_runs(
-    more: str, told: list[str], tmp_path: Path
-) -> None:
+def test_an_infeasible_value_is_refused_before_any_point_runs(more: str, messages: list[str], tmp_path: Path) -> None:
     output = tmp_path / "results.csv"
     done = call("planner", "sweep", str(written(tmp_path, HEAD + more)), "-o", str(output))
     assert done.returncode == 2
-    for part in told:
+    for part in messages:
         assert part in done.stderr
-    assert [one.name for one in tmp_path.iterdir()] == ["sweep.toml"]
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.toml"]
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "messages"),
     [
         ('"bert-base"', '["bert-base", "bert-lagre"]', ["grid.model: unknown model", "did you mean bert-large?"]),
         ('"dgx-a100"', '["dgx-a100", "dgx-a10"]', ["grid.cluster", "did you mean dgx-a100?"]),
         ("64", '[64, "4 tokkens"]', ["grid.global_batch: not a count"]),
     ],
 )
-def test_a_name_that_is_not_known_is_refused_with_the_nearest(
-    old: str, new: str, told: list[str], tmp_path: Path
+def test_an_unknown_name_is_refused_with_the_nearest_name(
+    old: str, new: str, messages: list[str], tmp_path: Path
 ) -> None:
     done = call("planner", "sweep", str(written(tmp_path, HEAD.replace(old, new))), "-o", str(tmp_path / "x.csv"))
     assert done.returncode == 2
-    for part in told:
+    for part in messages:
         assert part in done.stderr
 
 
@@ -157,13 +155,13 @@ def test_a_value_that_some_points_can_have_is_not_refused(tmp_path: Path) -> Non
     ]
 
 
-def test_what_plan_warns_of_is_said_once(tmp_path: Path) -> None:
+def test_warnings_of_plan_are_printed_once(tmp_path: Path) -> None:
     text = f"{HEAD.replace('64', '2_000_000')}nodes = [1, 2]\ndp = [3, 5]\n"
     done = run("planner", "sweep", str(written(tmp_path, text)), "-o", str(tmp_path / "results.csv"))
     assert done.stderr.count("warning: ") == done.stderr.count("counts 2,000,000 sequences") == 1
 
 
-def test_files_are_what_points_name_and_no_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_those_that_points_name_without_presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("bert-base", "mine.toml", "fabric.toml"):
         Path(name).write_text("")

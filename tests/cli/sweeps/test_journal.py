@@ -44,7 +44,7 @@ def test_a_journal_cut_anywhere_has_the_lines_before_the_cut(
 
 
 @given(at=st.integers(0, 10_000), to=st.integers(1, 255))
-def test_a_byte_that_has_changed_costs_its_own_line_at_most(
+def test_a_changed_byte_loses_its_own_line_at_most(
     at: int, to: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("bit") / "journal"
@@ -72,7 +72,7 @@ def test_the_journal_of_another_sweep_is_refused_and_left_as_it_is(tmp_path: Pat
 
 
 @pytest.mark.parametrize("text", ["my notes\nof last week\n", "my notes\nof last week", "my notes", "\n"])
-def test_what_is_no_journal_is_refused_and_left_as_it_is(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_no_journal_is_refused_and_left_as_it_is(tmp_path: Path, text: str) -> None:
     path = tmp_path / "journal"
     path.write_text(text)
     with pytest.raises(InputError, match="another sweep"):
@@ -80,7 +80,7 @@ def test_what_is_no_journal_is_refused_and_left_as_it_is(tmp_path: Path, text: s
     assert path.read_text() == text
 
 
-def test_two_at_a_time_are_refused(tmp_path: Path) -> None:
+def test_two_processes_at_a_time_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     _filled(path)
     with (
@@ -90,14 +90,14 @@ def test_two_at_a_time_are_refused(tmp_path: Path) -> None:
         SweepJournal(path, "one", 6)
 
 
-def test_a_journal_with_no_answers_does_not_stay(tmp_path: Path) -> None:
+def test_a_journal_without_answers_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     with SweepJournal(path, "one", 6):
         assert path.exists()
     assert not path.exists()
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
         SweepJournal(tmp_path / "nowhere" / "journal", "one", 6)
 

@@ -1,4 +1,4 @@
-"""How far a sweep is: told on a terminal alone."""
+"""How far a sweep is: shown on a terminal alone."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize(("stream", "told"), [(Terminal(), True), (io.StringIO(), False)])
+@pytest.mark.parametrize(("stream", "shown"), [(Terminal(), True), (io.StringIO(), False)])
 def test_points_are_counted_on_a_terminal_alone(
-    stream: io.StringIO, told: bool, monkeypatch: pytest.MonkeyPatch
+    stream: io.StringIO, shown: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
     with show_sweep_progress(10, 4) as advance:
         for _ in range(3):
             advance()
-    assert ("7/10" in stream.getvalue()) is told
-    assert bool(stream.getvalue()) is told
+    assert ("7/10" in stream.getvalue()) is shown
+    assert bool(stream.getvalue()) is shown

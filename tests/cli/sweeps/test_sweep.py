@@ -15,7 +15,19 @@ from planner.cli.sweeps.grid import read_sweep
 from planner.cli.sweeps.journal import SweepJournal, compute_fingerprint
 from planner.hardware import database
 from tests.cli.run import call, run
-from tests.cli.sweeps.small import MANY, ONE, SMALL, alive, answered, children, here, started, swept, until, written
+from tests.cli.sweeps.small import (
+    MANY,
+    SINGLE_POINT,
+    SMALL,
+    alive,
+    answered,
+    children,
+    here,
+    started,
+    swept,
+    until,
+    written,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for workers in /proc")
 
@@ -32,10 +44,10 @@ def _rows(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_row_is_what_plan_says_of_the_point(small: Path) -> None:
+def test_a_row_equals_the_answer_of_plan_for_the_point(small: Path) -> None:
     for row in _rows(small / "results.jsonl"):
-        question = [str(row["model"]), "--cluster", str(row["cluster"]), "--nodes", str(row["nodes"])]
-        question += [
+        arguments = [str(row["model"]), "--cluster", str(row["cluster"]), "--nodes", str(row["nodes"])]
+        arguments += [
             "--global-batch",
             str(row["global_batch"]),
             "--tp",
@@ -47,19 +59,19 @@ def test_a_row_is_what_plan_says_of_the_point(small: Path) -> None:
             "--format",
             "jsonl",
         ]
-        plan = call("plan", *question)
+        plan = call("plan", *arguments)
         if row["status"] != "planned":
             assert plan.returncode == 2
             assert str(row["reason"]).split(";")[0] in plan.stderr
             continue
-        told = json.loads(plan.stdout.splitlines()[0])
+        planned = json.loads(plan.stdout.splitlines()[0])
         mine = {
             name: row[f"plan_{name}" if name in ("tp", "pp", "cp", "global_batch") else name]
-            for name in told
+            for name in planned
             if name in row
         }
-        told |= {"offload": "none"}
-        assert mine == {name: told[name] for name in mine}
+        planned |= {"offload": "none"}
+        assert mine == {name: planned[name] for name in mine}
         assert {"step_time_s", "mfu", "memory_total_bytes", "term_data_parallel_s"} <= mine.keys()
         assert row["tp"] == "1,2"
 
@@ -77,16 +89,16 @@ def test_the_forms_have_the_same_cells(small: Path) -> None:
     assert list(rows[0])[: len(keys)] == keys
 
 
-def test_the_command_writes_these_rows_and_nothing_else(small: Path, tmp_path: Path) -> None:
+def test_the_command_writes_only_these_rows(small: Path, tmp_path: Path) -> None:
     output = tmp_path / "results.csv"
     done = run("planner", "sweep", str(written(tmp_path, SMALL)), "-o", str(output))
     assert done.stdout == f"{output}: 12 points: 8 planned, 4 bad input\n"
     assert (done.returncode, done.stderr) == (0, "")
     assert output.read_bytes() == (small / "results.csv").read_bytes()
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["results.csv", "sweep.toml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.csv", "sweep.toml"]
 
 
-def test_whoever_is_killed_the_table_has_the_same_bytes(tmp_path: Path) -> None:
+def test_after_any_killed_process_the_table_has_the_same_bytes(tmp_path: Path) -> None:
     through, output, journal = (tmp_path / name for name in ("through.csv", "results.csv", "results.csv.journal"))
     here(tmp_path, MANY, "through.csv")
 
@@ -118,13 +130,13 @@ def test_whoever_is_killed_the_table_has_the_same_bytes(tmp_path: Path) -> None:
     assert not journal.exists()
 
 
-def test_another_sweep_does_not_go_on_where_this_one_stopped(tmp_path: Path) -> None:
+def test_another_sweep_does_not_resume_this_sweep(tmp_path: Path) -> None:
     output = tmp_path / "results.jsonl"
     with SweepJournal(
         tmp_path / "results.jsonl.journal", compute_fingerprint(read_sweep(written(tmp_path, MANY))), 120
     ) as begun:
         begun.add_answer(0, b"{}")
-    other = str(written(tmp_path, ONE, "other.toml"))
+    other = str(written(tmp_path, SINGLE_POINT, "other.toml"))
     refused = call("planner", "sweep", other, "-o", str(output))
     assert refused.returncode == 2
     assert "results.jsonl.journal: is the journal of another sweep" in refused.stderr
@@ -134,28 +146,28 @@ def test_another_sweep_does_not_go_on_where_this_one_stopped(tmp_path: Path) -> 
 
 def test_a_file_that_a_point_names_belongs_to_the_sweep(tmp_path: Path) -> None:
     space = tmp_path / "space.toml"
-    path = written(tmp_path, f'{ONE}space = "{space}"\n')
-    told = []
+    path = written(tmp_path, f'{SINGLE_POINT}space = "{space}"\n')
+    fingerprints = []
     for text in ("tp = 1", "tp = 2", "tp = 1"):
         space.write_text(text)
-        told.append(compute_fingerprint(read_sweep(path)))
-    assert told[0] == told[2] != told[1]
+        fingerprints.append(compute_fingerprint(read_sweep(path)))
+    assert fingerprints[0] == fingerprints[2] != fingerprints[1]
 
 
 def test_an_edited_figure_of_hardware_db_makes_another_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "hardware_db" / "nodes"
     folder.mkdir(parents=True)
-    asked = read_sweep(written(tmp_path, ONE))
+    sweep = read_sweep(written(tmp_path, SINGLE_POINT))
     monkeypatch.setattr(database, "find_database_path", lambda: tmp_path / "hardware_db")
-    told = [compute_fingerprint(asked)]
+    fingerprints = [compute_fingerprint(sweep)]
     for text in ("devices = 8", "devices = 4", "devices = 8"):
         (folder / "lab.toml").write_text(text)
-        told.append(compute_fingerprint(asked))
-    assert told[1] == told[3]
-    assert len(set(told)) == 3
+        fingerprints.append(compute_fingerprint(sweep))
+    assert fingerprints[1] == fingerprints[3]
+    assert len(set(fingerprints)) == 3
 
 
-def test_what_does_not_fit_and_two_kinds_of_nodes_are_rows(tmp_path: Path) -> None:
+def test_infeasible_and_heterogeneous_points_are_rows(tmp_path: Path) -> None:
     text = """
     [fixed]
     global_batch = 64
@@ -172,17 +184,17 @@ def test_what_does_not_fit_and_two_kinds_of_nodes_are_rows(tmp_path: Path) -> No
     model = "gpt-1.7b"
     cluster = "dgx-h100:1+dgx-a100:1"
     """
-    unfit, one, both = swept(tmp_path, text)
+    unfit, regular, heterogeneous = swept(tmp_path, text)
     assert (unfit["status"], unfit["mfu"]) == ("nothing fits", None)
     assert "nearest miss" in str(unfit["reason"])
-    assert (both["status"], both["devices"], both["pools"], one["pools"]) == (
+    assert (heterogeneous["status"], heterogeneous["devices"], heterogeneous["pools"], regular["pools"]) == (
         "planned", 16, "dgx-h100+dgx-a100", None,
     )  # fmt: skip
-    assert both["days"]
-    assert one["days_with_failures"]
+    assert heterogeneous["days"]
+    assert regular["days_with_failures"]
 
 
-def test_a_sweep_in_which_nothing_fits_says_so_and_writes_its_rows(tmp_path: Path) -> None:
+def test_a_sweep_without_any_plan_is_reported_and_writes_its_rows(tmp_path: Path) -> None:
     text = '[grid]\nmodel = "llama-3-70b"\ncluster = "dgx-a100"\nnodes = 1\nglobal_batch = 64\n'
     done = run("planner", "sweep", str(written(tmp_path, text)), "-o", str(tmp_path / "results.csv"))
     assert done.returncode == 3
@@ -191,21 +203,21 @@ def test_a_sweep_in_which_nothing_fits_says_so_and_writes_its_rows(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["-o", "x.xlsx"], "expected: a file ending in .parquet, .csv, .jsonl"),
         (["-o", "nowhere/x.csv"], "cannot be written"),
         (["-o", "x.csv", "--workers", "2", "--scheduler", "tcp://127.0.0.1:1"], "one of the two"),
     ],
 )
-def test_wrong_options_are_told_before_anything_runs(options: list[str], told: str, tmp_path: Path) -> None:
+def test_wrong_options_are_reported_before_any_point_runs(options: list[str], message: str, tmp_path: Path) -> None:
     done = run("planner", "sweep", str(written(tmp_path, SMALL)), *options, cwd=tmp_path)
     assert done.returncode == 2
-    assert told in done.stderr
-    assert [one.name for one in tmp_path.iterdir()] == ["sweep.toml"]
+    assert message in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.toml"]
 
 
-def test_parquet_without_its_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_without_its_package_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     done = call("planner", "sweep", str(written(tmp_path, SMALL)), "-o", str(tmp_path / "x.parquet"))
     assert done.returncode == 2

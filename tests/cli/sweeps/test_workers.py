@@ -1,4 +1,4 @@
-"""Worker processes: whatever becomes of one, every point is answered once."""
+"""Worker processes: whatever becomes of a worker, every point is answered once."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def test_every_point_is_answered_once() -> None:
     assert _answer([{"n": n} for n in range(50)], echoes) == {n: b"%d" % n for n in range(50)}
 
 
-def test_what_a_dead_worker_had_is_done_by_another(tmp_path: Path) -> None:
+def test_the_points_of_a_dead_worker_are_answered_by_another(tmp_path: Path) -> None:
     points: list[dict[str, object]] = [{"n": n} for n in range(40)]
     points[3] |= {"lives": 2, "file": str(tmp_path / "three")}
     points[21] |= {"lives": 1, "file": str(tmp_path / "twenty-one")}
     assert _answer(points, fragile) == {n: b"%d" % n for n in range(40)}
 
 
-def test_a_point_that_ends_every_worker_is_given_up_and_told(tmp_path: Path) -> None:
+def test_a_point_that_kills_every_worker_is_given_up_and_reported(tmp_path: Path) -> None:
     points: list[dict[str, object]] = [{"n": n} for n in range(10)]
     points[4] |= {"lives": 99, "file": str(tmp_path / "four")}
     answers = _answer(points, fragile)
@@ -72,7 +72,7 @@ def test_a_point_that_ends_every_worker_is_given_up_and_told(tmp_path: Path) -> 
     assert len((tmp_path / "four").read_text()) == 3
 
 
-def test_a_system_without_room_for_workers_is_told() -> None:
+def test_a_system_without_room_for_workers_is_reported() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)
     os.close(free)
@@ -84,6 +84,6 @@ def test_a_system_without_room_for_workers_is_told() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_workers_that_cannot_start_are_told() -> None:
+def test_workers_that_cannot_start_are_reported() -> None:
     with pytest.raises(PlannerError, match="end as they start, the last with exit code 7"):
         _answer([{"n": 1}], stillborn)

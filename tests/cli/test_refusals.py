@@ -1,4 +1,4 @@
-"""What commands refuse in one message, each by its option, and questions that few ask."""
+"""What commands refuse in a single message, each by its option, and rare requests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ cables = 8
 RESULTS = "x,y,ok,s\n1,2,true,a\n2,3,false,\n3,5,true,b\n"
 CELLS = '{"x":1,"y":2,"ok":true,"s":"a"}\n{"x":2,"y":3,"ok":false,"s":null}\n{"x":3,"y":5,"ok":true,"s":"b"}\n'
 ON = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64")
-ONE = (*ON, "--tp", "8", "--vpp", "1")
+SINGLE_PLAN = (*ON, "--tp", "8", "--vpp", "1")
 WIRE = ("plan", "llama-3-8b", "-c", "wired.toml", "-b", "64")
 
 REFUSED: list[tuple[tuple[str, ...], list[str]]] = [
@@ -79,8 +79,8 @@ REFUSED: list[tuple[tuple[str, ...], list[str]]] = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files that the questions name."""
-    folder = tmp_path_factory.mktemp("told")
+    """Files that the commands name."""
+    folder = tmp_path_factory.mktemp("refused")
     texts = {
         "wired.toml": WIRED,
         "pools.toml": pools_file(),
@@ -88,8 +88,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "results.jsonl": CELLS,
         "sweep.toml": '[grid]\nmodel = "bert-base"\ncluster = "dgx-a100"\nglobal_batch = 64\n',
         "twice.toml": "micro-batch = 1\nmicro_batch = 2\n",
-        "plan.json": call("plan", *ONE, "-f", "json").stdout,
-        "lora.json": call("plan", *ONE, "--lora", "16", "-f", "json").stdout,
+        "plan.json": call("plan", *SINGLE_PLAN, "-f", "json").stdout,
+        "lora.json": call("plan", *SINGLE_PLAN, "--lora", "16", "-f", "json").stdout,
     }
     for name, text in texts.items():
         (folder / name).write_text(text)
@@ -99,11 +99,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("arguments", "told"), REFUSED, ids=[" ".join(case[0])[:70] for case in REFUSED])
-def test_it_is_refused(arguments: tuple[str, ...], told: list[str], folder: Path) -> None:
+@pytest.mark.parametrize(("arguments", "messages"), REFUSED, ids=[" ".join(case[0])[:70] for case in REFUSED])
+def test_the_command_is_refused(arguments: tuple[str, ...], messages: list[str], folder: Path) -> None:
     done = call("planner", *arguments, cwd=folder)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    for part in told:
+    for part in messages:
         assert part in done.stderr
     assert (folder / "made" / "train.sh").read_text() == "mine"
 
@@ -115,12 +115,12 @@ REQUIRED = [
 ]
 
 
-@pytest.mark.parametrize(("require", "told"), REQUIRED)
-def test_what_is_not_met_is_told_in_figures(require: str, told: str) -> None:
-    done = call("plan", *ONE, "--require", require)
+@pytest.mark.parametrize(("require", "message"), REQUIRED)
+def test_an_unmet_requirement_is_reported_in_figures(require: str, message: str) -> None:
+    done = call("plan", *SINGLE_PLAN, "--require", require)
     assert done.returncode == 4
     assert f"requirement not met: {require}\n" in done.stderr
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 WHERE = [("s == a", 1), ("s != a", 2), ("ok == yes", 2), ("ok = no", 1), ("ok == maybe", 0), ("x >= 2", 2)]
@@ -137,8 +137,8 @@ def test_rows_are_kept_by_their_cells(where: str, points: int, folder: Path, tmp
 
 
 def test_a_plot_is_a_text_file_too(folder: Path, tmp_path: Path) -> None:
-    question = ("planner", "plot", "results.csv", "--x", "x", "--y", "y", "--by", "ok")
-    assert call(*question, "-o", str(tmp_path / "plot.txt"), cwd=folder).returncode == 0
+    arguments = ("planner", "plot", "results.csv", "--x", "x", "--y", "y", "--by", "ok")
+    assert call(*arguments, "-o", str(tmp_path / "plot.txt"), cwd=folder).returncode == 0
     assert "y over x by ok" in (tmp_path / "plot.txt").read_text()
 
 
@@ -149,11 +149,11 @@ PARETO = [
 ]
 
 
-@pytest.mark.parametrize(("objectives", "told"), PARETO)
-def test_a_front_is_drawn_in_its_objectives(objectives: str, told: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("objectives", "messages"), PARETO)
+def test_a_front_is_drawn_in_its_objectives(objectives: str, messages: list[str], tmp_path: Path) -> None:
     file = tmp_path / "front.html"
     done = call("plan", *ON, "--vpp", "1", "--pareto", objectives, "-o", str(file))
     assert done.returncode == 0, done.stderr
     drawing = " ".join(re.findall(r"<svg.*?</svg>", file.read_text(), re.DOTALL))
-    for words in told:
+    for words in messages:
         assert words in drawing

@@ -1,4 +1,4 @@
-"""Clusters with faults and wirings of their own, from the command line."""
+"""Degraded clusters and wired clusters, from the command line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ bandwidth = "400Gb/s"
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("part", "messages"),
     [
         ("nod-3", ["no part has this name", "nod-3", "did you mean node-3?"]),
         ("node-3:9", ["no NIC has this number", "a NIC of node-3: 0, 1, 2, 3, 4, 5, 6, 7"]),
@@ -45,23 +45,23 @@ bandwidth = "400Gb/s"
         ("node-[0-3]", ["no working host is left"]),
     ],
 )
-def test_a_fault_that_cannot_be_is_told(fault: str, told: list[str]) -> None:
-    done = call("plan", *ON, "--fault", fault)
+def test_an_impossible_failed_part_is_reported(part: str, messages: list[str]) -> None:
+    done = call("plan", *ON, "--fault", part)
     assert done.returncode == 2
     assert done.stdout == ""
-    for part in ["--fault", *told]:
-        assert part in done.stderr
+    for expected in ["--fault", *messages]:
+        assert expected in done.stderr
 
 
-def test_a_slow_card_is_told_with_what_leaving_its_host_out_would_give() -> None:
+def test_a_slow_nic_is_reported_with_the_gain_of_leaving_its_host_out() -> None:
     done = call("plan", *ON, "--fault", "node-2:5=25%", "--format", "json")
     placed = json.loads(done.stdout)["placement"]
     assert sorted(placed["hosts"]) == [f"node-{number}" for number in range(4)]
     assert placed["without_slow"]["hosts"] == ["node-2"]
     whole = json.loads(call("plan", *ON, "--format", "json").stdout)
     assert whole["placement"] is None
-    faulty = json.loads(done.stdout)["plans"][0]
-    assert faulty["step_time_s"] > whole["plans"][0]["step_time_s"]
+    degraded = json.loads(done.stdout)["plans"][0]
+    assert degraded["step_time_s"] > whole["plans"][0]["step_time_s"]
     text = call("plan", *ON, "--fault", "node-2:5=25%").stdout
     assert "Without node-2 " in text
 
@@ -69,12 +69,12 @@ def test_a_slow_card_is_told_with_what_leaving_its_host_out_would_give() -> None
 def test_ranks_are_written_where_they_are_placed(tmp_path: Path) -> None:
     cluster = tmp_path / "two.toml"
     cluster.write_text(WIRED)
-    ask = ("llama-3-8b", "--cluster", str(cluster), "--global-batch", "64")
+    arguments = ("llama-3-8b", "--cluster", str(cluster), "--global-batch", "64")
     hosts, ranks = tmp_path / "hosts", tmp_path / "ranks"
     pins = ("--tp", "8", "--pp", "1", "--zero", "1", "--sequence-parallel")
-    done = call("planner", "estimate", *ask, *pins, "--hostfile", str(hosts), "--rankfile", str(ranks))
+    done = call("planner", "estimate", *arguments, *pins, "--hostfile", str(hosts), "--rankfile", str(ranks))
     assert done.returncode == 0, done.stderr
-    # the narrow spine is crossed once: those at one leaf are neighbours
+    # the narrow spine is crossed once: hosts at the same leaf are neighbours
     assert hosts.read_text() == "".join(f"a{host} slots=8\n" for host in (1, 3, 2, 4))
     lines = ranks.read_text().splitlines()
     assert lines[0] == "rank 0=a1 slot=0"
@@ -98,14 +98,14 @@ def test_a_rankfile_follows_the_order_of_dimensions(tmp_path: Path) -> None:
     assert not (tmp_path / "hosts").exists()
 
 
-def test_a_file_that_cannot_be_written_is_told_and_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_reported_and_left_alone(tmp_path: Path) -> None:
     done = call("plan", *ON, "--rankfile", str(tmp_path / "nowhere" / "ranks"))
     assert done.returncode == 2
     assert "cannot be written" in done.stderr
     assert done.stdout == ""
 
 
-def test_what_would_suit_the_batch_speaks_of_the_devices_that_are_left(tmp_path: Path) -> None:
+def test_batches_are_suggested_for_the_devices_that_are_left(tmp_path: Path) -> None:
     pins = ("--tp", "8", "--pp", "1", "--cp", "1", "--global-batch", "64")
     done = call("plan", "llama-3-8b", "--cluster", "dgx-h100", "--nodes", "8", *pins, "--fault", "node-3")
     assert done.returncode == 2
