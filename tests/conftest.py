@@ -23,7 +23,13 @@ for variable in (
 ):
     os.environ.pop(variable, None)  # where the tests themselves run in continuous integration
 
-LONGEST = ("test_published.py", "test_fit.py", "test_wheel.py", "test_sweep.py", "the_sweep_of_the_documentation")
+LONGEST = (
+    "test_published.py",
+    "test_fit.py",
+    "test_wheel.py",
+    "test_sweep.py",
+    "test_the_commands_of_a_page_run_in_order_and_print_the_output_shown[sweeps.md]",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
