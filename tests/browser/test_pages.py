@@ -100,14 +100,14 @@ def file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     return tmp_path / "page.html"
 
 
-def opened(browser: Chromium, file: Path, size: tuple[int, int]) -> Page:
+def open_page(browser: Chromium, file: Path, size: tuple[int, int]) -> Page:
     page = Page(browser, *size)
     page.open(file.as_uri())
     return page
 
 
 def test_a_page_is_whole_and_can_be_read(browser: Chromium, file: Path) -> None:
-    page = opened(browser, file, PHONE)
+    page = open_page(browser, file, PHONE)
     assert page.run("document.documentElement.scrollWidth") <= PHONE[0]  # type: ignore[operator]
     assert page.run(SMALLEST_TEXT) >= 10.0  # type: ignore[operator]
     drawings = page.run(DRAWINGS)
@@ -123,7 +123,7 @@ def test_a_page_is_whole_and_can_be_read(browser: Chromium, file: Path) -> None:
     assert base64.b64decode(str(printed["data"])).startswith(b"%PDF-")
     assert page.complaints() == []
     assert page.requested_urls() == [file.as_uri()]
-    wide = opened(browser, file, SCREEN)
+    wide = open_page(browser, file, SCREEN)
     assert wide.run("document.documentElement.scrollWidth") <= SCREEN[0]  # type: ignore[operator]
     assert (wide.complaints(), wide.requested_urls()) == ([], [file.as_uri()])
 
@@ -134,7 +134,7 @@ def test_flaws_of_a_page_would_be_seen(browser: Chromium, tmp_path: Path) -> Non
         '<meta name="viewport" content="width=device-width"><p style="width:500px;font-size:7px;color:#999">wide'
         '<img src="https://example.com/a.png"><script>console.warn("hear")</script>'
     )
-    page = opened(browser, file, PHONE)
+    page = open_page(browser, file, PHONE)
     assert page.run("document.documentElement.scrollWidth") > PHONE[0]  # type: ignore[operator]
     assert page.run(SMALLEST_TEXT) == 7
     assert page.run(LEAST_CONTRAST) < 4.5  # type: ignore[operator]
@@ -143,7 +143,7 @@ def test_flaws_of_a_page_would_be_seen(browser: Chromium, tmp_path: Path) -> Non
     assert any("hear" in complaint for complaint in page.complaints())
 
 
-def writers() -> Iterator[str]:
+def list_page_commands() -> Iterator[str]:
     """The commands that write pages, by the help of their --output."""
     for name, command in typer.main.get_command(build_planner_app()).commands.items():  # type: ignore[attr-defined]
         if any("--output" in option.opts and ".html" in (option.help or "") for option in command.params):
@@ -151,4 +151,4 @@ def writers() -> Iterator[str]:
 
 
 def test_every_command_that_writes_pages_is_opened() -> None:
-    assert set(writers()) <= set(COMMANDS)
+    assert set(list_page_commands()) <= set(COMMANDS)

@@ -42,7 +42,7 @@ micro_batch = "1..2"
 UNFIT = '\n[[plans]]\nname = "huge"\nmodel = "llama-3.1-405b"\nnodes = 1\n'
 
 
-def written(folder: Path, text: str = FILE) -> str:
+def write_file(folder: Path, text: str = FILE) -> str:
     path = folder / "plan.toml"
     path.write_text(text)
     return str(path)
@@ -60,7 +60,7 @@ def schema() -> dict:
 
 
 def test_every_plan_equals_the_answer_of_plan(tmp_path: Path, schema: dict) -> None:
-    document = answer(written(tmp_path))
+    document = answer(write_file(tmp_path))
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(document, schema)
     arguments = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "-b", "64", "--vpp", "1", "--tp", "2,4")
@@ -75,15 +75,15 @@ def test_every_plan_equals_the_answer_of_plan(tmp_path: Path, schema: dict) -> N
 
 
 def test_an_unmet_requirement_is_exit_code_4_after_the_answer(tmp_path: Path) -> None:
-    done = call("planner", "check", written(tmp_path))
+    done = call("planner", "check", write_file(tmp_path))
     assert done.returncode == 4
     assert "2 plans, 4 requirements: 1 not met" in done.stdout
     assert re.search(r"one: requirement not met: mfu >= 90%\n  mfu is [0-9.]+ %, required at least 90 %", done.stderr)
-    assert call("planner", "check", written(tmp_path, FILE.replace("90%", "9%"))).returncode == 0
+    assert call("planner", "check", write_file(tmp_path, FILE.replace("90%", "9%"))).returncode == 0
 
 
 def test_requirements_of_the_command_line_are_of_all_plans(tmp_path: Path) -> None:
-    done = call("planner", "check", written(tmp_path), "--require", "cost_usd < 2e6", "-f", "junit")
+    done = call("planner", "check", write_file(tmp_path), "--require", "cost_usd < 2e6", "-f", "junit")
     assert done.returncode == 4
     assert done.stdout.count('name="cost_usd &lt; 2e6"') == 2
     for name in ("one", "two"):
@@ -92,10 +92,10 @@ def test_requirements_of_the_command_line_are_of_all_plans(tmp_path: Path) -> No
 
 
 def test_a_plan_that_does_not_fit_decides_the_exit_code_and_the_others_are_reported(tmp_path: Path) -> None:
-    document = answer(written(tmp_path, FILE + UNFIT))
+    document = answer(write_file(tmp_path, FILE + UNFIT))
     assert [part["outcome"] for part in document["checked"]] == ["not met", "met", "nothing fits"]
     assert document["outcome"] == "nothing fits"
-    done = call("planner", "check", written(tmp_path, FILE + UNFIT), "--out-dir", str(tmp_path / "plans"))
+    done = call("planner", "check", write_file(tmp_path, FILE + UNFIT), "--out-dir", str(tmp_path / "plans"))
     assert done.returncode == 3
     assert "huge: no plan fits" in done.stderr
     assert "requirement not met: mfu >= 90%" in done.stderr
@@ -107,7 +107,7 @@ def test_paths_are_from_the_folder_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "lab.toml").write_text(LAB.format(**DEFAULTS))
     (tmp_path / "space.toml").write_text("tp = 2\n")
     text = '[[plans]]\nname = "lab"\nmodel = "1B"\ncluster = "lab.toml"\nglobal_batch = 8\nspace = "space.toml"\n'
-    document = answer(written(tmp_path, text))
+    document = answer(write_file(tmp_path, text))
     assert document["checked"][0]["plan"]["plans"][0]["strategy"]["tp"] == 2
 
 
@@ -121,7 +121,7 @@ def test_paths_are_from_the_folder_of_the_file(tmp_path: Path) -> None:
 )
 def test_no_file_is_written_over(options: tuple[str, ...], message: str, tmp_path: Path) -> None:
     (tmp_path / "lab.json").write_text("no cluster")
-    written(tmp_path, FILE.replace('"dgx-h100"', '"lab.json"'))
+    write_file(tmp_path, FILE.replace('"dgx-h100"', '"lab.json"'))
     done = call("planner", "check", "plan.toml", *options, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
@@ -130,7 +130,7 @@ def test_no_file_is_written_over(options: tuple[str, ...], message: str, tmp_pat
 
 def test_warnings_name_their_plan(tmp_path: Path) -> None:
     text = FILE.replace("micro_batch =", 'uncertainty = true\nglobal_batch = "4M"\nmicro_batch =')
-    done = call("planner", "check", written(tmp_path, text), "-f", "json")
+    done = call("planner", "check", write_file(tmp_path, text), "-f", "json")
     assert "warning: two: --global-batch 4M counts 4,000,000 sequences" in done.stderr
     assert json.loads(done.stdout)["checked"][1]["plan"]["uncertainty"]["samples"] == 200
 
@@ -138,7 +138,7 @@ def test_warnings_name_their_plan(tmp_path: Path) -> None:
 def test_heterogeneous_clusters_are_checked_too(tmp_path: Path, schema: dict) -> None:
     text = FILE.replace("dgx-h100", "dgx-h100:1+dgx-a100:1").replace("nodes = 1\n", "tp = 2\ncp = 1\n")
     text = text[: text.index("[[plans]]  #")]
-    document = answer(written(tmp_path, text), "--require", "memory.headroom > 1GiB and hfu > 0")
+    document = answer(write_file(tmp_path, text), "--require", "memory.headroom > 1GiB and hfu > 0")
     jsonschema.validate(document, schema)
     assert document["checked"][0]["plan"] is None
     explanation = document["checked"][0]["requirements"][-1]["told"]
@@ -183,7 +183,7 @@ WRONG = [
 def test_bad_input_names_the_file_and_the_key(tmp_path: Path, old: str, new: str, messages: list[str]) -> None:
     text = FILE.replace(old, new, 1)
     assert text != FILE
-    done = call("planner", "check", written(tmp_path, text), "--require", "mfu > 0")
+    done = call("planner", "check", write_file(tmp_path, text), "--require", "mfu > 0")
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     for part in messages:
@@ -192,7 +192,7 @@ def test_bad_input_names_the_file_and_the_key(tmp_path: Path, old: str, new: str
 
 def test_all_plans_with_bad_input_are_reported_before_a_plan_that_does_not_fit(tmp_path: Path) -> None:
     text = FILE.replace("nodes = 1\n", "nodes = 0\n").replace("nodes = 2\n", "nodes = -2\n") + UNFIT
-    done = call("planner", "check", written(tmp_path, text), "-o", str(tmp_path / "out.json"))
+    done = call("planner", "check", write_file(tmp_path, text), "-o", str(tmp_path / "out.json"))
     assert done.returncode == 2
     assert done.stderr.count("error: ") == 2
     assert "plans[0].nodes" in done.stderr
@@ -210,7 +210,7 @@ def test_all_plans_with_bad_input_are_reported_before_a_plan_that_does_not_fit(t
     ],
 )
 def test_bad_options_are_reported(tmp_path: Path, option: tuple[str, str], messages: list[str]) -> None:
-    written(tmp_path)
+    write_file(tmp_path)
     done = call("planner", "check", "plan.toml", *option, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     for part in messages:
@@ -218,7 +218,7 @@ def test_bad_options_are_reported(tmp_path: Path, option: tuple[str, str], messa
 
 
 def test_the_document_is_stable_to_the_byte(tmp_path: Path) -> None:
-    written(tmp_path)
+    write_file(tmp_path)
     arguments = ("planner", "check", "plan.toml", "-f", "json")
     # a process that hashes otherwise than this one
     here, elsewhere = call(*arguments, cwd=tmp_path), run(*arguments, cwd=tmp_path, PYTHONHASHSEED="1")
@@ -228,7 +228,7 @@ def test_the_document_is_stable_to_the_byte(tmp_path: Path) -> None:
 
 def test_github_gets_annotations_and_a_summary(tmp_path: Path) -> None:
     (tmp_path / "repo" / "ci").mkdir(parents=True)
-    written(tmp_path / "repo" / "ci")
+    write_file(tmp_path / "repo" / "ci")
     summary = tmp_path / "summary.md"
     summary.write_text("before\n")
     github = {
@@ -248,13 +248,13 @@ def test_github_gets_annotations_and_a_summary(tmp_path: Path) -> None:
 
 
 def test_github_gets_bad_input_at_its_line(tmp_path: Path) -> None:
-    written(tmp_path, FILE.replace("nodes = 2", "nodes = 0"))
+    write_file(tmp_path, FILE.replace("nodes = 2", "nodes = 0"))
     done = call("planner", "check", "plan.toml", cwd=tmp_path, GITHUB_ACTIONS="true", GITHUB_WORKSPACE="")
     assert "::error file=plan.toml,line=17,title=planner%3A bad input::plan.toml: plans[1].nodes: " in done.stderr
 
 
 def test_gitlab_gets_a_code_quality_report(tmp_path: Path) -> None:
-    written(tmp_path)
+    write_file(tmp_path)
     done = call("planner", "check", "plan.toml", cwd=tmp_path, GITLAB_CI="true", CI_PROJECT_DIR=str(tmp_path))
     assert done.returncode == 4
     (finding,) = json.loads((tmp_path / "gl-code-quality-report.json").read_text())

@@ -10,12 +10,12 @@ from tests.cli.run import call
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "clusters"
 
 
-def path_of(name: str) -> str:
+def find_fixture(name: str) -> str:
     return str(FIXTURES / name)
 
 
 def test_without_an_output_the_file_is_all_of_stdout() -> None:
-    done = call("planner", "cluster", "import", path_of("slurm-tree.conf"), "--node", "dgx-h100")
+    done = call("planner", "cluster", "import", find_fixture("slurm-tree.conf"), "--node", "dgx-h100")
     assert done.returncode == 0
     assert tomllib.loads(done.stdout)["node"] == "dgx-h100"
     assert "warning: uplinks of a switch have" in done.stderr
@@ -24,7 +24,7 @@ def test_without_an_output_the_file_is_all_of_stdout() -> None:
 
 def test_an_output_is_written_whole(tmp_path: Path) -> None:
     target = tmp_path / "cluster.toml"
-    arguments = ("planner", "cluster", "import", path_of("nccl-mi300x.xml"), "--nodes", "4", "-o", str(target))
+    arguments = ("planner", "cluster", "import", find_fixture("nccl-mi300x.xml"), "--nodes", "4", "-o", str(target))
     done = call(*arguments)
     assert (done.returncode, done.stdout) == (0, "")
     assert [entry.name for entry in tmp_path.iterdir()] == ["cluster.toml"]
@@ -38,12 +38,12 @@ def test_an_output_is_written_whole(tmp_path: Path) -> None:
 def test_a_failed_import_leaves_an_old_file_as_it_was(tmp_path: Path) -> None:
     target = tmp_path / "cluster.toml"
     target.write_text("old")
-    done = call("planner", "cluster", "import", path_of("slurm-tree.conf"), "-o", str(target))
+    done = call("planner", "cluster", "import", find_fixture("slurm-tree.conf"), "-o", str(target))
     assert (done.returncode, target.read_text()) == (2, "old")
 
 
 def test_several_files_and_formats_are_read_in_order() -> None:
-    files = path_of("slurm-tree.conf"), path_of("slurm-states.txt")
+    files = find_fixture("slurm-tree.conf"), find_fixture("slurm-states.txt")
     once = call("planner", "cluster", "import", "--from", "slurm", *files)
     twice = call("planner", "cluster", "import", "--from", "slurm", "--from", "auto", *files)
     assert once.returncode == twice.returncode == 0, once.stderr
@@ -58,16 +58,19 @@ def test_several_files_and_formats_are_read_in_order() -> None:
     ("arguments", "messages"),
     [
         (("nowhere.txt",), ["nowhere.txt", "no such file"]),
-        ((path_of("slurm-tree.conf"), "--from", "slrm"), ["--from", "slrm", "did you mean slurm?"]),
-        ((path_of("slurm-tree.conf"), "--from", "slurm", "--from", "nccl"), ["--from", "once for all"]),
-        ((path_of("slurm-tree.conf"), "--node", "dgx-h10"), ["--node", "did you mean dgx-h100?"]),
-        ((path_of("slurm-tree.conf"), "--link-bandwidth", "400"), ["--link-bandwidth", "a rate such as"]),
-        ((path_of("slurm-tree.conf"), "--oversubscription", "0.5"), ["--oversubscription", "from 1 to"]),
-        ((path_of("topo-h100.txt"), "--node", "dgx-h100", "--nodes", "0"), ["--nodes", "from 1"]),
-        ((path_of("topo-h100.txt"), "--node", "dgx-h100", "--name", ""), ["--name"]),
-        ((path_of("topo-h100.txt"), "--node", "dgx-h100", "-o", "x.json"), ["x.json", ".toml"]),
-        ((path_of("topo-h100.txt"), "--node", "dgx-h100", "-o", "nowhere/x.toml"), ["nowhere/x.toml", "written"]),
-        ((path_of("topo-h100.txt"),), ["topo-h100.txt", "--accelerator"]),
+        ((find_fixture("slurm-tree.conf"), "--from", "slrm"), ["--from", "slrm", "did you mean slurm?"]),
+        ((find_fixture("slurm-tree.conf"), "--from", "slurm", "--from", "nccl"), ["--from", "once for all"]),
+        ((find_fixture("slurm-tree.conf"), "--node", "dgx-h10"), ["--node", "did you mean dgx-h100?"]),
+        ((find_fixture("slurm-tree.conf"), "--link-bandwidth", "400"), ["--link-bandwidth", "a rate such as"]),
+        ((find_fixture("slurm-tree.conf"), "--oversubscription", "0.5"), ["--oversubscription", "from 1 to"]),
+        ((find_fixture("topo-h100.txt"), "--node", "dgx-h100", "--nodes", "0"), ["--nodes", "from 1"]),
+        ((find_fixture("topo-h100.txt"), "--node", "dgx-h100", "--name", ""), ["--name"]),
+        ((find_fixture("topo-h100.txt"), "--node", "dgx-h100", "-o", "x.json"), ["x.json", ".toml"]),
+        (
+            (find_fixture("topo-h100.txt"), "--node", "dgx-h100", "-o", "nowhere/x.toml"),
+            ["nowhere/x.toml", "written"],
+        ),
+        ((find_fixture("topo-h100.txt"),), ["topo-h100.txt", "--accelerator"]),
     ],
 )
 def test_wrong_arguments_are_reported(arguments: tuple[str, ...], messages: list[str]) -> None:
@@ -86,7 +89,7 @@ def test_bytes_that_are_no_text_are_reported(tmp_path: Path) -> None:
 
 
 def test_files_of_windows_are_read(tmp_path: Path) -> None:
-    text = Path(path_of("topo-h100.txt")).read_text()
+    text = Path(find_fixture("topo-h100.txt")).read_text()
     (tmp_path / "topo.txt").write_bytes(text.replace("\n", "\r\n").encode("utf-16"))
     done = call("planner", "cluster", "import", str(tmp_path / "topo.txt"), "--node", "dgx-h100")
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from tests.cli.run import call, call_cached
 ON = ("llama-3-8b", "--on", "dgx-h100:4", "--on", "mi300x:4", "--on", "dgx-a100:4", "--tokens", "100B")
 
 
-def document(*arguments: str, code: int = 0) -> dict:
+def compare(*arguments: str, code: int = 0) -> dict:
     done = call_cached("planner", "compare", *arguments, "--format", "json")
     assert done.returncode == code, done.stderr
     result = json.loads(done.stdout)
@@ -25,15 +25,15 @@ def document(*arguments: str, code: int = 0) -> dict:
 def test_clusters_are_ranked_by_the_objective() -> None:
     figures = {"time": "days", "cost": "usd", "energy": "energy_kwh", "devices": "devices"}
     for objective, key in figures.items():
-        offers = document(*ON, "--objective", objective)["offers"]
+        offers = compare(*ON, "--objective", objective)["offers"]
         values = [offer["size"][key] for offer in offers]
         assert values == sorted(values), objective
-    better = [offer["size"]["tokens_per_usd"] for offer in document(*ON, "--objective", "tokens-per-usd")["offers"]]
+    better = [offer["size"]["tokens_per_usd"] for offer in compare(*ON, "--objective", "tokens-per-usd")["offers"]]
     assert better == sorted(better, reverse=True)
 
 
 def test_each_offer_equals_the_answer_of_plan() -> None:
-    result = document(*ON)
+    result = compare(*ON)
     for offer in result["offers"]:
         batch = str(result["run"]["global_batch"])
         call_cached = ("llama-3-8b", "--cluster", offer["name"], "--nodes", "4", "--global-batch", batch)
@@ -43,7 +43,7 @@ def test_each_offer_equals_the_answer_of_plan() -> None:
 
 
 def test_the_front_is_marked() -> None:
-    result = document(*ON)["offers"]
+    result = compare(*ON)["offers"]
     sizes = [(offer["size"]["days"], offer["size"]["usd"], offer["size"]["energy_kwh"]) for offer in result]
     for offer, mine in zip(result, sizes, strict=True):
         beaten = any(all(a <= b for a, b in zip(other, mine, strict=True)) and other != mine for other in sizes)
@@ -51,7 +51,7 @@ def test_the_front_is_marked() -> None:
 
 
 def test_limits_rule_out_clusters_and_give_the_reason() -> None:
-    result = document(*ON, "--deadline", "20d", "--budget", "20kUSD")
+    result = compare(*ON, "--deadline", "20d", "--budget", "20kUSD")
     fast = {offer["name"]: offer for offer in result["offers"]}
     for offer in fast.values():
         if offer["size"] is None:
@@ -93,7 +93,7 @@ def test_a_model_that_fits_on_no_cluster_gets_the_nearest_miss() -> None:
 
 
 def test_every_preset_with_the_fewest_nodes_for_a_deadline() -> None:
-    result = document("llama-3-8b", "--any", "--tokens", "100B", "--deadline", "30d", "--global-batch", "512")
+    result = compare("llama-3-8b", "--any", "--tokens", "100B", "--deadline", "30d", "--global-batch", "512")
     assert {offer["name"] for offer in result["offers"]} == set(database.list_database_names("clusters"))
     sized = [offer["size"] for offer in result["offers"] if offer["size"]]
     assert len(sized) > 5
@@ -102,24 +102,24 @@ def test_every_preset_with_the_fewest_nodes_for_a_deadline() -> None:
 
 
 def test_frameworks_and_clouds_rule_out() -> None:
-    offers = {offer["name"]: offer for offer in document(*ON, "--cloud", "AWS")["offers"]}
+    offers = {offer["name"]: offer for offer in compare(*ON, "--cloud", "AWS")["offers"]}
     assert offers["mi300x"]["ruled_out"] == "no source states that aws offers mi300x"
     assert offers["dgx-h100"]["size"] is not None
     arguments = ("llama-3-8b", "--on", "tpu-v5p:8", "--on", "dgx-h100:4", "--framework", "mxnet")
-    offers = {offer["name"]: offer for offer in document(*arguments, code=3)["offers"]}
+    offers = {offer["name"]: offer for offer in compare(*arguments, code=3)["offers"]}
     assert "mxnet supports tpu-v5p" in offers["tpu-v5p"]["ruled_out"]
 
 
 def test_few_nodes_for_a_deadline_are_about_the_fewest() -> None:
     arguments = ("llama-3-8b", "--tokens", "1T", "--deadline", "30d")
     exact = int(call("planner", "size", *arguments, "--cluster", "dgx-h100", "--format", "value").stdout)
-    about = document(*arguments, "--on", "dgx-h100")["offers"][0]["size"]
+    about = compare(*arguments, "--on", "dgx-h100")["offers"][0]["size"]
     assert about["days"] <= 30
     assert exact <= about["nodes"] <= 1.35 * exact
 
 
 def test_clusters_without_measurements_are_marked() -> None:
-    offers = {offer["name"]: offer for offer in document(*ON)["offers"]}
+    offers = {offer["name"]: offer for offer in compare(*ON)["offers"]}
     assert offers["dgx-h100"]["calibrated"] is True
     assert offers["mi300x"]["calibrated"] is False
     text = call("planner", "compare", *ON).stdout
@@ -128,7 +128,7 @@ def test_clusters_without_measurements_are_marked() -> None:
 
 
 def test_carbon_follows_the_grid() -> None:
-    dirty, clean = (document(*ON, "--carbon-intensity", text)["offers"] for text in ("500g/kWh", "50g/kWh"))
+    dirty, clean = (compare(*ON, "--carbon-intensity", text)["offers"] for text in ("500g/kWh", "50g/kWh"))
     for more, less in zip(dirty, clean, strict=True):
         assert more["size"]["carbon_kg"] == pytest.approx(10 * less["size"]["carbon_kg"])
 
@@ -161,7 +161,7 @@ def test_wrong_comparisons_are_reported(arguments: tuple[str, ...], messages: li
 
 
 def test_a_cluster_that_cannot_be_is_ruled_out_with_the_reason() -> None:
-    offers = document("llama-3-8b", "--on", "tpu-v3:100000", "--on", "dgx-h100:4")["offers"]
+    offers = compare("llama-3-8b", "--on", "tpu-v3:100000", "--on", "dgx-h100:4")["offers"]
     assert offers[0]["name"] == "dgx-h100"
     assert offers[1]["size"] is None
     assert "not built larger" in offers[1]["ruled_out"] or "no plan fits" in offers[1]["ruled_out"]

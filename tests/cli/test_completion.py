@@ -56,7 +56,7 @@ TYPED = (
 )
 
 
-def words(*line: str) -> list[str]:
+def complete(*line: str) -> list[str]:
     """What the program offers at the end of a line, without the meanings; files as the line that requests them."""
     out = io.StringIO()
     with redirect_stdout(out):
@@ -85,41 +85,41 @@ def test_a_shell_completes_names_options_and_files(shell: str, tmp_path: Path) -
 def test_models_and_clusters_are_offered_with_their_titles() -> None:
     done = run("plan", "llama-3-8", _PLANNER_COMPLETE="bash")
     assert (done.returncode, done.stdout, done.stderr) == (0, "llama-3-8b\tLlama 3 8B\n\t.json .toml\n", "")
-    assert words("plan", "")[:-1] == list_preset_names()
-    assert words("planner", "what-if", "70B", "-c", "")[:-1] == database.list_database_names("clusters")
-    assert words("planner", "topology", "dgx-h2") == ["dgx-h200", "\t.toml .yaml .yml .json"]
-    assert words("planner", "hardware", "compare", "b200", "h100-p") == ["h100-pcie-80gb"]
-    assert words("planner", "cluster", "import", "x", "--node", "") == database.list_database_names("nodes")
-    assert all(read_grid(name).name == name for name in words("plan", "70B", "--grid", ""))
+    assert complete("plan", "")[:-1] == list_preset_names()
+    assert complete("planner", "what-if", "70B", "-c", "")[:-1] == database.list_database_names("clusters")
+    assert complete("planner", "topology", "dgx-h2") == ["dgx-h200", "\t.toml .yaml .yml .json"]
+    assert complete("planner", "hardware", "compare", "b200", "h100-p") == ["h100-pcie-80gb"]
+    assert complete("planner", "cluster", "import", "x", "--node", "") == database.list_database_names("nodes")
+    assert all(read_grid(name).name == name for name in complete("plan", "70B", "--grid", ""))
 
 
 def test_lists_go_on_after_a_comma_and_pools_after_a_plus() -> None:
-    assert words("plan", "70B", "--recompute", "none,s") == ["none,selective"]
-    assert words("plan", "70B", "--zero", "0,1,") == ["0,1,2", "0,1,3"]
-    assert words("plan", "70B", "-c", "dgx-h100:2+dgx-h") == ["dgx-h100:2+dgx-h200", "\t.toml .yaml .yml .json"]
+    assert complete("plan", "70B", "--recompute", "none,s") == ["none,selective"]
+    assert complete("plan", "70B", "--zero", "0,1,") == ["0,1,2", "0,1,3"]
+    assert complete("plan", "70B", "-c", "dgx-h100:2+dgx-h") == ["dgx-h100:2+dgx-h200", "\t.toml .yaml .yml .json"]
 
 
 def test_options_are_offered_where_they_can_stand() -> None:
-    assert "--global-batch" in words("plan", "--")
-    assert words("plan", "70B", "--framew") == ["--framework"]
-    assert words("plan", "70B", "--framework=me") == [
+    assert "--global-batch" in complete("plan", "--")
+    assert complete("plan", "70B", "--framew") == ["--framework"]
+    assert complete("plan", "70B", "--framework=me") == [
         f"--framework={framework}" for framework in ("megatron", "megatron-classic")
     ] + ["--framework=megatron-fsdp"]
-    assert words("plan", "70B", "--diverse", "--objective", "memory") == ["memory-headroom"]
-    assert words("plan", "70B", "--tp", "") == []
-    assert words("plan", "--", "--") == ["\t.json .toml"]
-    assert words("planner", "hardware", "sh") == ["show"]
-    assert "clusters" not in words("planner", "")
-    assert words("planner", "schema", "what") == ["what-if"]
-    assert words("planner", "explain", "") == ["\t.json"]
-    (endings,) = words("planner", "topology", "x", "-o", "")
+    assert complete("plan", "70B", "--diverse", "--objective", "memory") == ["memory-headroom"]
+    assert complete("plan", "70B", "--tp", "") == []
+    assert complete("plan", "--", "--") == ["\t.json .toml"]
+    assert complete("planner", "hardware", "sh") == ["show"]
+    assert "clusters" not in complete("planner", "")
+    assert complete("planner", "schema", "what") == ["what-if"]
+    assert complete("planner", "explain", "") == ["\t.json"]
+    (endings,) = complete("planner", "topology", "x", "-o", "")
     assert endings.split() == [".svg", ".dot", ".graphml", ".html", ".md", ".csv", ".jsonl", ".json", ".xml", ".txt"]
 
 
 @settings(max_examples=25)
 @given(st.lists(st.text(max_size=8), max_size=4), st.text(max_size=8), st.sampled_from(["plan", "planner"]))
 def test_completion_fails_at_no_line(before: list[str], typed: str, program: str) -> None:
-    for line in words(program, *before, typed):
+    for line in complete(program, *before, typed):
         assert line == line.strip("\n")
 
 
@@ -134,14 +134,14 @@ def test_no_arrays_are_loaded_for_an_answer() -> None:
         assert len(done.stdout.splitlines()) > 1
 
 
-def commands() -> Iterator[Command]:
+def list_commands() -> Iterator[Command]:
     """Every command, those of groups too."""
     for name in COMMANDS:
         command = load_command(name)
         yield from [command] if isinstance(command, Command) else command.commands.values()
 
 
-def offered(command: str, key: str) -> list[str]:
+def list_offered(command: str, key: str) -> list[str]:
     """The words of an option of a command."""
     declared = load_command(command)
     assert isinstance(declared, Command)
@@ -150,7 +150,7 @@ def offered(command: str, key: str) -> list[str]:
 
 
 def test_every_command_takes_its_options() -> None:
-    for command in commands():
+    for command in list_commands():
         passed = {option.name for option in command.options if option.name not in command.value_names} - {"format"}
         passed |= {"values"} if command.value_names else set()
         taken = signature(command.function).parameters
@@ -162,7 +162,7 @@ def test_every_completion_is_of_words_that_there_are() -> None:
     def is_complete(option: Option) -> bool:
         return option.completion is None or not option.completion.source or bool(list(list_option_words(option)))
 
-    assert all(is_complete(option) for command in commands() for option in command.options)
+    assert all(is_complete(option) for command in list_commands() for option in command.options)
 
 
 def test_offered_words_are_accepted() -> None:
@@ -170,15 +170,15 @@ def test_offered_words_are_accepted() -> None:
     assert tuple(KNOWN_OPTIMIZERS) == OPTIMIZERS
     assert set(IMPORT_FORMATS) - {"auto"} == set(DESCRIPTION_FORMATS)
     for name, setting in SETTINGS.items():
-        assert set(offered("plan", f"--{name.replace('_', '-')}")) == {*setting.values, "all"}
-    assert offered("plan", "--recompute") == list(RECOMPUTE_MODES)
+        assert set(list_offered("plan", f"--{name.replace('_', '-')}")) == {*setting.values, "all"}
+    assert list_offered("plan", "--recompute") == list(RECOMPUTE_MODES)
     for name in SORT_WORDS:
         assert catalogue.sort_accelerator_entries(catalogue.read_accelerator_entries()[:2], name, None)
 
 
 def test_every_change_that_is_offered_can_be_made() -> None:
     cluster = resolve_cluster(presets.load_cluster_spec("dgx-h100"), "dgx-h100")
-    for name in offered("what-if", "--set"):
+    for name in list_offered("what-if", "--set"):
         key = name.removesuffix("=")
         if key not in SCENARIO_KEYS:
             check_change_key(key, cluster, "bf16")

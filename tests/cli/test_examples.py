@@ -14,7 +14,7 @@ from planner.cli.app import build_plan_app, build_planner_app
 from planner.evidence import runs as measured_runs
 from planner.evidence.runs import find_published_runs
 from tests.cli.run import call
-from tests.cli.sweeps.small import here
+from tests.cli.sweeps.small import write_results
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 FILES = {
@@ -56,26 +56,26 @@ ELSEWHERE = "--scheduler"
 """Needs another machine."""
 
 
-def commands(command: typer.core.TyperCommand, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def list_commands(command: typer.core.TyperCommand, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """Every command that is shown, with its help."""
     inner = getattr(command, "commands", None)
     if inner is None:
         yield " ".join(path), command.help or ""
     for name, subcommand in (inner or {}).items():
         if not subcommand.hidden:
-            yield from commands(subcommand, (*path, name))
+            yield from list_commands(subcommand, (*path, name))
 
 
-def examples(text: str) -> list[str]:
+def list_examples(text: str) -> list[str]:
     """The lines below "Examples:", those that go on put together."""
     lines = text.partition("Examples:\n")[2].partition("\n\n")[0]
     return [" ".join(line.split()) for line in lines.replace("\\\n", " ").splitlines() if line.strip() != "\b"]
 
 
-PLANNER = dict(commands(typer.main.get_command(build_planner_app()), ("planner",)))
+PLANNER = dict(list_commands(typer.main.get_command(build_planner_app()), ("planner",)))
 
 
-def given_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def write_given_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of a user's own; and few runs are published, so that all of them are soon predicted."""
     Path("path/to").mkdir(parents=True)
     for file, source in FILES.items():
@@ -88,17 +88,17 @@ def given_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_both_programs_have_the_same_help() -> None:
-    ((_, text),) = commands(typer.main.get_command(build_plan_app()), ("plan",))
+    ((_, text),) = list_commands(typer.main.get_command(build_plan_app()), ("plan",))
     assert text == PLANNER["planner plan"]
 
 
 @pytest.mark.parametrize("name", PLANNER)
 def test_the_examples_of_the_help_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    given_files(monkeypatch)
+    write_given_files(monkeypatch)
     if name == "planner plot":
-        here(tmp_path, TEXTS["sweep.toml"], "results.parquet", "results.csv")
-    lines = examples(PLANNER[name])
+        write_results(tmp_path, TEXTS["sweep.toml"], "results.parquet", "results.csv")
+    lines = list_examples(PLANNER[name])
     assert lines, "its help has no examples"
     own = [line for line in lines if f"planner {line}".startswith((name, f"planner {name}"))]
     assert own, "no example is of the command itself"

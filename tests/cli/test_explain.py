@@ -66,7 +66,7 @@ def test_the_page_stands_alone(plan_file: Path, tmp_path: Path) -> None:
     assert len([element for element in roofline.iter(f"{svg}path") if element.find(f"{svg}title") is not None]) >= 5
 
 
-def events_of(file: Path) -> list[dict[str, object]]:
+def read_events(file: Path) -> list[dict[str, object]]:
     return list(json.loads(file.read_text())["traceEvents"])
 
 
@@ -75,7 +75,7 @@ def test_a_trace_has_whole_events_that_do_not_overlap(plan_file: Path, tmp_path:
     file = tmp_path / "step.json"
     done = call("planner", "explain", str(plan_file), "--trace", str(file), "--ranks", ranks)
     assert done.returncode == 0
-    plan, events = json.loads(plan_file.read_text())["plans"][0], events_of(file)
+    plan, events = json.loads(plan_file.read_text())["plans"][0], read_events(file)
     assert len({event["pid"] for event in events}) == (16 if ranks == "all" else plan["strategy"]["pp"])
     threads: dict[tuple[object, object], list[tuple[int, int]]] = {}
     for event in events:
@@ -106,7 +106,7 @@ def test_a_trace_is_the_same_each_time_and_bounded(tmp_path: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
-def changed(plan_file: Path, tmp_path: Path, old: str, new: str) -> Path:
+def write_changed(plan_file: Path, tmp_path: Path, old: str, new: str) -> Path:
     file = tmp_path / "changed.json"
     file.write_text(re.sub(old, new, plan_file.read_text(), count=1))
     return file
@@ -127,7 +127,7 @@ def changed(plan_file: Path, tmp_path: Path, old: str, new: str) -> Path:
 def test_missing_keys_of_a_document_are_reported(
     plan_file: Path, tmp_path: Path, old: str, new: str, message: str
 ) -> None:
-    done = call("planner", "explain", str(changed(plan_file, tmp_path, old, new)))
+    done = call("planner", "explain", str(write_changed(plan_file, tmp_path, old, new)))
     assert done.returncode == 2
     assert message in done.stderr
     assert not done.stdout

@@ -115,7 +115,7 @@ asynchronous = true
 """
 
 
-def lab_with(tables: str, tmp_path: Path, *options: str) -> tuple[int, str, str]:
+def plan_lab(tables: str, tmp_path: Path, *options: str) -> tuple[int, str, str]:
     file = tmp_path / "lab.toml"
     file.write_text(LAB.format(**DEFAULTS) + tables)
     done = call("plan", "1B", "--cluster", str(file), "--global-batch", "64", "--format", "json", *options)
@@ -123,7 +123,7 @@ def lab_with(tables: str, tmp_path: Path, *options: str) -> tuple[int, str, str]
 
 
 def test_the_clusters_file_gives_figures_and_the_command_line_overrides_them(tmp_path: Path) -> None:
-    code, out, err = lab_with(OWN, tmp_path, "--spares", "1")
+    code, out, err = plan_lab(OWN, tmp_path, "--spares", "1")
     assert code == 0, err
     part = json.loads(out)["reliability"]
     figures = {assumption["name"]: (assumption["value"], assumption["source"]) for assumption in part["assumed"]}
@@ -131,7 +131,7 @@ def test_the_clusters_file_gives_figures_and_the_command_line_overrides_them(tmp
     assert figures["write_bytes_per_s"] == (5e10, "the cluster's file")
     assert "arXiv" in figures["node_mtbf_s"][1]
     assert part["spares"]["nodes"] == 1 and part["checkpoint"]["asynchronous"]
-    assert not json.loads(lab_with(OWN, tmp_path, "--sync-checkpoint")[1])["reliability"]["checkpoint"][
+    assert not json.loads(plan_lab(OWN, tmp_path, "--sync-checkpoint")[1])["reliability"]["checkpoint"][
         "asynchronous"
     ]
 
@@ -147,7 +147,7 @@ def test_the_clusters_file_gives_figures_and_the_command_line_overrides_them(tmp
     ],
 )
 def test_a_wrong_table_is_refused(tables: str, words: tuple[str, ...], tmp_path: Path) -> None:
-    code, out, err = lab_with(tables, tmp_path)
+    code, out, err = plan_lab(tables, tmp_path)
     assert code == 2 and not out
     assert all(word in err for word in words), err
 
@@ -166,7 +166,7 @@ def test_the_terminal_output_summarises_failures() -> None:
 
 
 def test_a_degraded_cluster_is_reported_too(tmp_path: Path) -> None:
-    code, out, err = lab_with(OWN, tmp_path, "--fault", "node-3=0.5")
+    code, out, err = plan_lab(OWN, tmp_path, "--fault", "node-3=0.5")
     assert code == 0, err
     document = json.loads(out)
     figures = {assumption["name"]: assumption["source"] for assumption in document["reliability"]["assumed"]}

@@ -14,7 +14,7 @@ from tests.workload.test_network import GOOD
 ON = ("--cluster", "dgx-a100", "--nodes", "1", "--global-batch", "1024")
 
 
-def plans(*arguments: str) -> dict[str, object]:
+def run_plan(*arguments: str) -> dict[str, object]:
     done = call("plan", *arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
     document: dict[str, object] = json.loads(done.stdout)
@@ -23,13 +23,13 @@ def plans(*arguments: str) -> dict[str, object]:
 
 def test_samples_and_tokens_are_both_in_the_document() -> None:
     for name, tokens in (("resnet-50", 1), ("vit-b-16", 197)):
-        document = plans(name, *ON)
+        document = run_plan(name, *ON)
         assert document["model"]["sample"] == "image"
         first = document["plans"][0]
         assert first["samples_per_s"] == pytest.approx(1024 / first["step_time_s"])
         assert first["tokens_per_s"] == pytest.approx(tokens * first["samples_per_s"])
         assert first["samples_per_s_per_device"] == pytest.approx(first["samples_per_s"] / 8)
-    assert plans("llama-3-8b", *ON)["model"]["sample"] == "sequence"
+    assert run_plan("llama-3-8b", *ON)["model"]["sample"] == "sequence"
     schema = json.dumps(PlanDocument.build_json_schema())
     assert "samples_per_s_per_device" in schema
 
@@ -56,7 +56,7 @@ def test_heterogeneous_plans_count_images() -> None:
             assert part in text, form
         assert "token" not in text, form
         assert "sequence" not in text, form
-    document = plans(*arguments)
+    document = run_plan(*arguments)
     jsonschema.validate(document, json.loads(call("planner", "schema", "mixed").stdout))
     for plan in document["ways"]:
         assert plan["samples_per_s"] == pytest.approx(512 / plan["step_time_s"])
@@ -137,7 +137,7 @@ def test_an_indivisible_batch_is_reported_in_images() -> None:
 def test_a_list_of_operators_is_recognised_by_its_keys(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(GOOD)
-    assert plans(str(file), *ON)["model"]["layers"] == 2
+    assert run_plan(str(file), *ON)["model"]["layers"] == 2
     file.write_text(GOOD.replace('"max_pool"', '"maxpool"'))
     done = call("plan", str(file), *ON)
     assert done.returncode == 2

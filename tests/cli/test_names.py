@@ -39,7 +39,7 @@ LAB_TEXT = LAB.format(**DEFAULTS).replace("[node]", '[node]\nname = "lab-node"\n
 WIRED_TEXT = LAB_TEXT.partition("[[fabric]]")[0].replace("nodes = 4", "") + WIRED.format(up=800)
 
 
-def harmless(text: str) -> bool:
+def is_harmless(text: str) -> bool:
     return all(sign.isprintable() or sign == "\n" for sign in text)
 
 
@@ -49,7 +49,7 @@ def check_refused(name: str, text: str, old: str, sign: str, folder: Path, *comm
     (folder / name).write_text(text.replace(old, f'"a{json.dumps(sign)[1:-1]}b"'.replace("\x7f", "\\u007f"), 1))
     done = call("planner", *command[:1], *(str(folder / name) if part == "FILE" else part for part in command[1:]))
     assert done.returncode == 2, done.stdout
-    assert harmless(done.stderr)
+    assert is_harmless(done.stderr)
     assert "control character" in done.stderr
     assert done.stdout == ""
 
@@ -113,8 +113,8 @@ COMMANDS = {
 def test_a_folder_s_name_is_shown_as_it_is_written(name: str, form: str, folder: str) -> None:
     done = call("planner", *(folder if part == "MODEL" else part for part in COMMANDS[name]), "--format", form)
     assert done.returncode == 0, done.stderr
-    assert harmless(done.stdout), ascii(done.stdout[:400])
-    assert harmless(done.stderr)
+    assert is_harmless(done.stdout), ascii(done.stdout[:400])
+    assert is_harmless(done.stderr)
 
 
 @pytest.mark.parametrize("command", [("explain", "PLAN"), ("diff", "PLAN", "PLAN")])
@@ -124,7 +124,7 @@ def test_a_document_with_such_a_name_is_read(command: tuple[str, ...], folder: s
     more = ("--model", folder) if command[0] == "explain" else ()
     done = call("planner", *(str(plan) if part == "PLAN" else part for part in command), *more)
     assert done.returncode == 0, done.stderr
-    assert harmless(done.stdout)
+    assert is_harmless(done.stdout)
 
 
 @pytest.mark.parametrize("command", [("explain",), ("diff", str(FIXTURES / "plan.json")), ("export",)])
@@ -136,7 +136,7 @@ def test_a_document_with_control_characters_is_reported(command: tuple[str, ...]
     done = call("planner", *command, str(plan), *out)
     assert done.returncode == 2
     assert "control character" in done.stderr
-    assert harmless(done.stderr)
+    assert is_harmless(done.stderr)
     assert done.stdout == ""
 
 
@@ -163,8 +163,8 @@ def test_a_file_s_name_is_printed_harmlessly(command: tuple[str, ...], suffix: s
     file.write_text("no = [such file")
     done = call("planner", *(str(file) if part == "FILE" else part for part in command))
     assert done.returncode in (0, 2)
-    assert harmless(done.stderr)
-    assert harmless(done.stdout)
+    assert is_harmless(done.stderr)
+    assert is_harmless(done.stdout)
 
 
 def test_names_in_tables_of_runs_are_printed_harmlessly(tmp_path: Path) -> None:
@@ -176,8 +176,8 @@ def test_names_in_tables_of_runs_are_printed_harmlessly(tmp_path: Path) -> None:
     for form in ("table", "markdown", "json"):
         done = call("planner", "validate", "--runs", str(tmp_path / "runs.csv"), "--format", form)
         assert done.returncode == 0, done.stderr
-        assert harmless(done.stdout)
-        assert harmless(done.stderr)
+        assert is_harmless(done.stdout)
+        assert is_harmless(done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -192,12 +192,12 @@ def test_names_in_descriptions_of_clusters_are_cleaned(text: str, tmp_path: Path
     file.write_text(text)
     done = call("planner", "cluster", "import", str(file), "--node", "dgx-h100", "--link-bandwidth", "400Gb/s")
     assert done.returncode == 0, done.stderr
-    assert harmless(done.stdout)
-    assert harmless(done.stderr)
+    assert is_harmless(done.stdout)
+    assert is_harmless(done.stderr)
     (tmp_path / "made.toml").write_text(done.stdout)
     shown = call("planner", "topology", str(tmp_path / "made.toml"))
     assert shown.returncode == 0, shown.stderr
-    assert harmless(shown.stdout)
+    assert is_harmless(shown.stdout)
 
 
 def test_names_in_results_are_drawn_harmlessly(tmp_path: Path) -> None:
@@ -207,9 +207,9 @@ def test_names_in_results_are_drawn_harmlessly(tmp_path: Path) -> None:
         results = str(tmp_path / "results.csv")
         done = call("planner", "plot", results, "--x", "n", "--y", "y", "--by", EVIL, *output)
         assert done.returncode in (0, 2), done.stderr
-        assert harmless(done.stdout)
-        assert harmless(done.stderr)
-        assert all(harmless(file.read_text("utf-8")) for file in tmp_path.glob("plot.*"))
+        assert is_harmless(done.stdout)
+        assert is_harmless(done.stderr)
+        assert all(is_harmless(file.read_text("utf-8")) for file in tmp_path.glob("plot.*"))
 
 
 def test_plans_of_a_list_are_named_harmlessly(tmp_path: Path) -> None:
@@ -218,5 +218,5 @@ def test_plans_of_a_list_are_named_harmlessly(tmp_path: Path) -> None:
     for form in ("table", "markdown", "json", "junit"):
         done = call("planner", "check", str(tmp_path / "plans.toml"), "--format", form)
         assert done.returncode in (0, 2), done.stderr
-        assert harmless(done.stdout)
-        assert harmless(done.stderr)
+        assert is_harmless(done.stdout)
+        assert is_harmless(done.stderr)

@@ -11,7 +11,7 @@ import pytest
 
 from planner.cost.settings import SETTINGS
 from tests.cli.run import call
-from tests.cli.test_options import document
+from tests.cli.test_options import read_document
 from tests.examples import DEFAULTS, LAB
 
 SMALL = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "--vpp", "1")
@@ -19,10 +19,10 @@ ON = (*SMALL, "-b", "64")
 
 
 def test_open_settings_are_searched_and_each_plan_reports_its_own() -> None:
-    result = document(*ON, "--schedule", "1f1b,zero-bubble", "--order", "tp-cp-dp-pp,tp-pp-dp-cp", "--top", "40")
+    result = read_document(*ON, "--schedule", "1f1b,zero-bubble", "--order", "tp-cp-dp-pp,tp-pp-dp-cp", "--top", "40")
     assert result["search"]["questions"] == 4
     alone = [
-        document(*ON, "--schedule", schedule, "--order", order)
+        read_document(*ON, "--schedule", schedule, "--order", order)
         for schedule in ("1f1b", "zero-bubble")
         for order in ("tp-cp-dp-pp", "tp-pp-dp-cp")
     ]
@@ -31,7 +31,7 @@ def test_open_settings_are_searched_and_each_plan_reports_its_own() -> None:
         pinned_result["plans"][0]["step_time_s"] for pinned_result in alone
     )
     best = result["plans"][0]["settings"]
-    pinned = document(*ON, "--schedule", best["schedule"], "--order", best["order"])
+    pinned = read_document(*ON, "--schedule", best["schedule"], "--order", best["order"])
     assert pinned["plans"][0] == result["plans"][0]
 
 
@@ -52,9 +52,9 @@ def test_a_file_means_the_same_as_the_command_line(tmp_path: Path) -> None:
         "--tp-overlap",
         "yes",
     )
-    assert document(*ON, "--space", str(path)) == document(*ON, *line)
+    assert read_document(*ON, "--space", str(path)) == read_document(*ON, *line)
     # the command line goes first
-    narrower = document(*ON, "--space", str(path), "--tp", "4")
+    narrower = read_document(*ON, "--space", str(path), "--tp", "4")
     assert {plan["strategy"]["tp"] for plan in narrower["plans"]} == {4}
 
 
@@ -116,7 +116,7 @@ def test_offload_needs_a_cluster_with_known_hosts() -> None:
 
 @pytest.mark.parametrize("objective", ["tokens-per-s-per-device", "cost", "energy", "memory-headroom"])
 def test_every_objective_is_reported_and_orders_the_plans(objective: str) -> None:
-    result = document(*ON, "--objective", objective)
+    result = read_document(*ON, "--objective", objective)
     assert result["search"]["objectives"] == [objective]
     figure = {
         "tokens-per-s-per-device": lambda plan: -plan["tokens_per_s_per_device"],
@@ -126,21 +126,21 @@ def test_every_objective_is_reported_and_orders_the_plans(objective: str) -> Non
     }[objective]
     figures = [figure(plan) for plan in result["plans"]]
     assert figures == sorted(figures)
-    assert figures[0] <= figure(document(*ON)["plans"][0])
+    assert figures[0] <= figure(read_document(*ON)["plans"][0])
 
 
 def test_no_plan_of_a_front_beats_another() -> None:
-    plans = document(*ON, "--pareto", "step-time,memory-headroom")["plans"]
+    plans = read_document(*ON, "--pareto", "step-time,memory-headroom")["plans"]
     figures = [(plan["step_time_s"], plan["memory"]["total_bytes"]) for plan in plans]
     assert len(figures) > 3
     assert figures == sorted(figures)
     assert [memory for _, memory in figures] == sorted((memory for _, memory in figures), reverse=True)
-    assert plans[0]["strategy"] == document(*ON)["plans"][0]["strategy"]
+    assert plans[0]["strategy"] == read_document(*ON)["plans"][0]["strategy"]
 
 
 def test_a_front_is_reported_from_end_to_end() -> None:
     arguments = (*ON, "--pareto", "step-time,memory-headroom")
-    whole, few = document(*arguments)["plans"], document(*arguments, "--top", "3")["plans"]
+    whole, few = read_document(*arguments)["plans"], read_document(*arguments, "--top", "3")["plans"]
     assert (few[0], few[-1], len(few)) == (whole[0], whole[-1], 3)
     assert call("plan", *arguments, "--diverse").returncode == 2
     assert call("plan", *arguments, "--objective", "cost").returncode == 2
@@ -180,7 +180,7 @@ def test_every_setting_is_an_option_of_every_command_and_reported_of_every_plan(
     for command in ("plan", "estimate", "what-if"):
         text = call("planner", command, "--help").stdout
         assert all(f"--{name} " in text for name in names)
-    assert {name.replace("_", "-") for name in document(*ON)["plans"][0]["settings"]} == names
+    assert {name.replace("_", "-") for name in read_document(*ON)["plans"][0]["settings"]} == names
 
 
 def test_the_advice_on_memory_is_enough(tmp_path: Path) -> None:
@@ -196,42 +196,42 @@ def test_the_advice_on_memory_is_enough(tmp_path: Path) -> None:
 
 
 def test_diverse_plans_have_different_degrees() -> None:
-    plans = document(*ON, "--diverse", "--top", "8")["plans"]
+    plans = read_document(*ON, "--diverse", "--top", "8")["plans"]
     degrees = {tuple(plan["strategy"][name] for name in ("tp", "pp", "dp", "cp", "ep")) for plan in plans}
     assert len(degrees) == len(plans) == 8
 
 
 def test_a_range_of_batches_is_searched() -> None:
-    result = document(*SMALL, "-b", "16..128", "--pp", "1")
+    result = read_document(*SMALL, "-b", "16..128", "--pp", "1")
     assert result["search"]["questions"] == 4
     assert {plan["global_batch"] for plan in result["plans"]} <= {16, 32, 64, 128}
     # the larger the batch the less the step's constants weigh; beyond the critical batch it no longer pays
     assert result["plans"][0]["global_batch"] == 128
-    small = document(*SMALL, "-b", "16..128", "--pp", "1", "--critical-batch", "100K tokens")
+    small = read_document(*SMALL, "-b", "16..128", "--pp", "1", "--critical-batch", "100K tokens")
     assert small["plans"][0]["global_batch"] < 128
     grown = ("--critical-batch", "100K tokens, 8M@1T", "--tokens", "1000T")
     assert (
-        document(*SMALL, "-b", "16..128", "--pp", "1", *grown)["plans"][0]["global_batch"]
+        read_document(*SMALL, "-b", "16..128", "--pp", "1", *grown)["plans"][0]["global_batch"]
         > small["plans"][0]["global_batch"]
     )
 
 
 def test_the_batch_may_be_given_in_tokens() -> None:
-    tokens = document(*SMALL, "-b", "128K..512K tokens", "--pp", "1")
+    tokens = read_document(*SMALL, "-b", "128K..512K tokens", "--pp", "1")
     assert tokens["search"]["questions"] == 3  # 16, 32, 64 sequences
     assert tokens["plans"][0]["global_batch"] in (16, 32, 64)
 
 
 def test_experts_may_be_cut_like_the_other_layers() -> None:
     arguments = ("mixtral-8x7b", "-c", "dgx-h100", "--nodes", "4", "-b", "64", "--vpp", "1", "--tp", "4", "--pp", "1")
-    result = document(*arguments, "--top", "200")
+    result = read_document(*arguments, "--top", "200")
     assert {plan["strategy"]["etp"] for plan in result["plans"]} == {1, 4}
-    assert {plan["strategy"]["etp"] for plan in document(*arguments, "--etp", "4")["plans"]} == {4}
+    assert {plan["strategy"]["etp"] for plan in read_document(*arguments, "--etp", "4")["plans"]} == {4}
 
 
 def test_layers_that_stages_do_not_divide_are_partitioned_as_evenly_as_possible() -> None:
     arguments = ("llama-3-70b", "-c", "dgx-h100", "--nodes", "6", "-b", "48", "--pp", "6", "--tp", "8")
-    result = document(*arguments)
+    result = read_document(*arguments)
     assert result["plans"][0]["strategy"]["pp"] == 6
 
 

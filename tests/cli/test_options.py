@@ -18,20 +18,20 @@ from tests.cli.test_pins import DENSE
 PINNED = (*DENSE, "--tp", "4", "--vpp", "1")
 
 
-def document(*arguments: str, program: tuple[str, ...] = ("plan",)) -> dict:
+def read_document(*arguments: str, program: tuple[str, ...] = ("plan",)) -> dict:
     done = call(*program, *arguments, "-f", "json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def test_names_are_read_in_either_case() -> None:
-    plain = document(*PINNED, "--precision", "fp8", "--recompute", "none", "--tokens", "15T")
+    plain = read_document(*PINNED, "--precision", "fp8", "--recompute", "none", "--tokens", "15T")
     loud = ("Llama-3-8B", "-c", "DGX-H100", *PINNED[3:], "--precision", "FP8", "--recompute", "NONE")
-    assert document(*loud, "--tokens", "15t", "--attention", "FLASH", "--framework", "Megatron-Classic") == plain
+    assert read_document(*loud, "--tokens", "15t", "--attention", "FLASH", "--framework", "Megatron-Classic") == plain
 
 
 def test_a_sequence_takes_binary_suffixes() -> None:
-    assert document(*PINNED, "--seq-length", "4K")["model"]["seq_length"] == 4096
+    assert read_document(*PINNED, "--seq-length", "4K")["model"]["seq_length"] == 4096
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_every_trainer_and_launch_mode_of_the_cost_model_can_be_chosen() -> None
 def test_the_trainer_is_chosen_and_reported(program: tuple[str, ...]) -> None:
     pins = (*DENSE, "--tp", "4", "--zero", "1", "--recompute", "full")
     chosen = (*pins, "--framework", "fsdp2", "--launch", "compiled", "--gradients", "bf16")
-    plain, other = document(*pins, program=program), document(*chosen, program=program)
+    plain, other = read_document(*pins, program=program), read_document(*chosen, program=program)
     assert plain["training"]["framework"] == "megatron-classic"
     assert (other["training"]["framework"], other["training"]["launch"]) == ("fsdp2", "compiled")
     assert other["plans"][0]["step_time_s"] != plain["plans"][0]["step_time_s"]
@@ -64,15 +64,17 @@ def test_the_trainer_is_chosen_and_reported(program: tuple[str, ...]) -> None:
 
 def test_without_a_choice_the_trainer_is_the_usual_trainer_of_the_accelerator() -> None:
     arguments = ("llama-3-8b", "-c", "tpu-v5p", "--nodes", "16", "-b", "64", "--vpp", "1")
-    assert document(*arguments)["training"]["framework"] == "maxtext"
+    assert read_document(*arguments)["training"]["framework"] == "maxtext"
     blackwell = ("llama-3-8b", "-c", "dgx-b200", "--nodes", "1", "-b", "64", "--vpp", "1")
-    assert document(*blackwell)["training"]["framework"] == "megatron"
+    assert read_document(*blackwell)["training"]["framework"] == "megatron"
 
 
 def test_narrower_gradients_take_less_memory() -> None:
     pins = (*DENSE, "--tp", "4", "--recompute", "full")
     gradient_bytes = [
-        document(*pins, "--gradients", form, program=("planner", "estimate"))["plans"][0]["memory"]["gradients_bytes"]
+        read_document(*pins, "--gradients", form, program=("planner", "estimate"))["plans"][0]["memory"][
+            "gradients_bytes"
+        ]
         for form in ("fp32", "bf16")
     ]
     assert gradient_bytes[0] == 2 * gradient_bytes[1]

@@ -37,7 +37,7 @@ entry.plan()
 """The program, with a first second of another length."""
 
 
-def hurried(first_s: float) -> tuple[str, ...]:
+def build_hurried_command(first_s: float) -> tuple[str, ...]:
     return (sys.executable, "-c", HURRIED, str(first_s), *ARGUMENTS)
 
 
@@ -91,14 +91,14 @@ def test_the_bar_grows_or_moves() -> None:
 
 
 def test_a_bar_is_shown_on_a_terminal_and_gone_before_the_answer(tmp_path: Path) -> None:
-    with terminal(("bash", "-c", '"$@" > answer.txt', "bash", *hurried(0.01)), tmp_path) as there:
+    with terminal(("bash", "-c", '"$@" > answer.txt', "bash", *build_hurried_command(0.01)), tmp_path) as there:
         shown = there.rest()
         assert there.exit_code() == 0
     assert "working [" in shown
     assert "sampling [" in shown
     assert shown.endswith("\r\x1b[K")
     assert (tmp_path / "answer.txt").read_text() == call("plan", *ARGUMENTS).stdout
-    with terminal(hurried(0.01), tmp_path) as there:
+    with terminal(build_hurried_command(0.01), tmp_path) as there:
         before, _, after = there.rest().partition("Llama 3 8B")
         assert there.exit_code() == 0
     assert "sampling [" in before
@@ -106,10 +106,10 @@ def test_a_bar_is_shown_on_a_terminal_and_gone_before_the_answer(tmp_path: Path)
 
 
 def test_no_bar_without_a_terminal_nor_for_quick_work(tmp_path: Path) -> None:
-    done = subprocess.run(hurried(0.01), capture_output=True, text=True, check=True)
+    done = subprocess.run(build_hurried_command(0.01), capture_output=True, text=True, check=True)
     assert done.stderr == ""
     quiet = ("bash", "-c", '"$@" > answer.txt', "bash")
-    with terminal((*quiet, *hurried(60.0)), tmp_path) as there:
+    with terminal((*quiet, *build_hurried_command(60.0)), tmp_path) as there:
         assert there.rest() == ""
-    with terminal((*quiet, *hurried(0.01)), tmp_path, {"TERM": "dumb"}) as there:
+    with terminal((*quiet, *build_hurried_command(0.01)), tmp_path, {"TERM": "dumb"}) as there:
         assert there.rest() == ""

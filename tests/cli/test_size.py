@@ -18,7 +18,7 @@ RUN = (*ON, "--tokens", "1T", "--deadline", "30d")
 
 
 @cache
-def document(*arguments: str) -> dict:
+def read_document(*arguments: str) -> dict:
     done = call_cached("planner", "size", *arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -27,7 +27,7 @@ def document(*arguments: str) -> dict:
 
 
 def test_the_answer_meets_the_deadline_and_a_node_less_does_not() -> None:
-    result = document(*RUN)
+    result = read_document(*RUN)
     answer = result["answer"]
     assert 0 < answer["days"] <= 30
     assert answer["days"] == pytest.approx(answer["days_without_failures"] / answer["goodput_share"])
@@ -55,7 +55,7 @@ def test_the_answer_meets_the_deadline_and_a_node_less_does_not() -> None:
 
 
 def test_the_curve_holds_the_answer_and_ascends() -> None:
-    result = document(*RUN)
+    result = read_document(*RUN)
     nodes = [row["nodes"] for row in result["curve"]]
     assert nodes == sorted(set(nodes))
     assert result["answer"] in result["curve"]
@@ -71,7 +71,7 @@ def compute_rent_usd_per_hour(result: dict) -> float:
 
 def test_a_later_deadline_never_needs_more_nodes() -> None:
     counts = [
-        document(*ON, "--tokens", "1T", "--deadline", days)["answer"]["nodes"] for days in ("10d", "30d", "90d")
+        read_document(*ON, "--tokens", "1T", "--deadline", days)["answer"]["nodes"] for days in ("10d", "30d", "90d")
     ]
     assert counts == sorted(counts, reverse=True)
 
@@ -79,7 +79,7 @@ def test_a_later_deadline_never_needs_more_nodes() -> None:
 def test_a_bare_number_for_scripts() -> None:
     nodes = call_cached("planner", "size", *RUN, "--format", "value")
     devices = call("planner", "size", *RUN, "--format", "value", "--field", "devices")
-    assert int(nodes.stdout) == document(*RUN)["answer"]["nodes"]
+    assert int(nodes.stdout) == read_document(*RUN)["answer"]["nodes"]
     assert int(devices.stdout) == 8 * int(nodes.stdout)
     assert nodes.stdout.count("\n") == 1
     usd = call("planner", "size", *RUN, "--format", "value", "--field", "usd")
@@ -87,9 +87,9 @@ def test_a_bare_number_for_scripts() -> None:
 
 
 def test_a_budget_gives_the_number_of_tokens() -> None:
-    result = document(*ON, "--budget", "200kUSD")
+    result = read_document(*ON, "--budget", "200kUSD")
     assert result["answer"]["usd"] == pytest.approx(200_000, rel=1e-3)
-    twice = document(*ON, "--budget", "400kUSD")
+    twice = read_document(*ON, "--budget", "400kUSD")
     assert twice["run"]["tokens"] == pytest.approx(2 * result["run"]["tokens"], rel=1e-3)
     optimal = result["compute_optimal"]
     assert optimal["tokens"] == pytest.approx(20 * optimal["parameters"])
@@ -98,15 +98,15 @@ def test_a_budget_gives_the_number_of_tokens() -> None:
 
 
 def test_no_size_of_its_curve_is_better_than_the_answer() -> None:
-    cheap = document("gpt-1.7b", "--cluster", "dgx-h100", "--budget", "10kUSD", "--global-batch", "3")
+    cheap = read_document("gpt-1.7b", "--cluster", "dgx-h100", "--budget", "10kUSD", "--global-batch", "3")
     assert cheap["answer"]["usd"] <= min(row["usd"] for row in cheap["curve"]) * (1 + 1e-9)
-    fast = document(*ON, "--tokens", "1T", "--budget", "200kUSD")
+    fast = read_document(*ON, "--tokens", "1T", "--budget", "200kUSD")
     within = [row["days"] for row in fast["curve"] if row["usd"] <= 200_000]
     assert fast["answer"]["days"] == min(within)
 
 
 def test_deadlines_reach_a_hundred_years() -> None:
-    assert document(*ON, "--tokens", "1T", "--deadline", "100y")["answer"]["nodes"] == 1
+    assert read_document(*ON, "--tokens", "1T", "--deadline", "100y")["answer"]["nodes"] == 1
     assert call("planner", "size", *ON, "--tokens", "1T", "--deadline", "101y").returncode == 2
 
 
@@ -117,7 +117,7 @@ def test_a_step_of_more_than_the_run_gets_a_smaller_batch_suggested() -> None:
 
 
 def test_a_budget_and_tokens_give_the_fastest_size_that_it_pays_for() -> None:
-    result = document(*ON, "--tokens", "1T", "--budget", "200kUSD")
+    result = read_document(*ON, "--tokens", "1T", "--budget", "200kUSD")
     assert result["answer"]["usd"] <= 200_000
 
 
@@ -164,7 +164,7 @@ def test_the_curve_as_a_picture(tmp_path: Path) -> None:
     file = tmp_path / "curve.svg"
     assert call("planner", "size", *RUN, "-o", str(file)).returncode == 0
     root = ElementTree.parse(file).getroot()
-    result = document(*RUN)
+    result = read_document(*RUN)
     titles = [element.text or "" for element in root.iter() if element.tag.endswith("title")]
     rents = sum("USD" in title for title in titles)
     assert sum(bool(re.search(r"nodes.*[0-9] d$", title)) for title in titles) == rents == len(result["curve"])
@@ -175,7 +175,7 @@ def test_the_curve_as_a_picture(tmp_path: Path) -> None:
 
 
 def test_the_text_has_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = document(*RUN)["answer"]
+    answer = read_document(*RUN)["answer"]
     text = call("planner", "size", *RUN).stdout
     assert f"{answer['nodes']:,} nodes of dgx-h100 = {answer['devices']:,} h100-sxm-80gb" in text
     assert "Chinchilla" in text
@@ -215,7 +215,7 @@ def test_a_wired_cluster_has_as_many_nodes_as_work(text: str, tmp_path: Path) ->
     file = tmp_path / "lab.toml"
     file.write_text(text)
     on = ("llama-3-8b", "--cluster", str(file), "--tokens", "1T")
-    result = document(*on, "--deadline", "60d")
+    result = read_document(*on, "--deadline", "60d")
     assert result["answer"]["nodes"] == 3
     assert [row["nodes"] for row in result["curve"]] == [1, 2, 3, 4]
     done = call("planner", "size", *on, "--deadline", "30d")

@@ -13,14 +13,14 @@ from tests.examples import NETWORK
 ARGUMENTS = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "2", "--global-batch", "64", "--no-failures")
 
 
-def document(*options: str) -> dict:
+def read_document(*options: str) -> dict:
     done = call("plan", *ARGUMENTS, *options, "--format", "json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def test_energy_adds_up_and_carbon_follows_from_it() -> None:
-    result = document("--grid", "fr", "--pue", "1.3", "--tokens", "15T")
+    result = read_document("--grid", "fr", "--pue", "1.3", "--tokens", "15T")
     plan, power, carbon = result["plans"][0], result["power"], result["carbon"]
     joules = sum(plan["energy"].values())
     assert joules == pytest.approx(plan["energy_j_per_step"])
@@ -31,7 +31,7 @@ def test_energy_adds_up_and_carbon_follows_from_it() -> None:
     assert carbon["kg_of_run"] == pytest.approx(carbon["kg_per_step"] * result["run"]["steps"])
     assert (carbon["grid"], carbon["date"]) == ("fr", "2024")
     assert {assumption["name"]: assumption["source"] for assumption in power["assumed"]}["pue"] == "--pue"
-    assert document()["carbon"] is None
+    assert read_document()["carbon"] is None
 
 
 def test_the_sentence_of_energy_names_the_grid() -> None:
@@ -42,7 +42,7 @@ def test_the_sentence_of_energy_names_the_grid() -> None:
 
 
 def test_techniques_are_reported_with_unknown_accuracy() -> None:
-    techniques = document("--lora", "64:4bit", "--optimizer", "adam8bit")["techniques"]
+    techniques = read_document("--lora", "64:4bit", "--optimizer", "adam8bit")["techniques"]
     assert [technique["name"] for technique in techniques] == [
         "optimizer adam8bit",
         "LoRA of rank 64, frozen matrices in 4 bit",
@@ -51,7 +51,7 @@ def test_techniques_are_reported_with_unknown_accuracy() -> None:
     done = call("planner", "estimate", *ARGUMENTS, "--zero", "2", "--prune", "2:4")
     assert "Technique: 2:4 pruning: " in done.stdout
     assert "Accuracy: unknown, not modelled." in done.stdout
-    assert document()["techniques"] == []
+    assert read_document()["techniques"] == []
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ node     128  8 devices  nvswitch, 450 GB/s a device, 3.40 us
 """
 
 
-def document(*arguments: str) -> dict[str, object]:
+def read_document(*arguments: str) -> dict[str, object]:
     done = call("planner", "topology", *arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -46,7 +46,7 @@ def test_a_fabric_is_described_level_by_level() -> None:
 @pytest.mark.parametrize("name", database.list_database_names("clusters"))
 def test_every_preset_is_reported_and_drawn(name: str, tmp_path: Path) -> None:
     picture = tmp_path / "fabric.svg"
-    result = document(name, "-o", str(picture))
+    result = read_document(name, "-o", str(picture))
     schema = json.loads(call("planner", "schema", "topology").stdout)
     jsonschema.validate(result, schema)
     with pytest.raises(jsonschema.ValidationError):
@@ -58,7 +58,7 @@ def test_every_preset_is_reported_and_drawn(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "published"), [("tpu-v5e", 1.6e12), ("tpu-v6e", 3.2e12)])
 def test_pods_have_the_bisection_that_is_published(name: str, published: float) -> None:
     # Google Cloud documentation, TPU v5e and TPU v6e: bisection bandwidth per Pod
-    middle = document(name)["bisection"]
+    middle = read_document(name)["bisection"]
     assert isinstance(middle, dict)
     assert middle["bytes_per_s"] == pytest.approx(published)
 
@@ -66,7 +66,7 @@ def test_pods_have_the_bisection_that_is_published(name: str, published: float) 
 def test_a_mesh_gives_small_groups_the_measured_bandwidth() -> None:
     # stas00/ml-engineering, network/README.md: all-reduce of 4 GB on MI300X, 48 GB/s over two devices and 313 over
     # eight: 6.6 times as much, of 7 links against 1
-    groups = document("mi300x", "--nodes", "1")["groups"]
+    groups = read_document("mi300x", "--nodes", "1")["groups"]
     assert isinstance(groups, list)
     rate = {row["ranks"]: row["bandwidth_bytes_per_s"] for row in groups if row["group"] == "tp"}
     assert rate[8] / rate[2] == pytest.approx(312.912 / 47.671, rel=0.1)
@@ -92,7 +92,7 @@ def test_of_a_large_cluster_a_single_part_of_each_level_is_written(tmp_path: Pat
 
 def test_a_cluster_too_large_to_be_written_out_is_drawn_level_by_level(tmp_path: Path) -> None:
     file = tmp_path / "fabric.svg"
-    result = document("dgx-h100", "--nodes", "100000", "-o", str(file))
+    result = read_document("dgx-h100", "--nodes", "100000", "-o", str(file))
     assert result["switches"] is None
     assert result["names"] == []
     assert "x spine" in file.read_text("utf-8")
@@ -149,7 +149,7 @@ def test_names_of_a_file_are_only_text(tmp_path: Path) -> None:
 def test_a_wired_cluster_is_measured_over_its_links(tmp_path: Path) -> None:
     file = tmp_path / "wired.toml"
     file.write_text(WIRED)
-    result = document(str(file), "-o", str(tmp_path / "wired.svg"))
+    result = read_document(str(file), "-o", str(tmp_path / "wired.svg"))
     assert result["bisection"] == {
         "bytes_per_s": pytest.approx(4 * 50e9),
         "bytes_per_s_per_device": pytest.approx(4 * 50e9 / 16),
@@ -162,7 +162,7 @@ def test_a_wired_cluster_is_measured_over_its_links(tmp_path: Path) -> None:
 
 
 def test_a_failed_part_reduces_bandwidth() -> None:
-    whole, degraded = (document("dgx-h100", "--nodes", "2", *more) for more in ((), ("--fault", "node-1:3")))
+    whole, degraded = (read_document("dgx-h100", "--nodes", "2", *more) for more in ((), ("--fault", "node-1:3")))
     assert degraded["bisection"]["bytes_per_s"] == pytest.approx(7 / 8 * whole["bisection"]["bytes_per_s"])  # type: ignore[index]
 
 
@@ -183,8 +183,10 @@ def test_wrong_arguments_are_reported(arguments: tuple[str, ...], message: str) 
 
 
 def test_failed_parts_are_not_counted() -> None:
-    whole = document("dgx-h100", "--nodes", "64")
-    result = document("dgx-h100", "--nodes", "64", "--fault", "leaf-0", "--fault", "node-3", "--fault", "node-40:2")
+    whole = read_document("dgx-h100", "--nodes", "64")
+    result = read_document(
+        "dgx-h100", "--nodes", "64", "--fault", "leaf-0", "--fault", "node-3", "--fault", "node-40:2"
+    )
     assert result["cluster"]["nodes"] == 63
     assert result["switches"] == whole["switches"] - 1
     # a leaf's 32 nodes and 8 uplinks, a node's other seven NICs, a NIC
@@ -196,16 +198,16 @@ def test_failed_parts_are_not_counted() -> None:
 
 
 def test_a_missing_nic_makes_no_second_leaf_and_a_longer_path() -> None:
-    result = document("dgx-h100", "--nodes", "4", "--fault", "node-3:2")
+    result = read_document("dgx-h100", "--nodes", "4", "--fault", "node-3:2")
     assert [(level["name"], level["parts"]) for level in result["levels"]] == [("node", 4), ("leaf", 1)]
     # from the device without a NIC over another device, to a device on the rail that it lacks
-    assert (document("dgx-h100", "--nodes", "4")["diameter_hops"], result["diameter_hops"]) == (4, 6)
+    assert (read_document("dgx-h100", "--nodes", "4")["diameter_hops"], result["diameter_hops"]) == (4, 6)
 
 
 def test_a_torus_with_a_hole_keeps_its_shape() -> None:
-    result = document("tpu-v5p", "--nodes", "16", "--fault", "node-5")
+    result = read_document("tpu-v5p", "--nodes", "16", "--fault", "node-5")
     assert result["levels"][1]["shape"] == [4, 4, 4]
-    assert result["levels"][1]["latency_s"] == document("tpu-v5p", "--nodes", "16")["levels"][1]["latency_s"]
+    assert result["levels"][1]["latency_s"] == read_document("tpu-v5p", "--nodes", "16")["levels"][1]["latency_s"]
     assert not result["bisection"]["exact"]
 
 
@@ -238,7 +240,7 @@ bandwidth = "400Gb/s"
 def test_an_uneven_cluster_is_reported_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "five.toml"
     file.write_text(FIVE)
-    result = document(str(file))
+    result = read_document(str(file))
     # a05 and another of the four: its eight NICs, and the two links between the leaves
     assert result["bisection"]["bytes_per_s"] == pytest.approx((8 + 2) * 50e9)  # type: ignore[index]
     # no host is behind the spare switch
@@ -259,7 +261,7 @@ def test_uneven_leaves_of_a_regular_cluster_are_reported() -> None:
 
 
 def test_names_of_failed_parts_are_not_reported() -> None:
-    result = document("dgx-h100", "--nodes", "40", "--fault", "node-[3,20]", "--fault", "leaf-2")
+    result = read_document("dgx-h100", "--nodes", "40", "--fault", "node-[3,20]", "--fault", "leaf-2")
     ranges = [(range_["first"], range_["last"], range_["count"]) for range_ in result["names"]]  # type: ignore[attr-defined]
     assert ranges[:3] == [("node-0", "node-2", 3), ("node-4", "node-19", 16), ("node-21", "node-39", 19)]
     assert ranges[3:] == [("leaf-0", "leaf-1", 2), ("leaf-3", "leaf-15", 13), ("spine-0", "spine-7", 8)]

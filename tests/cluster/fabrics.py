@@ -28,12 +28,12 @@ bandwidth = "200Gb/s"
 SWITCHED = 'link = { topology = "nvswitch", bandwidth = "300GB/s" }'
 
 
-def preset(name: str, nodes: int) -> Cluster:
+def load_preset(name: str, nodes: int) -> Cluster:
     """A preset with so many nodes."""
     return resolve_cluster(presets.load_cluster_spec(name), name, nodes=nodes)
 
 
-def fabric(
+def build_fabric(
     *levels: str, nodes: int = 1, devices: int = 8, link: str = SWITCHED, nics: int = 8, used: int | None = None
 ) -> Cluster:
     """A cluster of levels given as lines of a [[fabric]] table each; `used`: of its devices, so many."""
@@ -48,7 +48,7 @@ def level(name: str, topology: str, nodes: int = 0, **keys: object) -> str:
     return "\n".join([*lines, *(f"{key} = {value}" for key, value in keys.items())])
 
 
-def torus(shape: list[int], wrap: str = "true", *, devices: int = 1) -> Cluster:
+def build_torus(shape: list[int], wrap: str = "true", *, devices: int = 1) -> Cluster:
     """A torus of links of 10 GB/s."""
     nodes = 1
     for side in shape:
@@ -56,19 +56,19 @@ def torus(shape: list[int], wrap: str = "true", *, devices: int = 1) -> Cluster:
     rate = f'"{20 * len(shape)}GB/s"'
     ici = level("ici", "torus", nodes // devices, shape=shape, wrap=wrap, bandwidth=rate)
     link = f'link = {{ topology = "torus", bandwidth = {rate} }}'
-    return fabric(ici, nodes=nodes // devices, devices=devices, link=link, nics=0)
+    return build_fabric(ici, nodes=nodes // devices, devices=devices, link=link, nics=0)
 
 
-def tori(shape: list[int], wrap: str, *, nodes: int) -> Cluster:
+def build_tori(shape: list[int], wrap: str, *, nodes: int) -> Cluster:
     """Tori of nodes of one device and links of 10 GB/s, joined by a network that gives each 12.5 GB/s."""
     size, rate = math.prod(shape), f'"{20 * len(shape)}GB/s"'
     ici = level("ici", "torus", size, shape=shape, wrap=wrap, bandwidth=rate)
     link = f'link = {{ topology = "torus", bandwidth = {rate} }}'
-    return fabric(ici, level("dcn", "fat-tree", oversubscription=2), nodes=nodes, devices=1, link=link, nics=1)
+    return build_fabric(ici, level("dcn", "fat-tree", oversubscription=2), nodes=nodes, devices=1, link=link, nics=1)
 
 
-def inside(topology: str, devices: int = 8, used: int | None = None, **keys: object) -> Cluster:
+def build_node_cluster(topology: str, devices: int = 8, used: int | None = None, **keys: object) -> Cluster:
     """One node whose devices have 70 GB/s each."""
     figures = "".join(f", {key} = {value}" for key, value in keys.items())
     link = f'link = {{ topology = "{topology}", bandwidth = "70GB/s"{figures} }}'
-    return fabric(devices=devices, link=link, nics=0, used=used)
+    return build_fabric(devices=devices, link=link, nics=0, used=used)

@@ -17,13 +17,13 @@ from planner.cluster.model.cluster import WiredCluster
 from planner.cluster.model.spec import parse_cluster_spec
 from planner.cluster.model.wiring import Wiring
 from planner.cluster.wired.build_links import build_regular_wiring
-from tests.cluster.fabrics import preset
+from tests.cluster.fabrics import load_preset
 from tests.cluster.max_flow import compute_max_flow_bytes_per_s
 
 GB = 1e9
 
 
-def wiring(hosts: int, switches: int, links: list[tuple[int, int, int]]) -> Wiring:
+def build_wiring(hosts: int, switches: int, links: list[tuple[int, int, int]]) -> Wiring:
     """So many hosts and switches, and links of so many GB/s between vertices."""
     full, link_count = np.ones(hosts), len(links)
     return Wiring(
@@ -42,7 +42,7 @@ def wiring(hosts: int, switches: int, links: list[tuple[int, int, int]]) -> Wiri
     )
 
 
-def brute_force(fabric: Wiring) -> float:
+def compute_bisection_by_brute_force(fabric: Wiring) -> float:
     """The least maximum flow of all halvings."""
     graph: nx.Graph[str] = nx.Graph()
     graph.add_nodes_from(fabric.vertex_names)
@@ -56,16 +56,16 @@ def brute_force(fabric: Wiring) -> float:
 
 
 @st.composite
-def graphs(draw: st.DrawFn) -> Wiring:
+def draw_wirings(draw: st.DrawFn) -> Wiring:
     """Any graph: hosts on several switches, hosts on hosts, parallel links, parts that nothing joins."""
     hosts, switches = draw(st.integers(2, 7)), draw(st.integers(0, 5))
     vertex = st.integers(0, hosts + switches - 1)
     links = draw(st.lists(st.tuples(vertex, vertex, st.integers(0, 4)), max_size=18))
-    return wiring(hosts, switches, [(min(a, b), max(a, b), rate) for a, b, rate in links if a != b])
+    return build_wiring(hosts, switches, [(min(a, b), max(a, b), rate) for a, b, rate in links if a != b])
 
 
 @st.composite
-def trees(draw: st.DrawFn) -> Wiring:
+def draw_tree_wirings(draw: st.DrawFn) -> Wiring:
     """Uneven leaves, and switches above them in any order."""
     hosts, switches = draw(st.integers(2, 8)), draw(st.integers(1, 5))
     links = [(host, hosts + draw(st.integers(0, switches - 1)), draw(st.integers(1, 4))) for host in range(hosts)]
@@ -73,13 +73,13 @@ def trees(draw: st.DrawFn) -> Wiring:
         (hosts + draw(st.integers(0, switch - 1)), hosts + switch, draw(st.integers(1, 9)))
         for switch in range(1, switches)
     ]
-    return wiring(hosts, switches, links)
+    return build_wiring(hosts, switches, links)
 
 
 @settings(max_examples=60, deadline=None)
-@given(fabric=st.one_of(graphs(), trees()))
+@given(fabric=st.one_of(draw_wirings(), draw_tree_wirings()))
 def test_the_bound_is_at_least_the_narrowest_of_all_halves(fabric: Wiring) -> None:
-    middle, narrowest = compute_wiring_bisection(fabric), brute_force(fabric)
+    middle, narrowest = compute_wiring_bisection(fabric), compute_bisection_by_brute_force(fabric)
     assert middle.bytes_per_s >= narrowest * (1 - 1e-9)
     assert not middle.is_exact or narrowest == 0
 
@@ -98,20 +98,20 @@ def test_a_tree_is_halved_between_its_leaves(oversubscription: float) -> None:
 
 def test_hosts_at_a_single_switch_are_cut_off_it() -> None:
     links = [(host, 5, 400 - 100 * (host % 2)) for host in range(5)]
-    assert compute_wiring_bisection(wiring(5, 1, links)).bytes_per_s == 600 * GB
+    assert compute_wiring_bisection(build_wiring(5, 1, links)).bytes_per_s == 600 * GB
 
 
 @pytest.mark.parametrize("name", ["dgx-h100", "gb200-nvl72", "mi300x", "frontier"])
 @pytest.mark.parametrize("nodes", [4, 24])
 def test_the_narrowest_halves_of_a_preset_are_those_of_its_levels(name: str, nodes: int) -> None:
-    cluster = preset(name, nodes)
+    cluster = load_preset(name, nodes)
     assert compute_wiring_bisection(build_regular_wiring(cluster)).bytes_per_s == pytest.approx(
         compute_regular_bisection(cluster).bytes_per_s
     )
 
 
 def test_a_large_fabric_with_failed_links_has_a_slightly_lower_bisection() -> None:
-    whole = build_regular_wiring(preset("dgx-h100", 512))
+    whole = build_regular_wiring(load_preset("dgx-h100", 512))
     works = ~np.isin(np.arange(len(whole.endpoints)), [5, 1000, len(whole.endpoints) - 7])
     lost = replace(whole, bandwidth_bytes_per_s=whole.bandwidth_bytes_per_s * works)
     middle, less = compute_wiring_bisection(whole), compute_wiring_bisection(lost)

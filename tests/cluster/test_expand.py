@@ -15,24 +15,24 @@ from planner.cluster.model.wiring import Wiring
 from planner.cluster.wired.build_links import build_regular_wiring
 
 
-def preset(name: str, nodes: int) -> Cluster:
+def load_preset(name: str, nodes: int) -> Cluster:
     return resolve_cluster(presets.load_cluster_spec(name), name, nodes=nodes)
 
 
-def switches(wiring: Wiring) -> dict[str, int]:
+def count_switches(wiring: Wiring) -> dict[str, int]:
     return dict(Counter(name.rsplit("-", 1)[0] for name in wiring.switches))
 
 
 def test_a_superpod_has_the_switches_of_its_reference_architecture() -> None:
     # DGX SuperPOD, H100, four scalable units: 32 leaf and 16 spine switches
-    wiring = build_regular_wiring(preset("dgx-h100", 128))
-    assert switches(wiring) == {"leaf": 32, "spine": 16}
+    wiring = build_regular_wiring(load_preset("dgx-h100", 128))
+    assert count_switches(wiring) == {"leaf": 32, "spine": 16}
     assert len(set(wiring.vertex_names)) == len(wiring.vertex_names)
     assert wiring.hosts[3] == "node-3"
 
 
 def test_nic_two_of_a_node_is_on_rail_two_of_its_group() -> None:
-    wiring = build_regular_wiring(preset("dgx-h100", 64))
+    wiring = build_regular_wiring(load_preset("dgx-h100", 64))
     names = np.array(wiring.vertex_names)
     for host, group in ((3, 0), (33, 1)):
         mine = (wiring.endpoints[:, 0] == host) & (wiring.nic_index == 2)
@@ -43,7 +43,7 @@ def test_nic_two_of_a_node_is_on_rail_two_of_its_group() -> None:
     ("name", "nodes"), [("dgx-h100", 200), ("dgx-a100", 280), ("gb200-nvl72", 180), ("mi300x", 37)]
 )
 def test_uplinks_carry_the_bandwidth_of_the_devices_at_each_level(name: str, nodes: int) -> None:
-    cluster = preset(name, nodes)
+    cluster = load_preset(name, nodes)
     wiring = build_regular_wiring(cluster)
     names = np.array([vertex.rsplit("-", 1)[0] for vertex in wiring.vertex_names])
     for level, joined in zip(cluster.levels[1:], compute_group_devices(cluster)[1:], strict=True):
@@ -54,7 +54,7 @@ def test_uplinks_carry_the_bandwidth_of_the_devices_at_each_level(name: str, nod
 
 
 def test_a_torus_joins_the_faces_of_blocks_and_closes_its_rings() -> None:
-    cluster = preset("tpu-v4", 16)  # 4 x 4 x 4 chips in blocks of 2 x 2 x 1: 2 x 2 x 4 nodes
+    cluster = load_preset("tpu-v4", 16)  # 4 x 4 x 4 chips in blocks of 2 x 2 x 1: 2 x 2 x 4 nodes
     wiring = build_regular_wiring(cluster)
     assert wiring.switches == ()
     assert len(wiring.endpoints) == 3 * 16
@@ -93,7 +93,7 @@ def test_every_group_of_a_dragonfly_is_joined_with_every_other() -> None:
 
 
 def test_latencies_up_to_each_level_are_those_of_the_levels() -> None:
-    cluster = preset("dgx-h100", 200)
+    cluster = load_preset("dgx-h100", 200)
     wiring = build_regular_wiring(cluster)
     switch = dict(zip((name.rsplit("-", 1)[0] for name in wiring.switches), wiring.switch_latency_s, strict=True))
     reached = wiring.nic_latency_s[0]

@@ -26,7 +26,7 @@ Endpoints = tuple[str, str]
 """The two ends of a link, a host's NIC left out."""
 
 
-def imported(*names: str, hosts: str = "", **given: object) -> tuple[ClusterSpec, list[str]]:
+def import_fixtures(*names: str, hosts: str = "", **given: object) -> tuple[ClusterSpec, list[str]]:
     """The cluster file made from some fixtures, read again, and the notes."""
     patterns = HostPatterns(tuple(hosts.split(",")) if hosts else ())
     descriptions = [
@@ -41,7 +41,7 @@ def imported(*names: str, hosts: str = "", **given: object) -> tuple[ClusterSpec
     return parse_cluster_spec(text, "toml", "test.toml"), list(notes)
 
 
-def names_of(parts: tuple[object, ...]) -> list[str]:
+def list_names(parts: tuple[object, ...]) -> list[str]:
     return [name for part in parts for name in expand_hostlist(part.name)]  # type: ignore[attr-defined]
 
 
@@ -56,7 +56,7 @@ def count_links(spec: ClusterSpec, link_type: str = "network") -> Counter[Endpoi
     return counts
 
 
-def rates(spec: ClusterSpec, link_type: str = "network") -> Counter[float]:
+def count_links_by_rate(spec: ClusterSpec, link_type: str = "network") -> Counter[float]:
     """How many links there are of each bandwidth, in Gb/s."""
     counts: Counter[float] = Counter()
     for link in spec.links:
@@ -68,7 +68,7 @@ def rates(spec: ClusterSpec, link_type: str = "network") -> Counter[float]:
 
 def check_endpoints(spec: ClusterSpec) -> None:
     """Every end of a link is a host or a switch, and every host has a link."""
-    hosts, switches = set(names_of(spec.hosts)), set(names_of(spec.switches))
+    hosts, switches = set(list_names(spec.hosts)), set(list_names(spec.switches))
     assert not hosts & switches
     endpoints = {end for pair in count_links(spec) | count_links(spec, "scale-up") for end in pair}
     assert endpoints == hosts | switches
@@ -102,7 +102,7 @@ def check_endpoints(spec: ClusterSpec) -> None:
 def test_a_node_is_imported(
     name: str, given: dict[str, object], topology: str, devices: int, inside_gb_s: float, nics: int, nic_gbps: float
 ) -> None:
-    spec, _ = imported(name, nodes=2 if nics else None, **given)
+    spec, _ = import_fixtures(name, nodes=2 if nics else None, **given)
     node = spec.node
     assert isinstance(node, NodeSpec)
     assert (node.link.topology, node.devices) == (topology, devices)
@@ -114,18 +114,18 @@ def test_a_node_is_imported(
 
 
 def test_an_infiniband_fabric_is_imported_link_by_link() -> None:
-    spec, _ = imported("ibnetdiscover-ndr.txt", node="dgx-h100")
+    spec, _ = import_fixtures("ibnetdiscover-ndr.txt", node="dgx-h100")
     check_endpoints(spec)
-    assert names_of(spec.hosts) == [f"a08-p1-dgx-04-c{number:02d}" for number in range(1, 18)]
+    assert list_names(spec.hosts) == [f"a08-p1-dgx-04-c{number:02d}" for number in range(1, 18)]
     leaves = [f"A09-P1-IBLEAF-{number:02d}-04" for number in range(1, 5)]
-    assert sorted(names_of(spec.switches))[:4] == leaves
-    assert len(names_of(spec.switches)) == 4 + 9
+    assert sorted(list_names(spec.switches))[:4] == leaves
+    assert len(list_names(spec.switches)) == 4 + 9
     # the aggregation node of each leaf says that it adds up what passes through it
     assert {name for switch in spec.switches if switch.in_network for name in expand_hostlist(switch.name)} == set(
         leaves
     )
     counts = count_links(spec)
-    assert rates(spec) == {400.0: 17 * 4 + 2 * (4 * 9 - 2)}
+    assert count_links_by_rate(spec) == {400.0: 17 * 4 + 2 * (4 * 9 - 2)}
     # the sample's fabric is not regular: two leaves lack one spine each
     assert counts["A09-P1-IBLEAF-04-04", "A10-P1-IBSPINE-02"] == 2
     assert ("A09-P1-IBLEAF-04-04", "A10-P1-IBSPINE-01") not in counts
@@ -141,77 +141,77 @@ def test_an_infiniband_fabric_is_imported_link_by_link() -> None:
 
 
 def test_a_link_that_came_up_slow_keeps_its_speed() -> None:
-    spec, notes = imported("ibnetdiscover-edr.txt", hosts="gpu*", node="dgx-v100")
+    spec, notes = import_fixtures("ibnetdiscover-edr.txt", hosts="gpu*", node="dgx-v100")
     check_endpoints(spec)
-    assert names_of(spec.hosts) == [f"gpu{number:03d}" for number in (4, 5, 6, 21, 22, 23, 45)]
-    assert rates(spec) == {100.0: 7 + 11, 16.0: 1}
+    assert list_names(spec.hosts) == [f"gpu{number:03d}" for number in (4, 5, 6, 21, 22, 23, 45)]
+    assert count_links_by_rate(spec) == {100.0: 7 + 11, 16.0: 1}
     assert any("2 adapters of other hosts" in note for note in notes)
 
 
 def test_output_that_lost_its_tabs_is_read() -> None:
-    spec, _ = imported("ibnetdiscover-hdr-director.txt", node="dgx-a100")
-    assert rates(spec) == {200.0: 16}
-    assert names_of(spec.switches) == ["sat11-0101-0927-20ib0"]
+    spec, _ = import_fixtures("ibnetdiscover-hdr-director.txt", node="dgx-a100")
+    assert count_links_by_rate(spec) == {200.0: 16}
+    assert list_names(spec.switches) == ["sat11-0101-0927-20ib0"]
 
 
 def test_a_list_of_links_is_imported() -> None:
-    spec, _ = imported("links-ndt.csv", node="dgx-a100", nic_link_bytes_per_s=200 * GBPS)
+    spec, _ = import_fixtures("links-ndt.csv", node="dgx-a100", nic_link_bytes_per_s=200 * GBPS)
     check_endpoints(spec)
-    assert len(names_of(spec.hosts)) == 4
+    assert len(list_names(spec.hosts)) == 4
     counts = count_links(spec)
     assert sum(counts.values()) == 72  # lines of the file
     assert counts["SAT111092710053", "SAT11-0101-0927-20IB0"] == 8
     assert counts["SAT11-0101-0927-20IB0", "SAT11-0101-0903-01IB1-A"] == 5
-    assert rates(spec) == {200.0: 72}
+    assert count_links_by_rate(spec) == {200.0: 72}
 
 
 def test_speeds_of_a_list_are_read_in_megabits() -> None:
-    spec, _ = imported("links-ndt-hdr.csv", hosts="DSM07-0101-0806-01IB0", node="dgx-a100")
-    assert rates(spec) == {200.0: 20}
+    spec, _ = import_fixtures("links-ndt-hdr.csv", hosts="DSM07-0101-0806-01IB0", node="dgx-a100")
+    assert count_links_by_rate(spec) == {200.0: 20}
 
 
 def test_a_tree_of_slurm_is_imported() -> None:
-    spec, notes = imported("slurm-tree.conf", node="dgx-h100")
+    spec, notes = import_fixtures("slurm-tree.conf", node="dgx-h100")
     check_endpoints(spec)
-    assert len(names_of(spec.hosts)) == 2 + 11 + 18
+    assert len(list_names(spec.hosts)) == 2 + 11 + 18
     assert Counter(link.link_count for link in spec.links) == {8: 3, 1: 3}
-    assert rates(spec) == {400.0: 31 * 8, 2 * 3200.0: 1, 11 * 3200.0: 1, 18 * 3200.0: 1}
+    assert count_links_by_rate(spec) == {400.0: 31 * 8, 2 * 3200.0: 1, 11 * 3200.0: 1, 18 * 3200.0: 1}
     assert any("undivided" in note for note in notes)
 
 
 def test_oversubscription_divides_the_bandwidth_of_uplinks() -> None:
-    spec, _ = imported("slurm-tree.conf", node="dgx-h100", oversubscription=2.0)
-    assert rates(spec) == {400.0: 31 * 8, 3200.0: 1, 11 * 1600.0: 1, 18 * 1600.0: 1}
+    spec, _ = import_fixtures("slurm-tree.conf", node="dgx-h100", oversubscription=2.0)
+    assert count_links_by_rate(spec) == {400.0: 31 * 8, 3200.0: 1, 11 * 1600.0: 1, 18 * 1600.0: 1}
 
 
 def test_switches_that_name_each_other_are_distinguished() -> None:
-    spec, _ = imported("slurm-tree-azure.conf", node="dgx-a100")
+    spec, _ = import_fixtures("slurm-tree-azure.conf", node="dgx-a100")
     check_endpoints(spec)
     counts = count_links(spec)
-    assert len(names_of(spec.switches)) == 49
+    assert len(list_names(spec.switches)) == 49
     tops = {up for _, up in counts} - {low for low, _ in counts}
     assert tops == {"ibsw47"}
     assert len([pair for pair in counts if pair[1] == "ibsw47"]) == 8
 
 
 def test_blocks_are_nvlink_racks() -> None:
-    spec, _ = imported("slurm-block.conf", node="gb200-nvl72-tray")
+    spec, _ = import_fixtures("slurm-block.conf", node="gb200-nvl72-tray")
     check_endpoints(spec)
-    assert names_of(spec.hosts) == [f"hpcbench-hpc-{number}" for number in range(1, 73)]
+    assert list_names(spec.hosts) == [f"hpcbench-hpc-{number}" for number in range(1, 73)]
     assert sorted(Counter(up for _, up in count_links(spec, "scale-up")).values()) == [18] * 4
-    assert rates(spec, "scale-up") == {4 * 7200.0: 72}  # four devices, 900 GB/s each
-    assert rates(spec) == {400.0: 72 * 4}
+    assert count_links_by_rate(spec, "scale-up") == {4 * 7200.0: 72}  # four devices, 900 GB/s each
+    assert count_links_by_rate(spec) == {400.0: 72 * 4}
 
 
 def test_blocks_of_nodes_without_rack_links_are_network() -> None:
-    spec, notes = imported("slurm-block.conf", node="dgx-h100")
+    spec, notes = import_fixtures("slurm-block.conf", node="dgx-h100")
     assert not count_links(spec, "scale-up")
     assert len(count_links(spec)) == 72 + 4
     assert any("blocks are taken as network switches" in note for note in notes)
 
 
 def test_states_of_slurm_s_nodes_join_its_topology() -> None:
-    spec, notes = imported("slurm-tree.conf", "slurm-states.txt")
+    spec, notes = import_fixtures("slurm-tree.conf", "slurm-states.txt")
     check_endpoints(spec)
     assert spec.node == "dgx-h100"
     assert {failed.part for failed in spec.failed_parts} == {"a05-p1-dgx-01-c04", "b05-p1-dgx-05-c18"}
@@ -220,32 +220,32 @@ def test_states_of_slurm_s_nodes_join_its_topology() -> None:
 
 
 def test_an_unknown_drained_node_is_left_out() -> None:
-    spec, notes = imported("slurm-nodes.txt", hosts="hgpn*,yigou*")
+    spec, notes = import_fixtures("slurm-nodes.txt", hosts="hgpn*,yigou*")
     assert (spec.node, spec.nodes, spec.hosts) == ("dgx-h100", 1, ())
     assert any("yigou-dev-102-68" in note for note in notes)
 
 
 def test_labels_of_kubernetes_give_racks_and_switches() -> None:
-    spec, _ = imported("kubernetes-nvl72.json")
+    spec, _ = import_fixtures("kubernetes-nvl72.json")
     check_endpoints(spec)
     assert spec.node == "gb200-nvl72-tray"
-    assert len(names_of(spec.hosts)) == 72
-    assert set(names_of(spec.switches)) == {
+    assert len(list_names(spec.hosts)) == 72
+    assert set(list_names(spec.switches)) == {
         *(f"nvl-{a}-{b}" for a in (1, 2) for b in (1, 2)),
         *(f"leaf-{a}-{b}" for a in (1, 2) for b in (1, 2)),
         *("spine-1", "spine-2", "core"),
     }
     assert count_links(spec)["leaf-1-1", "spine-1"] == count_links(spec)["spine-1", "core"] == 1
-    assert rates(spec) == {400.0: 72 * 4, 18 * 1600.0: 4, 36 * 1600.0: 2}
-    assert rates(spec, "scale-up") == {4 * 7200.0: 72}
+    assert count_links_by_rate(spec) == {400.0: 72 * 4, 18 * 1600.0: 4, 36 * 1600.0: 2}
+    assert count_links_by_rate(spec, "scale-up") == {4 * 7200.0: 72}
     assert {failed.part for failed in spec.failed_parts} == {"node1207", "node2118"}
 
 
 def test_racks_of_two_blocks_may_share_a_name() -> None:
-    spec, _ = imported("kubernetes-kueue.json")
+    spec, _ = import_fixtures("kubernetes-kueue.json")
     check_endpoints(spec)
     assert spec.node == "dgx-h100"
-    assert len(names_of(spec.switches)) == 4 + 2 + 1
+    assert len(list_names(spec.switches)) == 4 + 2 + 1
     assert Counter(up for _, up in count_links(spec)) == {
         **{f"block-{b}-rack-{r}": 2 for b in (1, 2) for r in (1, 2)},
         **{"block-1": 2, "block-2": 2, "network": 2},
@@ -253,7 +253,7 @@ def test_racks_of_two_blocks_may_share_a_name() -> None:
 
 
 def test_tpu_slices_are_a_torus_and_the_network_between_them() -> None:
-    spec, _ = imported("kubernetes-tpu.json", nic_link_bytes_per_s=50 * GBPS)
+    spec, _ = import_fixtures("kubernetes-tpu.json", nic_link_bytes_per_s=50 * GBPS)
     assert (spec.node, spec.nodes) == ("tpu-v5p-host", 8)
     ici, dcn = spec.fabric
     assert (ici.topology, ici.nodes, ici.shape) == ("torus", 4, (2, 2, 4))
@@ -275,18 +275,18 @@ def test_a_hostfile_with_whole_nodes_is_a_regular_cluster(tmp_path: Path) -> Non
 
 
 def test_a_hostfile_with_parts_of_nodes_is_wired() -> None:
-    spec, _ = imported("hostfile-deepspeed.txt", node="dgx-h100")
+    spec, _ = import_fixtures("hostfile-deepspeed.txt", node="dgx-h100")
     check_endpoints(spec)
     assert {host.name: host.devices for host in spec.hosts} == {"worker-[1-2]": 4}
-    assert rates(spec) == {400.0: 16}
+    assert count_links_by_rate(spec) == {400.0: 16}
 
 
 @pytest.mark.parametrize("name", ["graph-leaf-spine.graphml", "graph-leaf-spine.json"])
 def test_a_graph_is_imported(name: str) -> None:
-    spec, _ = imported(name, node="dgx-h100")
+    spec, _ = import_fixtures(name, node="dgx-h100")
     check_endpoints(spec)
-    assert names_of(spec.hosts) == [f"gpu{number:02d}" for number in range(1, 9)]
-    assert rates(spec) == {400.0: 16, 800.0: 8}
+    assert list_names(spec.hosts) == [f"gpu{number:02d}" for number in range(1, 9)]
+    assert count_links_by_rate(spec) == {400.0: 16, 800.0: 8}
     assert {end.split(":")[1] for link in spec.links for end in expand_hostlist(link.ends[0]) if ":" in end} == {
         "0",
         "1",
@@ -294,21 +294,23 @@ def test_a_graph_is_imported(name: str) -> None:
 
 
 def test_a_graph_without_types_or_speeds_takes_them_from_options() -> None:
-    spec, _ = imported(
+    spec, _ = import_fixtures(
         "graph-abilene.graphml", hosts="Seattle,Denver,Houston", node="dgx-h100", nic_link_bytes_per_s=10 * GBPS
     )
-    assert sorted(names_of(spec.hosts)) == ["Denver", "Houston", "Seattle"]
-    assert set(rates(spec)) == {10.0}
+    assert sorted(list_names(spec.hosts)) == ["Denver", "Houston", "Seattle"]
+    assert set(count_links_by_rate(spec)) == {10.0}
     with pytest.raises(InputError, match="the type of a vertex is unknown"):
-        imported("graph-abilene.graphml", node="dgx-h100")
+        import_fixtures("graph-abilene.graphml", node="dgx-h100")
     with pytest.raises(InputError, match="--link-bandwidth"):
-        imported("graph-abilene.graphml", hosts="Seattle,Denver", node="dgx-h100")
+        import_fixtures("graph-abilene.graphml", hosts="Seattle,Denver", node="dgx-h100")
 
 
 def test_wiring_and_the_inside_of_a_node_come_from_two_files() -> None:
-    spec, _ = imported("links-ndt.csv", "topo-a100.txt", accelerator="a100-sxm-80gb", nic_link_bytes_per_s=200 * GBPS)
+    spec, _ = import_fixtures(
+        "links-ndt.csv", "topo-a100.txt", accelerator="a100-sxm-80gb", nic_link_bytes_per_s=200 * GBPS
+    )
     assert isinstance(spec.node, NodeSpec)
-    assert (spec.node.accelerator, spec.node.devices, len(names_of(spec.hosts))) == ("a100-sxm-80gb", 8, 4)
+    assert (spec.node.accelerator, spec.node.devices, len(list_names(spec.hosts))) == ("a100-sxm-80gb", 8, 4)
 
 
 @pytest.mark.parametrize(
@@ -336,7 +338,7 @@ def test_missing_facts_are_reported_with_the_option_that_gives_them(
     names: tuple[str, ...], given: dict[str, object], message: str
 ) -> None:
     with pytest.raises(InputError, match=message.replace("?", r"\?")):
-        imported(*names, **given)
+        import_fixtures(*names, **given)
 
 
 @pytest.mark.parametrize(
@@ -354,9 +356,9 @@ def test_missing_facts_are_reported_with_the_option_that_gives_them(
     ],
 )
 def test_imported_clusters_are_wired(names: tuple[str, ...], given: dict[str, object], hosts: int) -> None:
-    spec, _ = imported(*names, **given)
+    spec, _ = import_fixtures(*names, **given)
     wiring, _ = resolve_wiring(spec)
-    assert len(wiring.hosts) == (hosts or len(names_of(spec.hosts)))
+    assert len(wiring.hosts) == (hosts or len(list_names(spec.hosts)))
     assert (wiring.bandwidth_bytes_per_s > 0).all()
 
 

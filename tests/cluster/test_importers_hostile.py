@@ -76,7 +76,7 @@ def try_import(text: str, name: str, given: ImportDefaults) -> None:
 
 
 @st.composite
-def mutated(draw: st.DrawFn) -> tuple[str, str]:
+def draw_damaged_sample(draw: st.DrawFn) -> tuple[str, str]:
     """A sample with some places cut out, doubled, or with something put in."""
     name = draw(st.sampled_from(sorted(SAMPLES)))
     text = SAMPLES[name]
@@ -89,7 +89,7 @@ def mutated(draw: st.DrawFn) -> tuple[str, str]:
 
 
 @MANY
-@given(mutated())
+@given(draw_damaged_sample())
 def test_a_damaged_sample_is_imported_or_reported(sample: tuple[str, str]) -> None:
     try_import(sample[1], "auto", GIVEN)
 

@@ -14,12 +14,12 @@ from planner.cluster.network.build import build_network, compute_level_paths
 from tests.examples import lab
 
 
-def preset(name: str, nodes: int) -> Cluster:
+def load_preset(name: str, nodes: int) -> Cluster:
     return resolve_cluster(presets.load_cluster_spec(name), name, nodes=nodes)
 
 
 def test_the_graph_has_a_single_node_for_each_class_whatever_the_size() -> None:
-    small, large = build_tier_graph(preset("dgx-h100", 64)), build_tier_graph(preset("dgx-h100", 16_384))
+    small, large = build_tier_graph(load_preset("dgx-h100", 64)), build_tier_graph(load_preset("dgx-h100", 16_384))
     assert isinstance(large, nx.Graph)
     assert large.number_of_nodes() <= small.number_of_nodes() + 2 < 10
     assert large.nodes[DEVICE_VERTEX]["count"] == 131_072
@@ -57,12 +57,12 @@ def test_of_groups_that_do_not_fit_the_parts_the_most_scattered_group_counts(dev
 
 
 def test_a_job_spreads_evenly_over_racks() -> None:
-    network = build_network(preset("gb200-nvl72", 64))  # 256 devices on racks of 72: 64 of each
+    network = build_network(load_preset("gb200-nvl72", 64))  # 256 devices on racks of 72: 64 of each
     assert 64 in network.tier_group_ranks.tolist()
 
 
 def test_a_torus_gives_a_group_the_axes_that_it_spans() -> None:
-    cluster = preset("tpu-v4", 16)  # 64 chips: 4 x 4 x 4
+    cluster = load_preset("tpu-v4", 16)  # 64 chips: 4 x 4 x 4
     network = build_network(cluster)
     rates = network.compute_rates_bytes_per_s(np.array([[4], [16], [64]]), np.array([[1], [1], [1]]))[:, -1]
     assert rates / rates[-1] == pytest.approx([1 / 3, 2 / 3, 1])

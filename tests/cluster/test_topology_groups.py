@@ -13,13 +13,13 @@ from planner.cluster.network.build import build_network
 from planner.cluster.regular.shares import compute_dragonfly_share
 from planner.cluster.regular.torus import compute_coordinates, compute_grid_index, find_cluster_torus
 from planner.cluster.wired.build_links import build_regular_wiring
-from tests.cluster.fabrics import fabric, inside, level, preset, torus
+from tests.cluster.fabrics import build_fabric, build_node_cluster, build_torus, level, load_preset
 from tests.cluster.max_flow import compute_max_flow_bytes_per_s
 
 GB = 1e9
 
 
-def graph_of(cluster: Cluster) -> nx.Graph[str]:
+def build_graph(cluster: Cluster) -> nx.Graph[str]:
     return build_device_graph(build_regular_wiring(cluster), cluster.intra_node, find_cluster_torus(cluster))
 
 
@@ -33,7 +33,7 @@ def rate(cluster: Cluster, size: int, stride: int, pattern: str = "ring") -> flo
     return float(min(rates[members > below] * below[members > below]))
 
 
-def group_of(cluster: Cluster, size: int, stride: int, first: int = 0) -> list[str]:
+def list_group_devices(cluster: Cluster, size: int, stride: int, first: int = 0) -> list[str]:
     """Names of the devices of one group; ranks of a torus count along its axes."""
     ranks = first + stride * np.arange(size)
     shape = find_cluster_torus(cluster)
@@ -48,7 +48,7 @@ def group_of(cluster: Cluster, size: int, stride: int, first: int = 0) -> list[s
     return [f"node-{rank // cluster.devices_per_node}/{rank % cluster.devices_per_node}" for rank in ranks.tolist()]
 
 
-def gathers(graph: nx.Graph[str], group: list[str], rate: float) -> bool:
+def can_gather(graph: nx.Graph[str], group: list[str], rate: float) -> bool:
     """Whether a group can gather at so many bytes/s: each rank's part reaches all others over trees that share no
     link. A source that feeds every rank x must reach each of them with g x (Zhao et al. 2024, arXiv 2402.06787).
     """
@@ -59,7 +59,7 @@ def gathers(graph: nx.Graph[str], group: list[str], rate: float) -> bool:
     return all(compute_max_flow_bytes_per_s(fed, {"source"}, {rank}) >= wanted for rank in group)
 
 
-def only(graph: nx.Graph[str], group: list[str]) -> nx.Graph[str]:
+def select_group(graph: nx.Graph[str], group: list[str]) -> nx.Graph[str]:
     """The graph without other devices, of which switches' links keep the group's share."""
     share = {}
     for name, vertex in graph.nodes(data=True):
@@ -80,39 +80,39 @@ LEAF, SPINE = level("leaf", "fat-tree", 2), level("spine", "fat-tree", oversubsc
 @pytest.mark.parametrize(
     ("cluster", "size", "stride"),
     [
-        (preset("dgx-h100", 2), 8, 1),
-        (preset("dgx-h100", 2), 2, 4),
-        (preset("dgx-h100", 4), 4, 8),
-        (preset("gb200-nvl72", 4), 16, 1),
-        (fabric(LEAF, SPINE, nodes=4), 4, 8),
-        (inside("fully-connected"), 2, 1),
-        (inside("fully-connected"), 4, 1),
-        (inside("fully-connected"), 4, 2),
-        (inside("fully-connected"), 8, 1),
-        (inside("hybrid-cube-mesh"), 2, 1),
-        (inside("hybrid-cube-mesh"), 4, 1),
-        (inside("hybrid-cube-mesh"), 4, 2),
-        (inside("hybrid-cube-mesh"), 8, 1),
-        (torus([4, 4]), 4, 1),
-        (torus([4, 4]), 4, 4),
-        (torus([4, 4], devices=4), 16, 1),
-        (torus([4, 4]), 2, 1),
-        (torus([4, 4]), 8, 1),
-        (torus([4, 4], "false"), 16, 1),
-        (torus([5, 2], "[true, false]"), 10, 1),
+        (load_preset("dgx-h100", 2), 8, 1),
+        (load_preset("dgx-h100", 2), 2, 4),
+        (load_preset("dgx-h100", 4), 4, 8),
+        (load_preset("gb200-nvl72", 4), 16, 1),
+        (build_fabric(LEAF, SPINE, nodes=4), 4, 8),
+        (build_node_cluster("fully-connected"), 2, 1),
+        (build_node_cluster("fully-connected"), 4, 1),
+        (build_node_cluster("fully-connected"), 4, 2),
+        (build_node_cluster("fully-connected"), 8, 1),
+        (build_node_cluster("hybrid-cube-mesh"), 2, 1),
+        (build_node_cluster("hybrid-cube-mesh"), 4, 1),
+        (build_node_cluster("hybrid-cube-mesh"), 4, 2),
+        (build_node_cluster("hybrid-cube-mesh"), 8, 1),
+        (build_torus([4, 4]), 4, 1),
+        (build_torus([4, 4]), 4, 4),
+        (build_torus([4, 4], devices=4), 16, 1),
+        (build_torus([4, 4]), 2, 1),
+        (build_torus([4, 4]), 8, 1),
+        (build_torus([4, 4], "false"), 16, 1),
+        (build_torus([5, 2], "[true, false]"), 10, 1),
     ],
 )
 def test_a_group_gathers_as_fast_as_trees_over_its_links_allow(cluster: Cluster, size: int, stride: int) -> None:
-    graph = graph_of(cluster)
+    graph = build_graph(cluster)
     # the slowest of the groups side by side sets the pace
     starts = range(0, cluster.devices, size) if stride == 1 else range(min(stride, cluster.devices // size))
-    groups = [group_of(cluster, size, stride, first) for first in list(starts)[:2]]
+    groups = [list_group_devices(cluster, size, stride, first) for first in list(starts)[:2]]
     bytes_per_s = rate(cluster, size, stride)
-    assert all(gathers(only(graph, group), group, bytes_per_s) for group in groups)
-    assert not all(gathers(only(graph, group), group, 1.001 * bytes_per_s) for group in groups)
+    assert all(can_gather(select_group(graph, group), group, bytes_per_s) for group in groups)
+    assert not all(can_gather(select_group(graph, group), group, 1.001 * bytes_per_s) for group in groups)
 
 
-def concurrent(graph: nx.Graph[str], demands: dict[str, dict[str, float]]) -> float:
+def compute_concurrent_flow(graph: nx.Graph[str], demands: dict[str, dict[str, float]]) -> float:
     """The largest factor by which all demands at once can be sent over any paths: a linear program."""
     arcs = [(a, b, rate) for low, high, rate in graph.edges(data="bandwidth_bytes_per_s")  # type: ignore[arg-type]
             for a, b in ((low, high), (high, low))]  # fmt: skip
@@ -137,26 +137,26 @@ def concurrent(graph: nx.Graph[str], demands: dict[str, dict[str, float]]) -> fl
 @pytest.mark.parametrize(
     ("cluster", "size", "stride"),
     [
-        (inside("fully-connected"), 8, 1),
-        (inside("fully-connected"), 2, 1),
-        (inside("hybrid-cube-mesh"), 8, 1),
-        (inside("pcie", bridges=2, switch_devices=2, bridge='"50GB/s"'), 8, 1),
-        (inside("pcie", bridges=2, switch_devices=2, bridge='"50GB/s"'), 4, 2),
-        (inside("pcie", switch_devices=2), 2, 4),
-        (inside("pcie", bridges=2), 4, 1),
-        (torus([4]), 4, 1),
-        (torus([5]), 5, 1),
-        (torus([4], "false"), 4, 1),
-        (torus([4, 2], "[true, false]"), 8, 1),
-        (torus([4, 4]), 4, 4),
-        (torus([2, 3], "false"), 6, 1),
+        (build_node_cluster("fully-connected"), 8, 1),
+        (build_node_cluster("fully-connected"), 2, 1),
+        (build_node_cluster("hybrid-cube-mesh"), 8, 1),
+        (build_node_cluster("pcie", bridges=2, switch_devices=2, bridge='"50GB/s"'), 8, 1),
+        (build_node_cluster("pcie", bridges=2, switch_devices=2, bridge='"50GB/s"'), 4, 2),
+        (build_node_cluster("pcie", switch_devices=2), 2, 4),
+        (build_node_cluster("pcie", bridges=2), 4, 1),
+        (build_torus([4]), 4, 1),
+        (build_torus([5]), 5, 1),
+        (build_torus([4], "false"), 4, 1),
+        (build_torus([4, 2], "[true, false]"), 8, 1),
+        (build_torus([4, 4]), 4, 4),
+        (build_torus([2, 3], "false"), 6, 1),
     ],
 )
 def test_all_to_alls_are_as_fast_as_concurrent_flows_allow(cluster: Cluster, size: int, stride: int) -> None:
     block = size * stride
     firsts = [base + offset for base in range(0, cluster.devices, block) for offset in range(stride)]
-    groups = [group_of(cluster, size, stride, first) for first in firsts]
-    graph = graph_of(cluster)
+    groups = [list_group_devices(cluster, size, stride, first) for first in firsts]
+    graph = build_graph(cluster)
     if cluster.levels[0].topology != "pcie":
         groups = groups[:1]  # on links of its own
         graph = graph.subgraph(groups[0])
@@ -165,18 +165,22 @@ def test_all_to_alls_are_as_fast_as_concurrent_flows_allow(cluster: Cluster, siz
         for group in groups
         for source in group
     }
-    assert rate(cluster, size, stride, "all-to-all") == pytest.approx(concurrent(graph, demands), rel=1e-6)
+    assert rate(cluster, size, stride, "all-to-all") == pytest.approx(
+        compute_concurrent_flow(graph, demands), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize(("size", "stride"), [(8, 1), (4, 2), (2, 4), (4, 1), (2, 1)])
 def test_rings_share_the_uplinks_of_a_pcie_node(size: int, stride: int) -> None:
-    cluster = inside("pcie", bridges=2, switch_devices=2, bridge='"50GB/s"')
+    cluster = build_node_cluster("pcie", bridges=2, switch_devices=2, bridge='"50GB/s"')
     block = size * stride
     demands = {}
     for first in [base + offset for base in range(0, 8, block) for offset in range(stride)]:
-        group = group_of(cluster, size, stride, first)
+        group = list_group_devices(cluster, size, stride, first)
         demands |= {source: {target: 1.0} for source, target in zip(group, group[1:] + group[:1], strict=True)}
-    assert rate(cluster, size, stride) == pytest.approx(concurrent(graph_of(cluster), demands), rel=1e-6)
+    assert rate(cluster, size, stride) == pytest.approx(
+        compute_concurrent_flow(build_graph(cluster), demands), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("groups", [3, 4, 5, 6])
@@ -184,15 +188,15 @@ def test_a_ring_over_the_groups_of_a_dragonfly_passes_other_groups(groups: int) 
     graph: nx.Graph[str] = nx.complete_graph([f"g{n}" for n in range(groups)])
     nx.set_edge_attributes(graph, GB / (groups - 1), "bandwidth_bytes_per_s")
     demands = {f"g{n}": {f"g{(n + 1) % groups}": 1.0} for n in range(groups)}
-    assert concurrent(graph, demands) == pytest.approx(compute_dragonfly_share(groups) * GB)
+    assert compute_concurrent_flow(graph, demands) == pytest.approx(compute_dragonfly_share(groups) * GB)
 
 
 def test_a_point_to_point_message_has_a_single_link() -> None:
     for cluster, share in (
-        (inside("fully-connected"), 1 / 7),
-        (inside("hybrid-cube-mesh"), 1 / 6),
-        (inside("nvswitch"), 1.0),
-        (torus([4, 4]), 1 / 4),
+        (build_node_cluster("fully-connected"), 1 / 7),
+        (build_node_cluster("hybrid-cube-mesh"), 1 / 6),
+        (build_node_cluster("nvswitch"), 1.0),
+        (build_torus([4, 4]), 1 / 4),
     ):
         network = build_network(cluster)
         bytes_per_s = network.compute_slowest_hop(np.array([1]), np.array([2]))[0][0]
@@ -200,5 +204,5 @@ def test_a_point_to_point_message_has_a_single_link() -> None:
 
 
 def test_paths_over_other_devices_are_taken_where_no_links_join_a_group() -> None:
-    cluster = inside("hybrid-cube-mesh")  # 3 and 4 have no link
+    cluster = build_node_cluster("hybrid-cube-mesh")  # 3 and 4 have no link
     assert 0 < rate(cluster, 3, 1) < 70 * GB / 6

@@ -33,7 +33,7 @@ def degraded(*parts: str, nodes: int = 4, **figures: float) -> Cluster:
     return resolve_cluster(spec, "lab.toml", failed_parts=tuple(map(parse_failed_part, parts)))
 
 
-def seconds(network: Network, size: int, stride: int, pattern: TrafficPattern) -> float:
+def compute_seconds(network: Network, size: int, stride: int, pattern: TrafficPattern) -> float:
     """What a byte of a group's collective takes in the slowest tier, as the cost model counts it."""
     sizes, strides = np.array([[size]]), np.array([[stride]])
     members = network.compute_members(sizes, strides)[0]
@@ -50,8 +50,12 @@ def test_a_regular_cluster_described_link_by_link_gives_groups_the_same_time(ove
     for size, stride in itertools.product((2, 4, 8, 16), (1, 2, 4, 8)):
         if size * stride <= 16:
             for pattern in PATTERNS:
-                expected = seconds(by_level, size, stride, pattern)
-                assert seconds(by_link, size, stride, pattern) == pytest.approx(expected), (size, stride, pattern)
+                expected = compute_seconds(by_level, size, stride, pattern)
+                assert compute_seconds(by_link, size, stride, pattern) == pytest.approx(expected), (
+                    size,
+                    stride,
+                    pattern,
+                )
 
 
 @pytest.mark.parametrize("name", ["dgx-h100", "dgx-a100", "gb200-nvl72"])
@@ -73,8 +77,8 @@ def test_a_preset_written_out_gives_groups_the_same_time(name: str) -> None:
     outside = [*((size, node.devices) for size in sizes), (nodes // 2, 2 * node.devices), (2 * node.devices, 1)]
     for size, stride in outside:
         for pattern in PATTERNS:
-            expected = seconds(by_level, size, stride, pattern)
-            assert seconds(by_link, size, stride, pattern) == pytest.approx(expected, rel=1e-6), (
+            expected = compute_seconds(by_level, size, stride, pattern)
+            assert compute_seconds(by_link, size, stride, pattern) == pytest.approx(expected, rel=1e-6), (
                 size,
                 stride,
                 pattern,
@@ -94,7 +98,7 @@ def test_a_slightly_failed_part_changes_little_and_no_failed_part_makes_a_preset
         degraded = build_network(resolve_cluster(spec, name, nodes=nodes, failed_parts=(parse_failed_part(failed),)))
         for size, stride in groups:
             for pattern in PATTERNS:
-                was, now = (seconds(network, size, stride, pattern) for network in (regular, degraded))
+                was, now = (compute_seconds(network, size, stride, pattern) for network in (regular, degraded))
                 assert was * least * (1 - 1e-9) <= now <= was * most * (1 + 1e-9), (failed, size, stride, pattern)
             if size > 1:
                 hops = np.array([stride]), np.array([size])
@@ -112,7 +116,7 @@ def test_a_missing_node_makes_no_group_faster(name: str) -> None:
     assert less.nodes == 15
     for size, stride in ((less.devices_per_node, 1), (3, less.devices_per_node), (15, less.devices_per_node)):
         for pattern in PATTERNS:
-            was, now = (seconds(network, size, stride, pattern) for network in (regular, degraded))
+            was, now = (compute_seconds(network, size, stride, pattern) for network in (regular, degraded))
             assert now >= was * (1 - 1e-9), (size, stride, pattern)
 
 
@@ -124,7 +128,9 @@ def test_hosts_of_a_single_rack_need_no_uplink() -> None:
     )
     # devices have no links but those that lead to the rack's switch
     for size, stride in ((4, 1), (18, 4), (72, 1)):
-        assert seconds(half, size, stride, "ring") == pytest.approx(2 * seconds(whole, size, stride, "ring"))
+        assert compute_seconds(half, size, stride, "ring") == pytest.approx(
+            2 * compute_seconds(whole, size, stride, "ring")
+        )
 
 
 def test_hosts_that_failed_links_cut_off_are_left_out() -> None:
@@ -166,20 +172,20 @@ def test_a_failed_part_never_makes_a_group_faster(
     except InputError as error:
         assert "has no uplink" in str(error)
         return
-    assert seconds(broken, *group, pattern) >= seconds(whole, *group, pattern) * (1 - 1e-9)
+    assert compute_seconds(broken, *group, pattern) >= compute_seconds(whole, *group, pattern) * (1 - 1e-9)
 
 
 def test_a_nic_at_half_rate_halves_the_groups_that_use_it_alone() -> None:
     whole, half = build_network(degraded("node-0:0=1")), build_network(degraded("node-3:2=50%"))
     # across nodes, one ring a NIC: the slowest NIC sets the pace
-    assert seconds(half, 4, 4, "ring") == pytest.approx(2 * seconds(whole, 4, 4, "ring"))
+    assert compute_seconds(half, 4, 4, "ring") == pytest.approx(2 * compute_seconds(whole, 4, 4, "ring"))
     # inside a node it is not used
-    assert seconds(half, 4, 1, "ring") == seconds(whole, 4, 1, "ring")
+    assert compute_seconds(half, 4, 1, "ring") == compute_seconds(whole, 4, 1, "ring")
 
 
 def test_the_devices_of_a_missing_nic_share_the_next_nic() -> None:
     whole, less = build_network(degraded("node-0:0=1")), build_network(degraded("node-3:2"))
-    assert seconds(less, 4, 4, "ring") == pytest.approx(2 * seconds(whole, 4, 4, "ring"))
+    assert compute_seconds(less, 4, 4, "ring") == pytest.approx(2 * compute_seconds(whole, 4, 4, "ring"))
 
 
 def test_a_host_that_is_gone_is_not_planned_for() -> None:
@@ -217,14 +223,14 @@ def test_a_number_of_nodes_of_a_degraded_regular_cluster_keeps_its_levels() -> N
 
 def test_hosts_with_fewer_devices_are_left_out() -> None:
     spec = parse_cluster_spec(
-        wired_text().replace('name = "n[0-3]"', 'name = "n[0-2]"\n[[hosts]]\nname = "n3"\ndevices = 3'),
+        build_wired_text().replace('name = "n[0-3]"', 'name = "n[0-2]"\n[[hosts]]\nname = "n3"\ndevices = 3'),
         "toml",
         "w.toml",
     )
     assert resolve_cluster(spec, "w.toml").nodes == 3
 
 
-def wired_text() -> str:
+def build_wired_text() -> str:
     from tests.examples import WIRED
 
     return LAB.format(**DEFAULTS).partition("[[fabric]]")[0].replace("nodes = 4", "") + WIRED.format(up=1600)
@@ -264,7 +270,7 @@ def wired_text() -> str:
     ],
 )
 def test_a_wrong_wiring_is_reported(old: str, new: str, messages: list[str]) -> None:
-    text = wired_text()
+    text = build_wired_text()
     assert old in text
     with pytest.raises(InputError) as caught:
         resolve_cluster(parse_cluster_spec(text.replace(old, new, 1), "toml", "w.toml"), "w.toml")
@@ -317,7 +323,7 @@ def test_flows_take_all_shortest_paths_by_their_bandwidth(seed: int) -> None:
     assert routes.compute_bottleneck_bytes_per_s(flows) == pytest.approx(1 / worst)
 
 
-def on_rails(*parts: str) -> Cluster:
+def build_rail_cluster(*parts: str) -> Cluster:
     spec = presets.load_cluster_spec("dgx-h100")
     return resolve_cluster(spec, "dgx-h100", nodes=8, failed_parts=tuple(map(parse_failed_part, parts)))
 
@@ -327,7 +333,7 @@ def on_rails(*parts: str) -> Cluster:
     [
         degraded("node-1:3", "node-2 - leaf-1=0.5", nodes=8, oversubscription=2.0),
         # NICs that neighbours lack: only what both ends have can be used where rails do not meet
-        on_rails("node-0:2", "node-1:1", "node-2:3", "node-3:2=0.5"),
+        build_rail_cluster("node-0:2", "node-1:1", "node-2:3", "node-3:2=0.5"),
     ],
 )
 def test_large_all_to_alls_are_summed_up_as_pair_by_pair(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

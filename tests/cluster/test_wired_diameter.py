@@ -20,10 +20,10 @@ from planner.cluster.model.wiring import Wiring
 from planner.cluster.regular.torus import find_cluster_torus
 from planner.cluster.wired.failed_parts import parse_failed_part
 from planner.cluster.wired.prune_unused_links import prune_unused_links
-from tests.cluster.test_bisection_wired import wiring
+from tests.cluster.test_bisection_wired import build_wiring
 
 
-def graph_diameter(graph: nx.Graph[str]) -> int:
+def compute_graph_diameter(graph: nx.Graph[str]) -> int:
     """Links between the two farthest devices of a device graph."""
     devices = [name for name, vertex in graph.nodes(data=True) if vertex["kind"] == "device"]
     hops = (nx.single_source_shortest_path_length(graph, source) for source in devices)
@@ -48,25 +48,25 @@ def test_the_farthest_devices_are_reached_from_a_host_of_each_place(name: str, n
     assert isinstance(cluster, WiredCluster)
     torus = find_cluster_torus(cluster)
     graph = build_device_graph(cluster.wiring, cluster.intra_node, torus)
-    assert compute_wiring_diameter_hops(cluster.wiring, cluster.intra_node, torus) == graph_diameter(graph)
+    assert compute_wiring_diameter_hops(cluster.wiring, cluster.intra_node, torus) == compute_graph_diameter(graph)
 
 
 def test_no_host_forwards_traffic_of_others() -> None:
     # h0 and h2 are at leaves of their own, h1 at both: between h0 and h2 lie three switches above them
     links = [(0, 3, 1), (1, 3, 1), (1, 4, 1), (2, 4, 1), (3, 5, 1), (5, 6, 1), (6, 7, 1), (7, 4, 1)]
-    assert compute_wiring_diameter_hops(wiring(3, 5, links), None) == 6
+    assert compute_wiring_diameter_hops(build_wiring(3, 5, links), None) == 6
 
 
 def test_two_hosts_at_the_same_switch_that_lack_different_nics_are_both_starting_points() -> None:
     # two devices and two NICs each; h0 has only the first NIC, h1 only the second, h2 both
     links = [(0, 3, 1), (1, 3, 1), (2, 3, 1), (2, 3, 1)]
-    fabric = replace(wiring(3, 1, links), nic_index=np.array([0, 1, 0, 1]))
+    fabric = replace(build_wiring(3, 1, links), nic_index=np.array([0, 1, 0, 1]))
     graph = build_device_graph(fabric)
-    assert compute_wiring_diameter_hops(fabric, None) == graph_diameter(graph) == 6
+    assert compute_wiring_diameter_hops(fabric, None) == compute_graph_diameter(graph) == 6
 
 
 @st.composite
-def joined(draw: st.DrawFn) -> Wiring:
+def draw_joined_switches(draw: st.DrawFn) -> Wiring:
     """Hosts at some switches each, switches joined in a line and beside it."""
     hosts, switches = draw(st.integers(2, 5)), draw(st.integers(1, 6))
     links = [(hosts + switch, hosts + switch + 1, 1) for switch in range(switches - 1)]
@@ -74,10 +74,12 @@ def joined(draw: st.DrawFn) -> Wiring:
     for host in range(hosts):
         links += [(host, hosts + at, 1) for at in draw(st.sets(vertex, min_size=1, max_size=2))]
     more = draw(st.lists(st.tuples(vertex, vertex), max_size=4))
-    return wiring(hosts, switches, links + [(hosts + min(a, b), hosts + max(a, b), 1) for a, b in more if a != b])
+    return build_wiring(
+        hosts, switches, links + [(hosts + min(a, b), hosts + max(a, b), 1) for a, b in more if a != b]
+    )
 
 
-def switches_of(fabric: Wiring) -> nx.Graph[int]:
+def build_switch_graph(fabric: Wiring) -> nx.Graph[int]:
     graph: nx.Graph[int] = nx.Graph()
     graph.add_nodes_from(range(len(fabric.hosts), len(fabric.vertex_names)))
     graph.add_edges_from(pair for pair in fabric.endpoints.tolist() if min(pair) >= len(fabric.hosts))
@@ -89,9 +91,9 @@ def at(fabric: Wiring, host: int) -> list[int]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(fabric=joined())
+@given(fabric=draw_joined_switches())
 def test_every_pair_of_devices_is_as_near_as_its_switches(fabric: Wiring) -> None:
-    hops = dict(nx.all_pairs_shortest_path_length(switches_of(fabric)))
+    hops = dict(nx.all_pairs_shortest_path_length(build_switch_graph(fabric)))
     pairs = itertools.combinations(range(len(fabric.hosts)), 2)
     # no NICs are given: every device of a host is wired to each of its switches
     apart = [min(hops[a][b] for a in at(fabric, first) for b in at(fabric, second)) + 2 for first, second in pairs]
@@ -99,9 +101,9 @@ def test_every_pair_of_devices_is_as_near_as_its_switches(fabric: Wiring) -> Non
 
 
 @settings(max_examples=60, deadline=None)
-@given(fabric=joined())
+@given(fabric=draw_joined_switches())
 def test_switches_in_use_lie_on_a_shortest_path(fabric: Wiring) -> None:
-    graph = switches_of(fabric)
+    graph = build_switch_graph(fabric)
     entered = [(host, switch) for host in range(len(fabric.hosts)) for switch in at(fabric, host)]
     used = {
         switch
@@ -120,7 +122,7 @@ def test_switches_in_use_lie_on_a_shortest_path(fabric: Wiring) -> None:
 
 def test_dead_parts_are_not_in_use() -> None:
     # three hosts at one leaf, which leads to a spine; behind that a leaf whose only host has lost its link
-    fabric = wiring(4, 3, [(0, 4, 1), (1, 4, 1), (2, 4, 1), (3, 5, 0), (3, 4, 1), (4, 6, 1), (5, 6, 1)])
+    fabric = build_wiring(4, 3, [(0, 4, 1), (1, 4, 1), (2, 4, 1), (3, 5, 0), (3, 4, 1), (4, 6, 1), (5, 6, 1)])
     left = prune_unused_links(fabric)
     assert left.switches == ("s0",)
     assert left.endpoints.tolist() == [[0, 4], [1, 4], [2, 4], [3, 4]]

@@ -20,13 +20,13 @@ from planner.workload.transformer import build_workload
 from tests.examples import clusters, lab, lab_scenario, workloads
 
 
-def parts_of(scenario: Scenario, s: Strategies) -> tuple[dict[str, float], float]:
+def compute_parts(scenario: Scenario, s: Strategies) -> tuple[dict[str, float], float]:
     scores = compute_step_costs(scenario, s)
     parts = {name: float(seconds[0]) for name, seconds in compute_waterfall_s(scenario, s, scores).items()}
     return parts, float(scores.step_time_s[0])
 
 
-def large(**changes: object) -> Scenario:
+def build_large_scenario(**changes: object) -> Scenario:
     scenario = build_scenario(build_workload(read_model_preset("llama-3-8b")), lab(devices=8), global_batch=64)
     return replace(scenario, **changes)  # type: ignore[arg-type]
 
@@ -36,7 +36,7 @@ def large(**changes: object) -> Scenario:
 def test_the_parts_add_up_to_the_step_and_the_ideal_is_the_mfu(workload, cluster, recompute, attention) -> None:  # type: ignore[no-untyped-def]
     scenario = replace(lab_scenario(workload, cluster, 32 * cluster.devices), attention_kernel=attention)
     s = build_strategy(dp=cluster.devices, recompute=recompute)
-    parts, step = parts_of(scenario, s)
+    parts, step = compute_parts(scenario, s)
     # what kernels lose, then every other term of the step
     assert list(parts) == [
         *("ideal", "attention", "other_arithmetic", "recompute", "efficiency", "memory", "launches", "host"),
@@ -58,7 +58,7 @@ def test_the_parts_add_up_to_the_step_and_the_ideal_is_the_mfu(workload, cluster
     ],
 )
 def test_a_split_step_adds_up_too(split: dict[str, int], changes: dict[str, object]) -> None:
-    parts, step = parts_of(large(**changes), build_strategy(**split))
+    parts, step = compute_parts(build_large_scenario(**changes), build_strategy(**split))
     assert sum(parts.values()) == pytest.approx(step, rel=1e-9)
     assert parts["tensor_parallel"] > 0
     assert parts["pipeline_bubble"] > 0
@@ -66,17 +66,17 @@ def test_a_split_step_adds_up_too(split: dict[str, int], changes: dict[str, obje
 
 def test_attention_is_counted_in_full_or_by_half_and_computed_once() -> None:
     s = build_strategy(tp=4, pp=4, dp=2)
-    full, step = parts_of(large(), s)
-    half, same = parts_of(large(flops_convention="causal"), s)
+    full, step = compute_parts(build_large_scenario(), s)
+    half, same = compute_parts(build_large_scenario(flops_convention="causal"), s)
     assert step == same
     assert full["attention"] < 0 < half["attention"]  # backward multiplies five times, counted as four
     assert full["ideal"] + full["attention"] == pytest.approx(half["ideal"] + half["attention"], rel=1e-12)
 
 
 def test_a_loss_is_gone_where_its_cause_is() -> None:
-    scenario, s = large(), build_strategy(tp=4, pp=4, dp=2)
-    with_gaps, _ = parts_of(scenario, s)
-    without, _ = parts_of(
+    scenario, s = build_large_scenario(), build_strategy(tp=4, pp=4, dp=2)
+    with_gaps, _ = compute_parts(scenario, s)
+    without, _ = compute_parts(
         replace(scenario, calibration=msgspec.structs.replace(scenario.calibration, kernel_launch_s=0.0)), s
     )
     assert with_gaps["launches"] > 0 == without["launches"]
@@ -84,7 +84,7 @@ def test_a_loss_is_gone_where_its_cause_is() -> None:
 
 
 def test_operators_stay_below_their_ceilings_and_make_up_the_kernels() -> None:
-    scenario = replace(large(), launch_mode="graph")
+    scenario = replace(build_large_scenario(), launch_mode="graph")
     s = build_strategy(tp=4, pp=4, dp=2)
     operators = compute_rooflines(scenario, s)
     for operator in operators:
@@ -104,7 +104,7 @@ def test_operators_stay_below_their_ceilings_and_make_up_the_kernels() -> None:
 
 @pytest.mark.parametrize("vpp", [1, 4])
 def test_the_peak_memory_of_the_worst_stage_is_the_plans_memory(vpp: int) -> None:
-    scenario, s = large(), build_strategy(tp=4, pp=4, dp=2, vpp=vpp, zero_stage=1)
+    scenario, s = build_large_scenario(), build_strategy(tp=4, pp=4, dp=2, vpp=vpp, zero_stage=1)
     stages = compute_stage_memory_bytes(scenario, s, build_all_stage_plan_tables(scenario, s))
     totals = sum(stages[category] for category in MEMORY_CATEGORIES)
     assert isinstance(totals, np.ndarray)

@@ -30,40 +30,42 @@ ALL = (
 )
 
 
-def preset(name: str, nodes: int) -> Network:
+def build_preset_network(name: str, nodes: int) -> Network:
     return build_network(resolve_cluster(presets.load_cluster_spec(name), name, nodes=nodes))
 
 
-DGX = preset("dgx-h100", 4)
+DGX = build_preset_network("dgx-h100", 4)
 
 
-def seconds(collective, size: float, group: int, stride: int = 1, network=NETWORK) -> float:
+def compute_seconds(collective, size: float, group: int, stride: int = 1, network=NETWORK) -> float:
     return float(collective(network, np.array([size]), evenly(np.array([group]), np.array([stride])))[0])
 
 
-def bare(collective, size: float, group: int, stride: int = 1, network=FREE) -> float:
+def compute_bare_seconds(collective, size: float, group: int, stride: int = 1, network=FREE) -> float:
     """Without latency, with one protocol, bulk copies, that reaches all of the bandwidth."""
     with patch.object(collectives, "find_collective_library", return_value=bulk_only()):
-        return seconds(collective, size, group, stride, network)
+        return compute_seconds(collective, size, group, stride, network)
 
 
 def test_a_ring_inside_the_node_runs_at_the_links_rate() -> None:
-    assert bare(collectives.compute_all_gather_s, 4e9, 4) == pytest.approx(0.75 * 4e9 / 300e9)
-    assert bare(collectives.compute_all_reduce_s, 4e9, 4) == pytest.approx(1.5 * 4e9 / 300e9)
+    assert compute_bare_seconds(collectives.compute_all_gather_s, 4e9, 4) == pytest.approx(0.75 * 4e9 / 300e9)
+    assert compute_bare_seconds(collectives.compute_all_reduce_s, 4e9, 4) == pytest.approx(1.5 * 4e9 / 300e9)
 
 
 def test_a_ring_over_nodes_leaves_by_every_members_nic() -> None:
     # 16 ranks, 4 a node: four NICs of 25 GB/s carry the rings out of a node, less than the links' 300
-    assert bare(collectives.compute_all_gather_s, 16e9, 16) == pytest.approx(15e9 / 100e9)
+    assert compute_bare_seconds(collectives.compute_all_gather_s, 16e9, 16) == pytest.approx(15e9 / 100e9)
     # one rank a node: a single NIC
-    assert bare(collectives.compute_all_gather_s, 4e9, 4, 4) == pytest.approx(3e9 / 25e9)
+    assert compute_bare_seconds(collectives.compute_all_gather_s, 4e9, 4, 4) == pytest.approx(3e9 / 25e9)
 
 
 def test_latency_counts_every_step_of_the_ring() -> None:
     with patch.object(collectives, "find_collective_library", return_value=bulk_only()):
-        assert seconds(collectives.compute_all_gather_s, 0.0, 4) == pytest.approx(3 * 3e-6)
+        assert compute_seconds(collectives.compute_all_gather_s, 0.0, 4) == pytest.approx(3 * 3e-6)
         # four nodes: 12 steps inside, 2 between the nodes of a leaf, 1 over the spine... of 15 in all
-        assert seconds(collectives.compute_all_gather_s, 0.0, 16) == pytest.approx(12 * 3e-6 + 2 * 6e-6 + 1 * 7e-6)
+        assert compute_seconds(collectives.compute_all_gather_s, 0.0, 16) == pytest.approx(
+            12 * 3e-6 + 2 * 6e-6 + 1 * 7e-6
+        )
 
 
 def test_small_messages_go_by_ll_and_large_messages_in_bulk() -> None:
@@ -71,37 +73,37 @@ def test_small_messages_go_by_ll_and_large_messages_in_bulk() -> None:
     fast, _, bulk = (ring[base] for base in sorted(ring, key=lambda base: ring[base].link_step_ratio))
     # one device after another, 7 steps on one node
     alpha = DGX.latency_s[0]
-    assert seconds(collectives.compute_all_gather_s, 8.0, 8, network=DGX) == pytest.approx(
+    assert compute_seconds(collectives.compute_all_gather_s, 8.0, 8, network=DGX) == pytest.approx(
         fast.base_s + 7 * fast.link_step_ratio * alpha, rel=1e-3
     )
     size = 8e9
     moved = 7 / 8 * size / DGX.bandwidth_bytes_per_s[0]
     expected = bulk.base_s + 7 * bulk.link_step_ratio * alpha + moved
-    assert seconds(collectives.compute_all_gather_s, size, 8, network=DGX) == pytest.approx(expected)
+    assert compute_seconds(collectives.compute_all_gather_s, size, 8, network=DGX) == pytest.approx(expected)
 
 
 def test_a_small_all_reduce_over_many_nodes_takes_the_tree() -> None:
-    many = preset("dgx-a100", 64)
-    ring = 2 * seconds(collectives.compute_all_gather_s, 8.0, 512, network=many)
-    assert seconds(collectives.compute_all_reduce_s, 8.0, 512, network=many) < ring / 4
+    many = build_preset_network("dgx-a100", 64)
+    ring = 2 * compute_seconds(collectives.compute_all_gather_s, 8.0, 512, network=many)
+    assert compute_seconds(collectives.compute_all_reduce_s, 8.0, 512, network=many) < ring / 4
 
 
 def test_reducing_switches_speed_up_a_large_all_reduce() -> None:
     plain = replace(DGX, in_network=np.zeros(DGX.tier_count, dtype=bool))
     assert DGX.in_network.tolist() == [True, False]
-    assert not preset("dgx-a100", 4).in_network.any()
+    assert not build_preset_network("dgx-a100", 4).in_network.any()
     # NVLS over a ring: 2 (r-1)/r over (1 + 1/r) at 0.85 of the links
-    ratio = seconds(collectives.compute_all_reduce_s, 16e9, 8, network=plain) / seconds(
+    ratio = compute_seconds(collectives.compute_all_reduce_s, 16e9, 8, network=plain) / compute_seconds(
         collectives.compute_all_reduce_s, 16e9, 8, network=DGX
     )
     assert ratio == pytest.approx(1.75 / 1.125 * 0.85, rel=0.01)
     # of two ranks a ring moves less
-    assert seconds(collectives.compute_all_reduce_s, 16e9, 2, network=plain) == seconds(
+    assert compute_seconds(collectives.compute_all_reduce_s, 16e9, 2, network=plain) == compute_seconds(
         collectives.compute_all_reduce_s, 16e9, 2, network=DGX
     )
-    sharp = replace(preset("dgx-h100", 64), in_network=np.ones(3, dtype=bool))
-    assert seconds(collectives.compute_all_reduce_s, 16e9, 512, network=sharp) < 0.8 * seconds(
-        collectives.compute_all_reduce_s, 16e9, 512, network=preset("dgx-h100", 64)
+    sharp = replace(build_preset_network("dgx-h100", 64), in_network=np.ones(3, dtype=bool))
+    assert compute_seconds(collectives.compute_all_reduce_s, 16e9, 512, network=sharp) < 0.8 * compute_seconds(
+        collectives.compute_all_reduce_s, 16e9, 512, network=build_preset_network("dgx-h100", 64)
     )
 
     # a network that adds is nothing to a group inside a node, nor a node's switches to ranks of different nodes
@@ -162,27 +164,27 @@ def test_doubling_is_for_powers_of_two_with_a_single_rank_a_node() -> None:
 
 
 def test_a_torus_has_neither_trees_nor_reducing_switches() -> None:
-    pod = preset("tpu-v4", 16)
+    pod = build_preset_network("tpu-v4", 16)
     at = compute_tier_crossing(pod, evenly(np.array([64]), np.array([1])))
     assert not algorithms.build_tree_all_reduce(at, np.ones(1)).is_available[0]
     assert not algorithms.build_in_network_all_reduce(at, np.ones(1), load_collective_library("nccl")).is_available[0]
     # 4 x 4 x 4: nine steps, not 63
     assert algorithms.build_torus_gather(at, np.ones(1)).steps.sum() == 9
     # beyond the pod (1,024 nodes of 4) by the data centre's network: the pod's rings, then one between the pods
-    pods = preset("tpu-v4", 2048)
-    whole = seconds(collectives.compute_all_gather_s, 1e9, 8192, network=pods)
-    within = seconds(collectives.compute_all_gather_s, 1e9, 4096, network=pods)
+    pods = build_preset_network("tpu-v4", 2048)
+    whole = compute_seconds(collectives.compute_all_gather_s, 1e9, 8192, network=pods)
+    within = compute_seconds(collectives.compute_all_gather_s, 1e9, 4096, network=pods)
     assert whole > within
 
 
 def test_all_to_all_carries_only_traffic_for_others_out_of_a_node() -> None:
     # 16 ranks: 12 of 16 parts leave the node by the device's own NIC
-    assert bare(collectives.compute_all_to_all_s, 16e9, 16) == pytest.approx(12e9 / 25e9)
+    assert compute_bare_seconds(collectives.compute_all_to_all_s, 16e9, 16) == pytest.approx(12e9 / 25e9)
 
 
 def test_all_to_all_on_a_torus_takes_longer_paths_than_a_ring() -> None:
     # 8 x 8 x 8 of chips: half of all that is sent passes the middle of the longest side
-    pod, ranks = preset("tpu-v4", 128), evenly(np.array([512]), np.array([1]))
+    pod, ranks = build_preset_network("tpu-v4", 128), evenly(np.array([512]), np.array([1]))
     size = 64e9
     all_to_all, ring = (
         compute_tier_crossing(pod, ranks, pattern).device_bytes_per_s for pattern in ("all-to-all", "ring")
@@ -201,7 +203,8 @@ def test_all_to_all_on_a_torus_takes_longer_paths_than_a_ring() -> None:
 
 def test_many_partners_cost_their_messages() -> None:
     few, many = (
-        seconds(collectives.compute_all_to_all_s, 8.0, ranks, network=preset("dgx-h100", 64)) for ranks in (64, 512)
+        compute_seconds(collectives.compute_all_to_all_s, 8.0, ranks, network=build_preset_network("dgx-h100", 64))
+        for ranks in (64, 512)
     )
     assert many - few == pytest.approx(448 * load_collective_library("nccl").message_post_s, rel=0.05)
 
@@ -212,24 +215,32 @@ def test_a_point_to_point_message_takes_the_innermost_tier() -> None:
     assert times == pytest.approx([1e9 / 300e9, 1e9 / 25e9, 1e9 / 25e9])
 
 
-networks = st.sampled_from([NETWORK, DGX, preset("dgx-a100", 4), preset("gaudi2", 4), preset("tpu-v4", 16)])
+networks = st.sampled_from(
+    [
+        NETWORK,
+        DGX,
+        build_preset_network("dgx-a100", 4),
+        build_preset_network("gaudi2", 4),
+        build_preset_network("tpu-v4", 16),
+    ]
+)
 groups = st.sampled_from([(1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (2, 4), (4, 4), (2, 8), (4, 2), (8, 2)])
 
 
 @given(st.sampled_from(ALL), networks, st.floats(0, 1e11), groups, st.floats(1, 10))
 def test_more_bandwidth_and_less_latency_never_slow_a_collective(collective, network, size, group, factor) -> None:
-    before = seconds(collective, size, *group, network=network)
+    before = compute_seconds(collective, size, *group, network=network)
     wider = replace(network, bandwidth_bytes_per_s=network.bandwidth_bytes_per_s * factor)
     quicker = replace(network, latency_s=network.latency_s / factor)
-    assert seconds(collective, size, *group, network=wider) <= before * (1 + 1e-12)
-    assert seconds(collective, size, *group, network=quicker) <= before * (1 + 1e-12)
+    assert compute_seconds(collective, size, *group, network=wider) <= before * (1 + 1e-12)
+    assert compute_seconds(collective, size, *group, network=quicker) <= before * (1 + 1e-12)
     assert (before == 0) == (group[0] == 1)
 
 
 @given(st.sampled_from(ALL), networks, st.floats(1, 1e11), groups, st.floats(1, 10))
 def test_more_data_never_takes_less_time(collective, network, size, group, factor) -> None:
-    before = seconds(collective, size, *group, network=network)
-    assert seconds(collective, size * factor, *group, network=network) >= before * (1 - 1e-12)
+    before = compute_seconds(collective, size, *group, network=network)
+    assert compute_seconds(collective, size * factor, *group, network=network) >= before * (1 - 1e-12)
 
 
 @given(networks, st.lists(st.tuples(groups, st.floats(1, 1e10)), min_size=2, max_size=8))
@@ -238,5 +249,5 @@ def test_a_collective_takes_the_same_time_alone_and_among_others(network, many) 
     size = np.array([bytes_sent for _, bytes_sent in many])
     for collective in ALL:
         together = collective(network, size, evenly(sizes, strides))
-        alone = [seconds(collective, bytes_sent, *group, network=network) for group, bytes_sent in many]
+        alone = [compute_seconds(collective, bytes_sent, *group, network=network) for group, bytes_sent in many]
         assert together.tolist() == alone

@@ -37,7 +37,7 @@ plans = st.builds(
 )
 
 
-def step(q: Scenario, s: Strategies) -> float:
+def compute_step_s(q: Scenario, s: Strategies) -> float:
     return float(compute_step_costs(q, s).step_time_s[0])
 
 
@@ -51,10 +51,12 @@ def test_terms_add_up_and_a_plan_scores_the_same_alone(workload, cluster, many) 
     )
     for i, plan in enumerate(many):
         alone = compute_step_costs(q, plan)
-        assert abs(sum(float(alone.terms[name][0]) for name in STEP_TERMS) - step(q, plan)) < 1e-9
-        assert step(q, plan) == together.step_time_s[i]
+        assert abs(sum(float(alone.terms[name][0]) for name in STEP_TERMS) - compute_step_s(q, plan)) < 1e-9
+        assert compute_step_s(q, plan) == together.step_time_s[i]
         assert all(compute_peak_memory_bytes(q, plan)[category][0] == memory[category][i] >= 0 for category in memory)
-        assert compute_pipeline_bound_s(q, plan, build_plan_tables(q, plan))[0] <= step(q, plan) * (1 + 1e-9)
+        assert compute_pipeline_bound_s(q, plan, build_plan_tables(q, plan))[0] <= compute_step_s(q, plan) * (
+            1 + 1e-9
+        )
 
 
 @settings(max_examples=10)
@@ -65,11 +67,11 @@ def test_recomputation_keeps_less_and_takes_longer(workload, zero_stage) -> None
     kept = [float(compute_peak_memory_bytes(q, plan)["activations"][0]) for plan in modes]
     assert kept[0] >= kept[1]
     assert kept[0] >= kept[2]
-    assert step(q, modes[0]) <= step(q, modes[1])
-    assert step(q, modes[0]) < step(q, modes[2])
+    assert compute_step_s(q, modes[0]) <= compute_step_s(q, modes[1])
+    assert compute_step_s(q, modes[0]) < compute_step_s(q, modes[2])
 
 
-def shard(samples: float) -> LayerShard:
+def build_shard(samples: float) -> LayerShard:
     full = np.ones(1)
     return LayerShard(np.array([samples]), full, full, full, full)
 
@@ -81,8 +83,8 @@ def test_a_kernel_of_a_single_place_is_a_multiply(inputs, outputs, places, sampl
     conv = Convolution("c", inputs, outputs, 1, places, inputs * places)
     same = Linear("l", inputs, outputs, "none", full_precision=True, rows=float(places))
     first, second = (
-        ConvolutionCost().compute_times(q, conv, shard(samples)),
-        LinearCost().compute_times(q, same, shard(samples)),
+        ConvolutionCost().compute_times(q, conv, build_shard(samples)),
+        LinearCost().compute_times(q, same, build_shard(samples)),
     )
     assert first.forward_s == pytest.approx(second.forward_s)
     assert first.backward_s == pytest.approx(second.backward_s)
@@ -95,8 +97,8 @@ def test_groups_do_less_and_never_take_longer(groups, kernel, side) -> None:
     grouped = replace(dense, groups=groups)
     assert grouped.weights * groups == dense.weights
     first, second = (
-        ConvolutionCost().compute_times(q, grouped, shard(32)),
-        ConvolutionCost().compute_times(q, dense, shard(32)),
+        ConvolutionCost().compute_times(q, grouped, build_shard(32)),
+        ConvolutionCost().compute_times(q, dense, build_shard(32)),
     )
     assert first.forward_s <= second.forward_s * (1 + 1e-12)
     assert first.backward_s <= second.backward_s * (1 + 1e-12)
@@ -130,7 +132,7 @@ def test_groups_are_multiplied_so_many_at_a_time_as_is_fastest(groups, inputs, o
 
     forward, weight = least(places, out, window, (1, 2)), least(window, out, places, (0, 1))
     into = least(places, channels, out * 9, (1, 2))
-    passes = ConvolutionCost().compute_times(q, op, shard(256))
+    passes = ConvolutionCost().compute_times(q, op, build_shard(256))
     assert passes.forward_s == pytest.approx(forward, rel=1e-5)
     assert passes.backward_s == pytest.approx(into + weight, rel=1e-5)
     assert passes.weight_grad_s == pytest.approx(weight, rel=1e-5)
@@ -141,12 +143,12 @@ def test_the_data_needs_no_gradient() -> None:
     first = Convolution("c", 64, 64, 9, 3136, 64 * 3136, input_gradient=False)
     inner = replace(first, input_gradient=True)
     assert (
-        ConvolutionCost().compute_times(q, first, shard(8)).backward_s
-        < ConvolutionCost().compute_times(q, inner, shard(8)).backward_s
+        ConvolutionCost().compute_times(q, first, build_shard(8)).backward_s
+        < ConvolutionCost().compute_times(q, inner, build_shard(8)).backward_s
     )
     assert (
-        ConvolutionCost().compute_times(q, first, shard(8)).forward_s
-        == ConvolutionCost().compute_times(q, inner, shard(8)).forward_s
+        ConvolutionCost().compute_times(q, first, build_shard(8)).forward_s
+        == ConvolutionCost().compute_times(q, inner, build_shard(8)).forward_s
     )
 
 
@@ -173,11 +175,13 @@ def test_norms_are_part_of_convolutions_on_tpus_alone() -> None:
         for fuses in (True, False):
             q = build_scenario(workload, cluster, global_batch=1024, framework="maxtext")
             q = replace(q, trainer=replace(TRAINERS_BY_NAME["maxtext"], fuses_convolution_neighbors=fuses))
-            times[name, fuses] = step(q, plan)
+            times[name, fuses] = compute_step_s(q, plan)
     assert times["tpu-v3", True] < 0.8 * times["tpu-v3", False]
     assert times["dgx-v100", True] == times["dgx-v100", False]
 
 
 def test_a_faster_memory_helps_a_convolutional_network() -> None:
     plan = build_strategy(dp=16, micro_batch=2)
-    assert step(lab_scenario(network(), lab(hbm=4000)), plan) < step(lab_scenario(network(), lab(hbm=1000)), plan)
+    assert compute_step_s(lab_scenario(network(), lab(hbm=4000)), plan) < compute_step_s(
+        lab_scenario(network(), lab(hbm=1000)), plan
+    )

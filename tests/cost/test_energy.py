@@ -55,11 +55,11 @@ ENERGY_ERRORS = {"gpt-3-175b": 0.07, "t5-11b": 0.05, "bloom-176b": -0.05, "olmo-
 """Of the run's energy: with the hours that were reported; OLMo 2's hours are the model's own, of its best plan."""
 
 
-def powered(q: Scenario) -> Scenario:
+def add_power(q: Scenario) -> Scenario:
     return replace(q, accelerator=replace(q.accelerator, tdp_w=700.0, idle_w=90.0))
 
 
-def workload_of(row: dict[str, str]):
+def build_published_workload(row: dict[str, str]):
     name, *shape = row["model"].split()
     if not shape:
         return build_workload(read_model_preset(name), seq_length=512 if name.startswith("t5") else None)
@@ -72,11 +72,13 @@ def workload_of(row: dict[str, str]):
 
 
 @cache
-def modelled(name: str) -> tuple[float, float]:
+def compute_modelled_w(name: str) -> tuple[float, float]:
     """Watts a device of the best plan, in the row's scope, and device-hours of its tokens."""
     row = ROWS[name]
     cluster = resolve_cluster(presets.load_cluster_spec(row["cluster"]), "", devices=int(row["devices"]))
-    q = build_scenario(workload_of(row), cluster, global_batch=int(row["global_batch"]), precision=row["precision"])
+    q = build_scenario(
+        build_published_workload(row), cluster, global_batch=int(row["global_batch"]), precision=row["precision"]
+    )
     plans = search_plans(q, Space(cluster.devices, q.global_batch, {"vpp": (1,)}), SearchTarget(top=1)).best
     scores = compute_step_costs(q, plans)
     parts = compute_energy_parts_j(q, plans, scores)
@@ -89,13 +91,13 @@ def modelled(name: str) -> tuple[float, float]:
 @pytest.mark.parametrize("name", POWER_ERRORS)
 def test_power_of_published_runs(name: str) -> None:
     published = float(ROWS[name]["watts_per_device"])
-    assert modelled(name)[0] / published - 1 == pytest.approx(POWER_ERRORS[name], abs=0.02)
+    assert compute_modelled_w(name)[0] / published - 1 == pytest.approx(POWER_ERRORS[name], abs=0.02)
 
 
 @pytest.mark.parametrize("name", ENERGY_ERRORS)
 def test_energy_of_published_runs(name: str) -> None:
     row = ROWS[name]
-    watts, hours = modelled(name)
+    watts, hours = compute_modelled_w(name)
     mwh = watts * float(row["device_hours"] or hours) * float(row["pue"]) / 1e6
     assert mwh / float(row["mwh"]) - 1 == pytest.approx(ENERGY_ERRORS[name], abs=0.03)
 
@@ -124,7 +126,7 @@ def test_parts_and_states_add_up_and_the_bound_holds(workload, cluster, idle) ->
 
 
 def test_a_model_that_multiplies_less_draws_less_of_a_second() -> None:
-    wide, narrow = (powered(lab_scenario(tiny(hidden_size=size, ffn_size=4 * size))) for size in (4096, 512))
+    wide, narrow = (add_power(lab_scenario(tiny(hidden_size=size, ffn_size=4 * size))) for size in (4096, 512))
     split = search_plans(wide, Space(16, 32, {"tp": (1,), "pp": (1,), "cp": (1,)}), SearchTarget(top=1)).best
     power = [
         float(
@@ -155,13 +157,13 @@ power = {{ max = "{power}" }}
 """
 
 
-def powered_lab(pue: object = 1.3, power: str = "10.2kW"):
+def build_powered_lab(pue: object = 1.3, power: str = "10.2kW"):
     text = NODE_POWER.format(pue=pue, power=power)
     return resolve_cluster(parse_cluster_spec(text, "toml", "lab.toml"), "lab.toml")
 
 
 def test_the_file_of_a_cluster_gives_node_power_and_pue() -> None:
-    power = build_scenario(tiny(), powered_lab(), global_batch=16).power
+    power = build_scenario(tiny(), build_powered_lab(), global_batch=16).power
     assert power is not None
     assert power.pue == 1.3
     assert power.node_w_per_device == pytest.approx(0.61 * (10_200 - 5_600) / 8)
@@ -180,11 +182,11 @@ def test_the_file_of_a_cluster_gives_node_power_and_pue() -> None:
 )
 def test_impossible_power_is_refused(changes, message) -> None:
     with pytest.raises(InputError, match=message):
-        powered_lab(**changes)
+        build_powered_lab(**changes)
 
 
 def test_without_a_nodes_power_its_share_is_of_the_devices() -> None:
-    q = powered(lab_scenario(cluster=lab()))
+    q = add_power(lab_scenario(cluster=lab()))
     plans = search_plans(q, Space(16, 32), SearchTarget(top=1)).best
     parts = compute_energy_parts_j(q, plans, compute_step_costs(q, plans))
     assert parts["node"] == pytest.approx(0.43 * parts["devices"])
@@ -235,7 +237,7 @@ def test_waiting_for_the_host_is_not_compute_and_only_exposed_launches_count() -
 
     def seconds(layers_s: float, hidden_size: int) -> tuple[float, float]:
         """Of multiplies, and of forward and backward, with so many seconds of the host for each launch."""
-        q = powered(lab_scenario(tiny(hidden_size=hidden_size)))
+        q = add_power(lab_scenario(tiny(hidden_size=hidden_size)))
         q = replace(
             q, launch_mode="fused", calibration=msgspec.structs.replace(q.calibration, host_launch_s=layers_s)
         )

@@ -21,7 +21,7 @@ TOLERANCE = 0.02
 SHAPES = [{}, {"oversubscription": 4.0}, {"link": 40}, {"nodes": 8, "oversubscription": 2.0}, {"nodes": 2}]
 
 
-def over(size: int, stride: int = 1) -> RankGroup:
+def build_group(size: int, stride: int = 1) -> RankGroup:
     return RankGroup(np.array([[size]]), np.array([[stride]]))
 
 
@@ -41,7 +41,7 @@ def test_a_ring_takes_the_time_of_its_links(shape: dict[str, float], stride: int
     cluster = lab(**shape)
     fabric, network = links.switched(cluster), build_network(cluster)
     every = [list(range(first, cluster.devices, stride)) for first in range(stride)]
-    at = compute_tier_crossing(network, over(len(every[0]), stride))
+    at = compute_tier_crossing(network, build_group(len(every[0]), stride))
     formula = algorithms.build_ring_gather(at, np.array([SIZE])).link_time_s[0]
     # all groups at once, as they are in a training step: each has its share of every tier
     simulated = fabric.seconds(*(links.ring_gather(fabric, ranks, 4, SIZE) for ranks in every))
@@ -53,7 +53,7 @@ def test_trees_take_the_time_of_their_busiest_links(shape: dict[str, float]) -> 
     cluster = lab(**shape)
     fabric, network = links.switched(cluster), build_network(cluster)
     formula = algorithms.build_tree_all_reduce(
-        compute_tier_crossing(network, over(cluster.devices)), np.array([SIZE])
+        compute_tier_crossing(network, build_group(cluster.devices)), np.array([SIZE])
     ).link_time_s[0]
     (simulated,) = fabric.seconds(links.tree_reduce(fabric, range(cluster.devices), 4, SIZE))
     assert simulated == pytest.approx(formula, rel=TOLERANCE)
@@ -62,7 +62,7 @@ def test_trees_take_the_time_of_their_busiest_links(shape: dict[str, float]) -> 
 @pytest.mark.parametrize("link", [30, 300])
 def test_a_ring_a_tier_takes_the_sum_of_the_tiers(link: float) -> None:
     cluster = lab(link=link, nodes=2)
-    fabric, at = links.switched(cluster), compute_tier_crossing(build_network(cluster), over(8))
+    fabric, at = links.switched(cluster), compute_tier_crossing(build_network(cluster), build_group(8))
     formula = algorithms.build_hierarchical_gather(at, np.array([SIZE])).link_time_s[0]
     (simulated,) = fabric.seconds(links.hierarchical_gather(fabric, 2, 4, SIZE))
     assert simulated == pytest.approx(formula, rel=TOLERANCE)
@@ -74,7 +74,7 @@ def test_doubling_takes_the_sum_of_its_rounds(oversubscription: float, stride: i
     cluster = lab(oversubscription=oversubscription)
     fabric, network = links.switched(cluster), build_network(cluster)
     every = [list(range(first, 16, stride)) for first in range(stride)]
-    at = compute_tier_crossing(network, over(len(every[0]), stride))
+    at = compute_tier_crossing(network, build_group(len(every[0]), stride))
     formula = algorithms.build_halving_gather(at, np.array([SIZE]), single_rank_per_node=False).link_time_s[0]
     simulated = fabric.seconds(*(links.doubling_gather(fabric, ranks, SIZE) for ranks in every))
     assert max(simulated) == pytest.approx(formula, rel=TOLERANCE)
@@ -88,7 +88,7 @@ def test_an_all_to_all_takes_the_time_of_the_traffic_that_leaves(
     cluster = lab(oversubscription=oversubscription)
     fabric, network = links.switched(cluster), build_network(cluster)
     starts = [block + first for block in range(0, 16, size * stride) for first in range(stride)]
-    at = compute_tier_crossing(network, over(size, stride), "all-to-all")
+    at = compute_tier_crossing(network, build_group(size, stride), "all-to-all")
     formula = algorithms.build_all_to_all(at, np.array([SIZE]), load_collective_library("nccl")).link_time_s[0]
     every = [range(start, start + size * stride, stride) for start in starts]
     simulated = fabric.seconds(*(links.all_to_all(fabric, list(ranks), SIZE) for ranks in every))
@@ -108,14 +108,14 @@ def test_a_torus_works_along_all_axes_at_once(axes: int) -> None:
         torus_axes=(bounds,),
         shares=BandwidthShares(None, whole, np.array([True]), 0),
     )
-    fabric, at = links.torus(side, axes, rate), compute_tier_crossing(network, over(side**axes))
+    fabric, at = links.torus(side, axes, rate), compute_tier_crossing(network, build_group(side**axes))
     (gather_s,) = fabric.seconds(links.torus_gather(fabric, side, axes, SIZE))
     assert gather_s == pytest.approx(
         algorithms.build_torus_gather(at, np.array([SIZE])).link_time_s[0], rel=TOLERANCE
     )
     assert algorithms.build_torus_gather(at, np.array([SIZE])).steps[0, 0] == (side - 1) * axes
     (all_to_all_s,) = fabric.seconds(links.torus_all_to_all(fabric, side, axes, SIZE))
-    everyone = compute_tier_crossing(network, over(side**axes), "all-to-all")
+    everyone = compute_tier_crossing(network, build_group(side**axes), "all-to-all")
     formula = algorithms.build_all_to_all(everyone, np.array([SIZE]), load_collective_library("xla")).link_time_s[0]
     assert all_to_all_s == pytest.approx(formula, rel=TOLERANCE)
 

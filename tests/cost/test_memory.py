@@ -14,7 +14,7 @@ from planner.workload.transformer import build_workload
 from tests.examples import clusters, lab, lab_scenario, tiny, workloads
 
 
-def total(memory: dict[str, np.ndarray]) -> float:
+def sum_memory_bytes(memory: dict[str, np.ndarray]) -> float:
     return float(sum(memory[category] for category in MEMORY_CATEGORIES)[0])
 
 
@@ -112,14 +112,16 @@ def test_order_of_zero_stages_recompute_and_micro_batches(workload, cluster, pla
     q = build_scenario(workload, cluster, global_batch=32)
     plan = {**plan, "sequence_parallel": parallel}
     by_zero = [
-        total(compute_peak_memory_bytes(q, build_strategy(**plan, zero_stage=z, recompute=mode))) for z in range(4)
+        sum_memory_bytes(compute_peak_memory_bytes(q, build_strategy(**plan, zero_stage=z, recompute=mode)))
+        for z in range(4)
     ]
     assert by_zero == sorted(by_zero, reverse=True)
     by_mode = [
-        total(compute_peak_memory_bytes(q, build_strategy(**plan, zero_stage=1, recompute=r))) for r in range(3)
+        sum_memory_bytes(compute_peak_memory_bytes(q, build_strategy(**plan, zero_stage=1, recompute=r)))
+        for r in range(3)
     ]
     assert by_mode == pytest.approx(sorted(by_mode, reverse=True))
     larger = {**plan, "micro_batch": 2 * plan["micro_batch"]}
-    assert total(compute_peak_memory_bytes(q, build_strategy(**larger))) >= total(
+    assert sum_memory_bytes(compute_peak_memory_bytes(q, build_strategy(**larger))) >= sum_memory_bytes(
         compute_peak_memory_bytes(q, build_strategy(**plan))
     )

@@ -19,7 +19,7 @@ def errors() -> dict[Bandwidth, float]:
     return {row: abs(float(np.expm1(row.log_error()))) for row in rows()}
 
 
-def percent(errors: dict[Bandwidth, float], **wanted: object) -> np.ndarray:
+def list_errors_percent(errors: dict[Bandwidth, float], **wanted: object) -> np.ndarray:
     chosen = [e for row, e in errors.items() if all(getattr(row, name) == value for name, value in wanted.items())]
     return 100 * np.array(chosen)
 
@@ -36,10 +36,10 @@ def test_the_table_agrees_with_its_readme(errors: dict[Bandwidth, float]) -> Non
 
 def test_bandwidths_are_within_the_stated_errors(errors: dict[Bandwidth, float]) -> None:
     for fitted, mean, median in ((True, 18, 12), (False, 19, 11)):
-        error_percent = percent(errors, fitted=fitted)
+        error_percent = list_errors_percent(errors, fitted=fitted)
         assert error_percent.mean() < mean
         assert np.median(error_percent) < median
-    every = percent(errors)
+    every = list_errors_percent(errors)
     assert every.mean() < 18
     assert np.percentile(every, 90) < 40
 

@@ -33,9 +33,7 @@ def as_array(value: float) -> np.ndarray:
     return np.array([value])
 
 
-def simulated_share(
-    work: float, saved: CheckpointTimes, mtbf: float, restart: float, failures: int = 20_000
-) -> float:
+def simulate_share(work: float, saved: CheckpointTimes, mtbf: float, restart: float, failures: int = 20_000) -> float:
     """Useful share of the time of a job that is run event by event."""
     random = np.random.default_rng(7)
     blocked, behind = float(saved.blocked_s[0]), float(saved.background_write_s[0])
@@ -69,10 +67,10 @@ def test_the_useful_share_equals_that_of_a_simulation(
 ) -> None:
     saved = CheckpointTimes(as_array(blocked), as_array(behind), as_array(0.0))
     share = float(compute_useful_share(as_array(work), saved, as_array(mtbf), as_array(restart))[0])
-    assert share == pytest.approx(simulated_share(work, saved, mtbf, restart), rel=0.02)
+    assert share == pytest.approx(simulate_share(work, saved, mtbf, restart), rel=0.02)
 
 
-def simulated_wait(nodes: int, spares: int, mtbf: float, repair: float, *, fixed: bool, waits: bool) -> list[float]:
+def simulate_wait(nodes: int, spares: int, mtbf: float, repair: float, *, fixed: bool, waits: bool) -> list[float]:
     """Share of the time with so many nodes more out than there are spares; repair times fixed or exponential."""
     random = np.random.default_rng(11)
     now, back, seen = 0.0, [], np.zeros(nodes + 1)
@@ -97,12 +95,12 @@ def test_the_share_waiting_for_repair_equals_that_of_a_simulation(spares: int, f
         as_array(50), as_array(400), device_mtbf_s=800 * DAY, node_mtbf_s=100 * DAY, repair_s=2 * DAY
     )
     assert load[0] == pytest.approx(2.0)
-    shares = simulated_wait(50, spares, 50 * DAY, 2 * DAY, fixed=fixed, waits=True)
+    shares = simulate_wait(50, spares, 50 * DAY, 2 * DAY, fixed=fixed, waits=True)
     assert compute_stalled_share(load, spares)[0] == pytest.approx(1.0 - shares[0], rel=0.06)
 
 
 def test_the_lost_share_of_a_shrinking_job_equals_that_of_a_simulation() -> None:
-    shares = simulated_wait(50, 2, 50 * DAY, 2 * DAY, fixed=True, waits=False)
+    shares = simulate_wait(50, 2, 50 * DAY, 2 * DAY, fixed=True, waits=False)
     lost = sum(probability * -(-short // 5) * 5 / 50 for short, probability in enumerate(shares))
     assert compute_shrunk_share(as_array(2.0), 2, as_array(50.0), as_array(5.0))[0] == pytest.approx(lost, rel=0.05)
 
@@ -149,7 +147,7 @@ def test_failures_and_goodput_of_llama_3_are_reproduced() -> None:
     assert 0.90 < left.goodput[0] < 0.95
 
 
-def rsc_share(gpus: float, per_thousand_days: float, interval: float, restart: float) -> float:
+def compute_rsc_share(gpus: float, per_thousand_days: float, interval: float, restart: float) -> float:
     """Our effective share where checkpoints do not block, as arXiv 2410.21680 assumes."""
     mtbf = 1000 * DAY / per_thousand_days / (gpus / 8)
     saved = CheckpointTimes(as_array(0.0), as_array(0.0), as_array(0.0))
@@ -168,11 +166,11 @@ def test_the_figures_of_metas_research_clusters_are_reproduced() -> None:
         )
         assert mtbf[0] / HOUR == pytest.approx(hours, rel=0.03)
     # runs of 2,048 to 4,096 GPUs: over 0.9 with a checkpoint an hour, restarts of 5 min
-    assert rsc_share(2048, 6.5, HOUR, 5 * MIN) > 0.9
-    assert rsc_share(4096, 6.5, HOUR, 5 * MIN) > 0.9
+    assert compute_rsc_share(2048, 6.5, HOUR, 5 * MIN) > 0.9
+    assert compute_rsc_share(4096, 6.5, HOUR, 5 * MIN) > 0.9
     # 100,000 GPUs at RSC-2's rate of 2.34: 0.9 needs about 2 min for both
-    assert 0.9 < rsc_share(100_000, 2.34, 2 * MIN, 2 * MIN) < 0.95
-    assert rsc_share(100_000, 2.34, 4 * MIN, 4 * MIN) < 0.9
+    assert 0.9 < compute_rsc_share(100_000, 2.34, 2 * MIN, 2 * MIN) < 0.95
+    assert compute_rsc_share(100_000, 2.34, 4 * MIN, 4 * MIN) < 0.9
 
 
 def test_a_100_cluster_fails_about_as_often_as_others_report() -> None:

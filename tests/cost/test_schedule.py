@@ -17,16 +17,16 @@ from planner.cost.timeline import (
     simulate_pipeline,
     simulate_slots,
 )
-from tests.cost.test_breakdown import large
+from tests.cost.test_breakdown import build_large_scenario
 
 
-def even(pp: int, vpp: int = 1, weight: float = 0.0) -> StageTimes:
+def build_even_stages(pp: int, vpp: int = 1, weight: float = 0.0) -> StageTimes:
     """Chunks of equal length: one second forward, two backward."""
     full = np.ones((vpp, pp))
     return StageTimes(full, 0 * full, 2 * full, 0 * full, weight * full)
 
 
-def makespan(slots: list[ScheduleSlot]) -> float:
+def compute_makespan(slots: list[ScheduleSlot]) -> float:
     return max(slot.end_s for slot in slots)
 
 
@@ -34,12 +34,16 @@ def makespan(slots: list[ScheduleSlot]) -> float:
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 4))
 def test_even_stages_take_the_time_of_the_equation(pp: int, vpp: int, rounds: int) -> None:
     n = rounds * pp
-    assert makespan(simulate_slots(even(pp, vpp), n)) == pytest.approx(n * 3 * vpp + (pp - 1) * 3, rel=1e-12)
+    assert compute_makespan(simulate_slots(build_even_stages(pp, vpp), n)) == pytest.approx(
+        n * 3 * vpp + (pp - 1) * 3, rel=1e-12
+    )
 
 
 @pytest.mark.parametrize(("pp", "n"), [(4, 8), (4, 16), (8, 16), (2, 4), (4, 4)])
 def test_zero_bubble_waits_for_f_plus_b_less_w(pp: int, n: int) -> None:
-    assert makespan(simulate_slots(even(pp, weight=1.0), n, zero_bubble=True)) == pytest.approx(3 * n + (pp - 1))
+    assert compute_makespan(simulate_slots(build_even_stages(pp, weight=1.0), n, zero_bubble=True)) == pytest.approx(
+        3 * n + (pp - 1)
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -67,7 +71,7 @@ def test_every_pass_runs_once_after_its_inputs(pp, vpp, rounds, zero_bubble, ran
 
 def test_no_more_micro_batches_are_in_flight_than_memory_is_counted_for() -> None:
     for stage, own in enumerate(np.array_split(np.arange(4), 4)):
-        slots = [slot for slot in simulate_slots(even(4), 12) if slot.stage == own[0]]
+        slots = [slot for slot in simulate_slots(build_even_stages(4), 12) if slot.stage == own[0]]
         in_flight = np.cumsum([1 if slot.pass_type == "forward" else -1 for slot in slots])
         assert in_flight.max() == 4 - stage
 
@@ -82,7 +86,7 @@ def test_no_more_micro_batches_are_in_flight_than_memory_is_counted_for() -> Non
     ],
 )
 def test_a_real_models_stages_are_near_the_cost_model(split: dict[str, int], schedule: str, tolerance: float) -> None:
-    scenario, s = large(pipeline_schedule=schedule), build_strategy(**split)
+    scenario, s = build_large_scenario(pipeline_schedule=schedule), build_strategy(**split)
     scores = compute_step_costs(scenario, s)
     assert compute_simulated_step_s(scores, simulate_pipeline(scenario, s)) == pytest.approx(
         float(scores.step_time_s[0]), rel=tolerance
@@ -90,6 +94,6 @@ def test_a_real_models_stages_are_near_the_cost_model(split: dict[str, int], sch
 
 
 def test_fewer_micro_batches_are_whole_rounds() -> None:
-    scenario, s = replace(large(), global_batch=256), build_strategy(tp=2, pp=4, dp=4, vpp=4)
+    scenario, s = replace(build_large_scenario(), global_batch=256), build_strategy(tp=2, pp=4, dp=4, vpp=4)
     assert max(slot.micro_batch for slot in simulate_pipeline(scenario, s, 10)) == 7
     assert max(slot.micro_batch for slot in simulate_pipeline(scenario, s, 2)) == 3

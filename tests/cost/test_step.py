@@ -41,7 +41,7 @@ plans = st.builds(
 )
 
 
-def step(q: Scenario, s: Strategies) -> float:
+def compute_step_s(q: Scenario, s: Strategies) -> float:
     return float(compute_step_costs(q, s).step_time_s[0])
 
 
@@ -51,7 +51,7 @@ def test_terms_add_up_and_are_finite(workload, cluster, plan) -> None:
     q = build_scenario(workload, cluster, global_batch=32)
     scores = compute_step_costs(q, plan)
     assert list(scores.terms) == list(STEP_TERMS)
-    assert abs(sum(float(v[0]) for v in scores.terms.values()) - step(q, plan)) < 1e-9
+    assert abs(sum(float(v[0]) for v in scores.terms.values()) - compute_step_s(q, plan)) < 1e-9
     for name, value in {
         **scores.terms,
         **{f"overlapped {k}": scores.overlapped[k] for k in OVERLAPPABLE_TERMS},
@@ -69,7 +69,7 @@ def test_a_plan_scores_the_same_alone_and_among_others(workload, cluster, many) 
     memory = compute_peak_memory_bytes(q, join_strategies(many))
     for i, plan in enumerate(many):
         alone = compute_peak_memory_bytes(q, plan)
-        assert step(q, plan) == together.step_time_s[i]
+        assert compute_step_s(q, plan) == together.step_time_s[i]
         assert all(alone[category][0] == memory[category][i] for category in memory)
 
 
@@ -78,16 +78,16 @@ def test_a_plan_scores_the_same_alone_and_among_others(workload, cluster, many) 
 def test_better_hardware_never_slows_a_plan(workload, plan, figure, factor) -> None:
     # latency (alpha) is better when less
     base = {"tflops": 300.0, "hbm": 2000.0, "link": 300.0, "nic": 200.0, "alpha": 3.0}
-    before = step(build_scenario(workload, lab(), global_batch=32), plan)
+    before = compute_step_s(build_scenario(workload, lab(), global_batch=32), plan)
     better = lab(**{figure: base[figure] / factor if figure == "alpha" else base[figure] * factor})
-    assert step(build_scenario(workload, better, global_batch=32), plan) <= before * (1 + 1e-12)
+    assert compute_step_s(build_scenario(workload, better, global_batch=32), plan) <= before * (1 + 1e-12)
 
 
 @settings(max_examples=15)
 @given(plans, st.integers(2, 6))
 def test_twice_the_layers_never_shorten_a_step(plan, layers) -> None:
     once, twice = lab_scenario(tiny(layers=layers)), lab_scenario(tiny(layers=2 * layers))
-    assert step(twice, plan) > step(once, plan)
+    assert compute_step_s(twice, plan) > compute_step_s(once, plan)
 
 
 @settings(max_examples=15)
@@ -101,7 +101,7 @@ def test_all_rates_times_k_divide_the_bandwidth_bound_step_by_k(workload, plan, 
     slow = free_of_constants(build_scenario(workload, lab(**base), global_batch=32))
     fast = free_of_constants(build_scenario(workload, lab(**{n: v * k for n, v in base.items()}), global_batch=32))
     with patch.object(collectives, "find_collective_library", return_value=bulk_only()):
-        assert step(slow, plan) == pytest.approx(k * step(fast, plan), rel=1e-9)
+        assert compute_step_s(slow, plan) == pytest.approx(k * compute_step_s(fast, plan), rel=1e-9)
 
 
 def replace_struct(q: Scenario, **changes: float) -> Scenario:
@@ -148,11 +148,11 @@ def test_a_longer_window_never_takes_less_time() -> None:
     whole = lab_scenario(tiny(seq_length=4096))
     windows = (*range(256, 4096, 256), 4095, 4096)
     times = [
-        step(lab_scenario(tiny(seq_length=4096, sliding_window=window)), build_strategy(tp=2, dp=8))
+        compute_step_s(lab_scenario(tiny(seq_length=4096, sliding_window=window)), build_strategy(tp=2, dp=8))
         for window in windows
     ]
     assert times == sorted(times)
-    assert times[-1] == step(whole, build_strategy(tp=2, dp=8))
+    assert times[-1] == compute_step_s(whole, build_strategy(tp=2, dp=8))
 
 
 def test_an_empty_array_of_plans_has_no_costs() -> None:
@@ -209,7 +209,7 @@ def test_longer_chunks_fill_the_pipeline_longer() -> None:
 def test_the_searchs_bound_is_a_bound(workload, cluster, plan) -> None:
     q = build_scenario(workload, cluster, global_batch=32)
     bound = compute_pipeline_bound_s(q, plan, build_plan_tables(q, plan))[0]
-    assert bound <= step(q, plan) * (1 + 1e-9)
+    assert bound <= compute_step_s(q, plan) * (1 + 1e-9)
 
 
 def test_model_flops_equal_the_megatron_papers_formula() -> None:

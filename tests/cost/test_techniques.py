@@ -50,31 +50,36 @@ memory = { capacity = "48GB", bandwidth = "768GB/s" }
 """
 
 
-def named(cluster: str, devices: int) -> Cluster:
+def load_cluster(cluster: str, devices: int) -> Cluster:
     return resolve_cluster(presets.load_cluster_spec(cluster), "", devices=devices)
 
 
-def step_s(q: Scenario, s: Strategies) -> float:
+def compute_step_s(q: Scenario, s: Strategies) -> float:
     return float(compute_step_costs(q, s).step_time_s[0])
 
 
-def bytes_of(q: Scenario, s: Strategies) -> dict[str, float]:
+def compute_memory_bytes(q: Scenario, s: Strategies) -> dict[str, float]:
     return {category: float(value[0]) for category, value in compute_peak_memory_bytes(q, s).items()}
 
 
 def test_lora_of_gpt3_is_as_much_faster_as_published() -> None:
     """Hu et al. 2021 (arXiv 2106.09685), section 4.2: 43.1 against 32.5 tokens/s a V100; 350 GB against 1.2 TB."""
     q = build_scenario(
-        build_workload(read_model_preset("gpt-3-175b")), named("dgx-v100", 64), global_batch=64, precision="fp16"
+        build_workload(read_model_preset("gpt-3-175b")),
+        load_cluster("dgx-v100", 64),
+        global_batch=64,
+        precision="fp16",
     )
     plan = build_strategy(tp=8, pp=8)
     adapted = apply_lora(q, 4)
-    assert step_s(q, plan) / step_s(adapted, plan) / (43.1 / 32.5) - 1 == pytest.approx(0.01, abs=0.03)
+    assert compute_step_s(q, plan) / compute_step_s(adapted, plan) / (43.1 / 32.5) - 1 == pytest.approx(
+        0.01, abs=0.03
+    )
     state = ("weights", "gradients", "optimizer")
-    state_bytes = 64 * sum(bytes_of(adapted, plan)[category] for category in state)
+    state_bytes = 64 * sum(compute_memory_bytes(adapted, plan)[category] for category in state)
     assert state_bytes / 350e9 - 1 == pytest.approx(0.04, abs=0.02)
     # 1.2 TB is 6.9 bytes a parameter, less than 16-bit weights beside a 32-bit optimizer take
-    assert 64 * sum(bytes_of(q, plan)[category] for category in state) > 2.5e12
+    assert 64 * sum(compute_memory_bytes(q, plan)[category] for category in state) > 2.5e12
 
 
 def test_qlora_fits_65_billion_parameters_on_48_gb() -> None:
@@ -86,9 +91,9 @@ def test_qlora_fits_65_billion_parameters_on_48_gb() -> None:
     gpu = resolve_cluster(parse_cluster_spec(A6000, "toml", "gpu.toml"), "gpu.toml")
     q = build_scenario(build_workload(spec), gpu, global_batch=16, framework="deepspeed")
     plan = build_strategy(recompute=2)
-    assert sum(bytes_of(q, plan).values()) > 780e9
+    assert sum(compute_memory_bytes(q, plan).values()) > 780e9
     quantised = apply_lora(apply_optimizer(q, "adam8bit"), 64, 4)
-    assert 40e9 < sum(bytes_of(quantised, plan).values()) < 48e9
+    assert 40e9 < sum(compute_memory_bytes(quantised, plan).values()) < 48e9
     assert quantised.techniques.lora is not None
     assert quantised.techniques.lora.frozen_bytes == pytest.approx(0.52, abs=0.01)
 
@@ -96,17 +101,18 @@ def test_qlora_fits_65_billion_parameters_on_48_gb() -> None:
 def test_pruned_models_train_as_much_faster_as_published() -> None:
     """PyTorch blog, June 2024: 6 % less for a ViT-L on A100 whose first 70 % of steps are sparse: 8.6 % a step."""
     v = build_workload(read_model_preset("vit-l-16"))
-    q = build_scenario(v, named("dgx-a100", 4), global_batch=256, framework="ddp")
+    q = build_scenario(v, load_cluster("dgx-a100", 4), global_batch=256, framework="ddp")
     plan = build_strategy(dp=4, micro_batch=64)
-    less = 1 - step_s(apply_pruning(q), plan) / step_s(q, plan)
+    less = 1 - compute_step_s(apply_pruning(q), plan) / compute_step_s(q, plan)
     assert less - 0.06 / 0.7 == pytest.approx(0.027, abs=0.01)
 
 
 def test_eight_bit_adam_keeps_two_bytes_of_moments() -> None:
     """Dettmers et al. 2021 (arXiv 2110.02861): two bytes in place of eight."""
-    q = build_scenario(build_workload(read_model_preset("gpt-1.7b")), named("dgx-a100", 1), global_batch=1)
+    q = build_scenario(build_workload(read_model_preset("gpt-1.7b")), load_cluster("dgx-a100", 1), global_batch=1)
     whole, narrow = (
-        bytes_of(scenario, build_strategy())["optimizer"] for scenario in (q, apply_optimizer(q, "adam8bit"))
+        compute_memory_bytes(scenario, build_strategy())["optimizer"]
+        for scenario in (q, apply_optimizer(q, "adam8bit"))
     )
     saved = whole - narrow
     assert saved == pytest.approx(6 * q.workload.parameters, rel=0.01)
@@ -117,7 +123,8 @@ def test_eight_bit_adam_keeps_two_bytes_of_moments() -> None:
 )
 def test_optimizers_state(name, state) -> None:
     q = apply_optimizer(
-        build_scenario(build_workload(read_model_preset("llama-3-8b")), named("dgx-h100", 8), global_batch=8), name
+        build_scenario(build_workload(read_model_preset("llama-3-8b")), load_cluster("dgx-h100", 8), global_batch=8),
+        name,
     )
     assert q.trainer.optimizer_bytes == pytest.approx(state, rel=0.1)
     assert (q.techniques.optimizer_flops > 0) == (name == "muon")
@@ -147,14 +154,14 @@ def test_low_rank_factors_shrink_matrices_alone() -> None:
 
 
 def test_a_teacher_costs_its_forward_pass() -> None:
-    q = build_scenario(build_workload(read_model_preset("llama-3-8b")), named("dgx-h100", 8), global_batch=64)
+    q = build_scenario(build_workload(read_model_preset("llama-3-8b")), load_cluster("dgx-h100", 8), global_batch=64)
     plan = build_strategy(tp=8, sequence_parallel=1)
     taught = apply_distillation(q, build_workload(read_model_preset("llama-3-70b")))
-    more = step_s(taught, plan) - step_s(q, plan)
+    more = compute_step_s(taught, plan) - compute_step_s(q, plan)
     # two FLOPs a parameter and token at what large multiplies reach of the peak
     least = 2 * 69.5e9 * 64 * 8192 / (8 * 989.4e12)
     assert least < more < 2 * least
-    alone, both = bytes_of(q, plan), bytes_of(taught, plan)
+    alone, both = compute_memory_bytes(q, plan), compute_memory_bytes(taught, plan)
     assert both["weights"] - alone["weights"] == pytest.approx(2 * 70.55e9 / 8, rel=0.01)
     assert both["logits"] > alone["logits"]
     with pytest.raises(InputError, match="same vocabulary"):
@@ -165,8 +172,8 @@ def test_zeros_that_no_unit_skips_save_no_time() -> None:
     plan = build_strategy(dp=16)
     q = lab_scenario()  # a chip of no known architecture
     for pruned in (apply_pruning(q), apply_pruning(q, 0.9)):
-        assert step_s(pruned, plan) == step_s(q, plan)
-        assert bytes_of(pruned, plan)["weights"] > bytes_of(q, plan)["weights"]
+        assert compute_step_s(pruned, plan) == compute_step_s(q, plan)
+        assert compute_memory_bytes(pruned, plan)["weights"] > compute_memory_bytes(q, plan)["weights"]
     with pytest.raises(InputError, match="nothing to prune"):
         apply_pruning(lab_scenario(build_workload(read_model_preset("gpt-oss-20b"))))
 
@@ -208,7 +215,7 @@ def test_adapters_train_less_and_never_take_more_state(workload, rank) -> None:
     adapted, plan = apply_lora(q, rank), build_strategy(dp=16)
     assert adapted.techniques.lora is not None
     if adapted.techniques.lora.adapter_share < 0.5:
-        before, after = bytes_of(q, plan), bytes_of(adapted, plan)
+        before, after = compute_memory_bytes(q, plan), compute_memory_bytes(adapted, plan)
         assert after["gradients"] < before["gradients"]
         assert after["optimizer"] < before["optimizer"]
         assert (
@@ -218,7 +225,7 @@ def test_adapters_train_less_and_never_take_more_state(workload, rank) -> None:
 
 
 def test_every_technique_describes_its_changes() -> None:
-    q = build_scenario(tiny(), named("dgx-b200", 8), global_batch=8, precision="mxfp8")
+    q = build_scenario(tiny(), load_cluster("dgx-b200", 8), global_batch=8, precision="mxfp8")
     for change in CHANGES.values():
         techniques = list(describe_techniques(change(q)))
         assert techniques[0].name == "quantised training in mxfp8"

@@ -29,17 +29,17 @@ COUNTS = {
 CHOICES = {"oversubscription", "unfitted", "reference_power_w", "spread", "tokens", "value"}
 
 
-def figures(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+def enumerate_figures(value: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Every number and every sourced figure below `value`."""
     if isinstance(value, dict):
         if "value" in value and "source" in value:
             yield path, value
             return
         for key, item in value.items():
-            yield from figures(item, f"{path}.{key}" if path else key)
+            yield from enumerate_figures(item, f"{path}.{key}" if path else key)
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            yield from figures(item, f"{path}[{number}]")
+            yield from enumerate_figures(item, f"{path}[{number}]")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield path, value
 
@@ -54,7 +54,7 @@ def test_every_figure_has_a_source(file: Path) -> None:
             "a name that no algorithm has is not read"
         )
         return
-    for path, figure in figures({key: value for key, value in content.items() if key != "sources"}):
+    for path, figure in enumerate_figures({key: value for key, value in content.items() if key != "sources"}):
         names = {part.partition("[")[0] for part in path.split(".")}
         if isinstance(figure, dict):
             assert figure["source"] in sources, f"{path}: no source is called {figure['source']}"

@@ -31,7 +31,7 @@ FIGURES = {
 }
 
 
-def listed(*options: str) -> list[str]:
+def list_names(*options: str) -> list[str]:
     """Names of `planner hardware list` in their order."""
     done = call("planner", "hardware", "list", *options, "--format", "csv")
     assert (done.returncode, done.stderr) == (0, "")
@@ -39,7 +39,7 @@ def listed(*options: str) -> list[str]:
 
 
 def test_all_are_listed_by_name() -> None:
-    assert listed() == NAMES
+    assert list_names() == NAMES
     table = call("planner", "hardware", "list").stdout
     assert [line.split()[0] for line in table.splitlines()[2:]] == NAMES
 
@@ -63,22 +63,26 @@ def test_all_are_listed_by_name() -> None:
     ],
 )
 def test_a_filter_keeps_the_parts_that_match(options: tuple[str, ...], there: str, not_there: str) -> None:
-    names = listed(*options)
+    names = list_names(*options)
     assert there in names
     assert not_there not in names
 
 
 def test_filters_add_up() -> None:
-    assert sorted(listed("--can-train") + listed("--inference-only")) == NAMES
-    both = set(listed("--kind", "gpu")) & set(listed("--framework", "jax")) & set(listed("--min-memory", "100GB"))
-    assert listed("--kind", "gpu", "--framework", "jax", "--min-memory", "100GB") == sorted(both)
+    assert sorted(list_names("--can-train") + list_names("--inference-only")) == NAMES
+    both = (
+        set(list_names("--kind", "gpu"))
+        & set(list_names("--framework", "jax"))
+        & set(list_names("--min-memory", "100GB"))
+    )
+    assert list_names("--kind", "gpu", "--framework", "jax", "--min-memory", "100GB") == sorted(both)
     assert "No accelerator" in call("planner", "hardware", "list", "--kind", "fpga", "--can-train").stdout
 
 
 @pytest.mark.parametrize("order", FIGURES)
 def test_an_order_has_a_single_direction_and_unknown_figures_are_last(order: str) -> None:
     by_name = {entry.name: entry for entry in ENTRIES}
-    values = [FIGURES[order](by_name[name]) for name in listed("--sort", order)]
+    values = [FIGURES[order](by_name[name]) for name in list_names("--sort", order)]
     known = [value for value in values if value is not None]
     assert values[: len(known)] == known
     assert known == sorted(known, reverse=order not in ("power", "price"))
@@ -239,7 +243,7 @@ def test_any_terminal_gets_whole_figures(width: int, monkeypatch: pytest.MonkeyP
 
 
 def test_a_chip_that_cannot_train_is_never_planned_for(tmp_path: Path) -> None:
-    for name in listed("--inference-only"):
+    for name in list_names("--inference-only"):
         file = tmp_path / f"{name}.toml"
         file.write_text(
             f'name = "shelf"\nnodes = 2\n[node]\ndevices = 8\naccelerator = "{name}"\n'

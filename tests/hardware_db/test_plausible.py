@@ -70,13 +70,13 @@ FASTEST_PIN_GB_S = {
 """Gb/s of a pin. HBM: table of stas00/ml-engineering, compute/accelerator/README.md; the rest: JEDEC's grades."""
 
 
-def pairs() -> list[tuple[AcceleratorEntry, tuple[str, str]]]:
+def list_pairs() -> list[tuple[AcceleratorEntry, tuple[str, str]]]:
     return [(entry, pair) for entry in ENTRIES for pair in RATIOS if set(pair) <= set(entry.peak_flops)]
 
 
 @pytest.mark.parametrize(
     ("part", "pair"),
-    pairs(),
+    list_pairs(),
     ids=lambda value: value.name if isinstance(value, AcceleratorEntry) else "/".join(value),
 )
 def test_peaks_stand_to_each_other_as_the_units_do(part: AcceleratorEntry, pair: tuple[str, str]) -> None:
@@ -87,7 +87,7 @@ def test_peaks_stand_to_each_other_as_the_units_do(part: AcceleratorEntry, pair:
 
 
 def test_every_exception_is_needed() -> None:
-    known = {(part.name, *pair) for part, pair in pairs()}
+    known = {(part.name, *pair) for part, pair in list_pairs()}
     assert set(EXCEPTIONS) <= known
     for (_, *pair), (ratio, why) in EXCEPTIONS.items():
         assert abs(ratio / RATIOS[pair[0], pair[1]] - 1) > _ROUNDING
@@ -125,7 +125,7 @@ def test_the_bus_is_known_of_most() -> None:
     assert len([entry for entry in with_memory if entry.spec.memory.bus_bits is not None]) > len(with_memory) / 2
 
 
-def trend_flops_per_w(year: int) -> float:
+def compute_trend_flops_per_w(year: int) -> float:
     """Dense FLOP/s at 16 bits that a good part of the year does with a watt.
 
     Epoch AI, https://epoch.ai/data/machine-learning-hardware: leading parts do about half as much again each year,
@@ -134,7 +134,7 @@ def trend_flops_per_w(year: int) -> float:
     return 1.2e12 * 1.2 ** (year - 2020)
 
 
-def sixteen_bit_flops_per_w(part: AcceleratorEntry) -> float | None:
+def find_sixteen_bit_flops_per_w(part: AcceleratorEntry) -> float | None:
     """At bf16 or fp16, else half of int8."""
     peaks = part.peak_flops
     peak = peaks.get("bf16") or peaks.get("fp16") or peaks.get("int8", 0.0) / 2 or peaks.get("fp32")
@@ -143,11 +143,11 @@ def sixteen_bit_flops_per_w(part: AcceleratorEntry) -> float | None:
 
 @EACH
 def test_flops_per_watt_are_of_its_year(part: AcceleratorEntry) -> None:
-    efficiency = sixteen_bit_flops_per_w(part)
+    efficiency = find_sixteen_bit_flops_per_w(part)
     if efficiency is None:
         pytest.skip("no peak or no power is known")
     assert part.spec.year is not None
-    share = efficiency / trend_flops_per_w(part.spec.year)
+    share = efficiency / compute_trend_flops_per_w(part.spec.year)
     lowest = {"cpu": 0.01, "gpu": 0.1}.get(part.spec.kind, 0.2)
     assert lowest < share < 1.35
 
@@ -155,7 +155,7 @@ def test_flops_per_watt_are_of_its_year(part: AcceleratorEntry) -> None:
 def test_the_trend_is_that_of_the_best() -> None:
     best: dict[int, float] = {}
     for part in ENTRIES:
-        efficiency = sixteen_bit_flops_per_w(part)
+        efficiency = find_sixteen_bit_flops_per_w(part)
         if part.spec.place == "data-centre" and part.spec.year and part.spec.year >= 2017 and efficiency:
             best[part.spec.year] = max(best.get(part.spec.year, 0.0), efficiency)
     years = np.array(sorted(best))

@@ -26,11 +26,11 @@ NOT_PLANNED = {"gaudi1": "no public source states a peak"}
 """Parts that can train and yet lack what planning needs."""
 
 
-def spec(name: str) -> AcceleratorSpec:
+def read_spec(name: str) -> AcceleratorSpec:
     return database.load_accelerator_spec(name)
 
 
-def problem_of(part: AcceleratorSpec) -> str:
+def find_problem(part: AcceleratorSpec) -> str:
     """The message about the figures of a part; empty where all is well."""
     try:
         check_figures(part, part.name)
@@ -39,19 +39,19 @@ def problem_of(part: AcceleratorSpec) -> str:
     return ""
 
 
-def fields(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+def enumerate_figures(value: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Every number, and every table that has a number, below a value with its path."""
     if isinstance(value, SourcedFigure) or (isinstance(value, int | float) and not isinstance(value, bool)):
         yield path, value
     elif isinstance(value, msgspec.Struct):
         for field in value.__struct_fields__:
-            yield from fields(getattr(value, field), f"{path}.{field}".strip("."))
+            yield from enumerate_figures(getattr(value, field), f"{path}.{field}".strip("."))
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from fields(item, f"{path}.{key}")
+            yield from enumerate_figures(item, f"{path}.{key}")
     elif isinstance(value, tuple):
         for item in value:
-            yield from fields(item, path)
+            yield from enumerate_figures(item, path)
 
 
 def test_the_chips_that_the_field_knows_are_there() -> None:
@@ -60,9 +60,9 @@ def test_the_chips_that_the_field_knows_are_there() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_figure_names_a_reachable_source_and_was_read_there(name: str) -> None:
-    part = spec(name)
+    part = read_spec(name)
     used = set()
-    for path, figure in fields(part):
+    for path, figure in enumerate_figures(part):
         if path == "year":
             continue
         assert isinstance(figure, SourcedFigure), f"{path} has no source"
@@ -78,7 +78,7 @@ def test_every_figure_names_a_reachable_source_and_was_read_there(name: str) -> 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_file_describes_its_part(name: str) -> None:
-    part = spec(name)
+    part = read_spec(name)
     assert part.name == name
     assert part.title
     assert part.vendor
@@ -92,12 +92,12 @@ def test_the_file_describes_its_part(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_units_are_right_and_values_possible(name: str) -> None:
-    assert problem_of(spec(name)) == ""
+    assert find_problem(read_spec(name)) == ""
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_parts_that_can_train_can_be_planned_for_and_others_give_a_reason(name: str) -> None:
-    part = spec(name)
+    part = read_spec(name)
     if part.can_train and name not in NOT_PLANNED:
         assert not part.why_not_train
         assert resolve_accelerator(part).peak_flops

@@ -13,7 +13,7 @@ from planner.studies.conditions.evaluate import build_condition_part, evaluate_c
 from planner.studies.conditions.figures import build_compared_figures
 from planner.studies.conditions.parse import parse_condition
 from planner.studies.diff import compare_documents
-from tests.report.test_formats import stored
+from tests.report.test_formats import read_stored
 
 REQUIRED = ("mfu >= 40%", "memory.headroom >= 12GiB", "carbon_kg < 100t")
 OBSTACLE = "no plan fits: Llama on 8 x chip\n  nearest miss: tp 8\n  what would make it fit: 128 devices"
@@ -21,7 +21,7 @@ OBSTACLE = "no plan fits: Llama on 8 x chip\n  nearest miss: tp 8\n  what would 
 
 def base() -> PlanDocument:
     """The stored plan, its best alone."""
-    document = stored()
+    document = read_stored()
     return replace(document, plans=document.plans[:1])
 
 

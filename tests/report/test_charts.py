@@ -43,25 +43,27 @@ SVG = "{http://www.w3.org/2000/svg}"
 TIME, MEMORY = ChartAxis("step time", "s"), ChartAxis("memory", "B")
 
 
-def bar(label: str, *values: float, limit: float | None = None) -> StackedBar:
+def build_bar(label: str, *values: float, limit: float | None = None) -> StackedBar:
     return StackedBar(label, "end", [BarSegment(f"n{i}", v, f"{label} {i}") for i, v in enumerate(values)], limit)
 
 
-def scatter(*points: tuple[float, float], references: tuple[ReferenceLine, ...] = ()) -> PointChart:
+def build_scatter(*points: tuple[float, float], references: tuple[ReferenceLine, ...] = ()) -> PointChart:
     series = PointSeries("", [ChartPoint(x, y, f"p{number}", number == 0) for number, (x, y) in enumerate(points)])
     return PointChart("points", TIME, MEMORY, [series], references)
 
 
-def roofline(*points: tuple[float, float], name: str = "mlp") -> RooflineChart:
+def build_roofline(*points: tuple[float, float], name: str = "mlp") -> RooflineChart:
     operators = [RooflinePoint(name, x, y, 0.5, "compute", f"{name} {x:g}") for x, y in points]
     return RooflineChart("roof", operators, 1e15, 3e12)
 
 
 CHARTS: dict[str, Chart] = {
-    "bars": BarChart("bars", TIME, [bar("a", 0.1, 0.2, limit=0.4), bar("b", 0.3)], "plan", "deadline"),
-    "points": scatter((0.1, 2.0**31), (0.2, 2.0**32), references=(ReferenceLine("x", 0.15, "deadline"),)),
-    "waterfall": WaterfallChart("waterfall", TIME, [bar("a", 0.1), bar("saved", -0.02)], bar("step", 0.08)),
-    "roofline": roofline((10, 1e13), (1000, 8e14)),
+    "bars": BarChart("bars", TIME, [build_bar("a", 0.1, 0.2, limit=0.4), build_bar("b", 0.3)], "plan", "deadline"),
+    "points": build_scatter((0.1, 2.0**31), (0.2, 2.0**32), references=(ReferenceLine("x", 0.15, "deadline"),)),
+    "waterfall": WaterfallChart(
+        "waterfall", TIME, [build_bar("a", 0.1), build_bar("saved", -0.02)], build_bar("step", 0.08)
+    ),
+    "roofline": build_roofline((10, 1e13), (1000, 8e14)),
 }
 
 
@@ -73,7 +75,7 @@ def texts(drawing: ElementTree.Element) -> list[str]:
     return ["".join(element.itertext()) for element in drawing.iter(f"{SVG}text")]
 
 
-def titles(drawing: ElementTree.Element) -> list[str]:
+def list_titles(drawing: ElementTree.Element) -> list[str]:
     return [element.text or "" for element in drawing.iter(f"{SVG}title")]
 
 
@@ -91,7 +93,7 @@ def test_a_chart_has_axis_titles_with_units_ticks_and_tooltips(
 ) -> None:
     drawing = draw(CHARTS[name])
     assert set(axes) <= set(texts(drawing))
-    assert set(tooltips) <= set(titles(drawing))
+    assert set(tooltips) <= set(list_titles(drawing))
     assert sum(bool(re.fullmatch(r"[0-9.,]+[KMB]?", text)) for text in texts(drawing)) >= 3
     assert drawing.get("role") == "img"
     assert drawing.get("aria-label") == name.replace("roofline", "roof")
@@ -130,7 +132,7 @@ def test_a_letter_that_cannot_be_drawn_is_left_out(letter: str) -> None:
             evil, ChartAxis(evil, evil, [evil]), axis, [PointSeries(evil, [point]), PointSeries("c", [point])]
         ),
         PointChart(evil, axis, axis, [PointSeries(evil, [point])], [ReferenceLine("y", 1, evil)]),
-        WaterfallChart(evil, axis, [StackedBar(evil, evil, [BarSegment(evil, 1, evil)])], bar(evil, 1)),
+        WaterfallChart(evil, axis, [StackedBar(evil, evil, [BarSegment(evil, 1, evil)])], build_bar(evil, 1)),
         RooflineChart(evil, [RooflinePoint(evil, 1, 1e12, 0.5, evil, evil)], 1e15, 3e12),
     ]
     for chart in charts:
@@ -147,18 +149,18 @@ EXTREMES = [0.0, -1.0, math.inf, -math.inf, math.nan, 5e-324, 1.7e308, 1e-30, 1e
 def test_zero_infinite_and_extreme_values_are_drawn_or_left_out(value: float) -> None:
     line = ReferenceLine("y", value, "limit")
     charts: list[Chart] = [
-        BarChart("t", TIME, [bar("a", value), bar("b", value, value, limit=value)]),
-        BarChart("t", TIME, [bar("a", value, 1.0, limit=value)]),
-        scatter((value, value), references=(line,)),
-        scatter((1.0, 1.0), (value, 2.0), (3.0, value), (1000.0, 1000.0), references=(line,)),
-        WaterfallChart("t", TIME, [bar("a", value), bar("b", 1.0)], bar("step", value)),
-        roofline((value, 1e12), (10.0, value), (100.0, 1e14)),
+        BarChart("t", TIME, [build_bar("a", value), build_bar("b", value, value, limit=value)]),
+        BarChart("t", TIME, [build_bar("a", value, 1.0, limit=value)]),
+        build_scatter((value, value), references=(line,)),
+        build_scatter((1.0, 1.0), (value, 2.0), (3.0, value), (1000.0, 1000.0), references=(line,)),
+        WaterfallChart("t", TIME, [build_bar("a", value), build_bar("b", 1.0)], build_bar("step", value)),
+        build_roofline((value, 1e12), (10.0, value), (100.0, 1e14)),
     ]
     for chart in charts:
         text = render_chart_svg(chart)
         assert "NaN" not in text
         assert "Infinity" not in text
-    assert titles(draw(charts[1])).count("a 1") == 1
+    assert list_titles(draw(charts[1])).count("a 1") == 1
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_zero_infinite_and_extreme_values_are_drawn_or_left_out(value: float) ->
         PointChart("t", TIME, MEMORY, [PointSeries("", [])], has_diagonal=True),
         PointChart("t", ChartAxis("model", categories=["a"]), MEMORY, [PointSeries("", [ChartPoint(0, 1, "x")])]),
         WaterfallChart("t", TIME, [], StackedBar("step", "0 s", [])),
-        roofline(),
+        build_roofline(),
     ],
 )
 def test_an_empty_chart_has_its_axes(chart: Chart) -> None:
@@ -181,8 +183,8 @@ def test_an_empty_chart_has_its_axes(chart: Chart) -> None:
 
 
 def test_parts_of_a_waterfall_begin_where_the_previous_parts_end() -> None:
-    parts = [bar("a", 2.0), bar("saved", -0.5), bar("b", 1.5)]
-    spec = build_chart_spec(WaterfallChart("t", TIME, parts, bar("step", 3.0)))
+    parts = [build_bar("a", 2.0), build_bar("saved", -0.5), build_bar("b", 1.5)]
+    spec = build_chart_spec(WaterfallChart("t", TIME, parts, build_bar("step", 3.0)))
     spans = [(row["from"], row["to"]) for row in spec["layer"][0]["data"]["values"]]
     assert spans == [(0.0, 2.0), (2.0, 1.5), (1.5, 3.0), (0.0, 3.0)]
 
@@ -211,12 +213,12 @@ VISION = {
 TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 
 
-def linear(colour: str) -> np.ndarray:
+def compute_linear_rgb(colour: str) -> np.ndarray:
     parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
 
 
-def lab(rgb: np.ndarray) -> np.ndarray:
+def compute_lab(rgb: np.ndarray) -> np.ndarray:
     """CIE 1976 L*a*b*: a distance of 2 is just seen, a distance of 10 at a glance."""
     f = TO_XYZ @ np.clip(rgb, 0, 1) / np.array([0.9505, 1, 1.089])
     f = np.where(f > 0.008856, np.cbrt(f), 7.787 * f + 16 / 116)
@@ -226,14 +228,16 @@ def lab(rgb: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("colours", [STEP_COLOURS, MEMORY_COLOURS, BOUND_COLOURS], ids=["step", "memory", "bound"])
 @pytest.mark.parametrize("vision", VISION)
 def test_colours_of_a_chart_are_distinguishable(colours: dict[str, str], vision: str) -> None:
-    seen = {name: lab(np.array(VISION[vision]) @ linear(colour)) for name, colour in colours.items()}
+    seen = {
+        name: compute_lab(np.array(VISION[vision]) @ compute_linear_rgb(colour)) for name, colour in colours.items()
+    }
     for (first, a), (second, b) in itertools.combinations(seen.items(), 2):
         assert np.linalg.norm(a - b) > 15, (first, second)
 
 
 @pytest.mark.parametrize("paper", ["#ffffff", "#14171a"])
 def test_colours_are_seen_on_light_and_dark(paper: str) -> None:
-    background = float(TO_XYZ[1] @ linear(paper))
+    background = float(TO_XYZ[1] @ compute_linear_rgb(paper))
     for colour in SERIES_COLOURS:
-        light, dark = sorted((float(TO_XYZ[1] @ linear(colour)), background), reverse=True)
+        light, dark = sorted((float(TO_XYZ[1] @ compute_linear_rgb(colour)), background), reverse=True)
         assert (light + 0.05) / (dark + 0.05) > 1.5, colour

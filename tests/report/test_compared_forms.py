@@ -107,14 +107,17 @@ def test_terms_are_ordered_by_their_change_and_add_up() -> None:
             assert sum(term.change_s for term in difference.terms) == pytest.approx(step.change)
 
 
-def hostile() -> DiffDocument:
+def build_hostile_document() -> DiffDocument:
     title = replace(base().model, title=HOSTILE, name=HOSTILE)
     return compare_documents(base(), replace(head(), model=title), (HOSTILE, HOSTILE), 0.0)
 
 
 def test_hostile_words_have_no_effect() -> None:
-    texts = {name: render_document(hostile(), name) for name in ("csv", "jsonl", "html", "junit")}
-    texts |= {"markdown": render_diff_markdown(hostile()), "text": render_document(hostile(), "table")}
+    texts = {name: render_document(build_hostile_document(), name) for name in ("csv", "jsonl", "html", "junit")}
+    texts |= {
+        "markdown": render_diff_markdown(build_hostile_document()),
+        "text": render_document(build_hostile_document(), "table"),
+    }
     for name, text in texts.items():
         assert not any(character < " " and character not in "\n\t" for character in text), name
     assert "<script>" not in texts["markdown"]

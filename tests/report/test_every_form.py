@@ -57,12 +57,12 @@ ANSWER_TYPES = {
 CASES = [(name, form, ending) for name in ANSWER_TYPES for form, ending in FORMS.items()]
 
 
-def stored(name: str, raw: object = None) -> msgspec.Struct:
+def read_stored(name: str, raw: object = None) -> msgspec.Struct:
     text = (ANSWERS / f"{name}.json").read_bytes()
     return msgspec.convert(msgspec.json.decode(text) if raw is None else raw, ANSWER_TYPES[name].document)
 
 
-def hostile(name: str) -> msgspec.Struct:
+def build_hostile(name: str) -> msgspec.Struct:
     """The same answer, a user's words replaced by what would break out of any form."""
 
     def changed(value: object, key: str = "") -> object:
@@ -72,17 +72,17 @@ def hostile(name: str) -> msgspec.Struct:
             return [changed(item, key) for item in value]
         return HOSTILE if isinstance(value, str) and key in ANSWER_TYPES[name].words and value else value
 
-    return stored(name, changed(json.loads((ANSWERS / f"{name}.json").read_text())))
+    return read_stored(name, changed(json.loads((ANSWERS / f"{name}.json").read_text())))
 
 
 @pytest.mark.parametrize(("name", "form", "ending"), CASES)
 def test_a_stored_answer_is_rendered_to_the_byte(name: str, form: str, ending: str) -> None:
-    assert render_document(stored(name), form) == (GOLDEN / f"{name}.{ending}").read_text("utf-8")
+    assert render_document(read_stored(name), form) == (GOLDEN / f"{name}.{ending}").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", ANSWER_TYPES)
 def test_records_are_as_many_in_both_forms_and_alike(name: str) -> None:
-    document = stored(name)
+    document = read_stored(name)
     lines = [json.loads(line) for line in render_document(document, "jsonl").splitlines()]
     rows = list(csv.DictReader(io.StringIO(render_document(document, "csv"))))
     assert len(lines) == len(rows) == ANSWER_TYPES[name].records(document) > 0
@@ -97,7 +97,7 @@ def test_records_are_as_many_in_both_forms_and_alike(name: str) -> None:
 
 @pytest.mark.parametrize("name", ANSWER_TYPES)
 def test_hostile_words_have_no_effect(name: str) -> None:
-    document = hostile(name)
+    document = build_hostile(name)
     for form in FORMS:
         text = render_document(document, form)
         assert not any(character < " " and character not in "\n\t" for character in text), form
@@ -118,7 +118,7 @@ def test_hostile_words_have_no_effect(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in ANSWER_TYPES if name != "list"])
 def test_every_answer_with_figures_has_cases(name: str) -> None:
-    suite = ElementTree.fromstring(render_document(stored(name), "junit"))
+    suite = ElementTree.fromstring(render_document(read_stored(name), "junit"))
     names = [(case.get("classname"), case.get("name")) for case in suite.iter("testcase")]
     assert names
     assert len(set(names)) == len(names)
@@ -127,7 +127,7 @@ def test_every_answer_with_figures_has_cases(name: str) -> None:
 def test_a_stage_that_is_too_full_fails() -> None:
     raw = json.loads((ANSWERS / "explain.json").read_text())
     raw["stages"][0]["memory"]["total_bytes"] = 2 * raw["stages"][0]["memory"]["capacity_bytes"]
-    suite = ElementTree.fromstring(render_document(stored("explain", raw), "junit"))
+    suite = ElementTree.fromstring(render_document(read_stored("explain", raw), "junit"))
     failed = [case.get("name") for case in suite.iter("testcase") if case.find("failure") is not None]
     assert failed == ["stage 0 fits"]
 
@@ -203,4 +203,4 @@ def test_no_accelerator_is_an_empty_table() -> None:
 
 if __name__ == "__main__":
     for name_of, form_of, ending_of in CASES:
-        (GOLDEN / f"{name_of}.{ending_of}").write_text(render_document(stored(name_of), form_of), "utf-8")
+        (GOLDEN / f"{name_of}.{ending_of}").write_text(render_document(read_stored(name_of), form_of), "utf-8")

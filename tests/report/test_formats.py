@@ -27,12 +27,12 @@ HOSTILE = '<script>alert(1)</script> | `x` *b* [l](http://evil) & "q" \n# h \x1b
 VOID = {"meta", "br", "img", "link", "hr", "input", "line", "rect", "circle", "path"}
 
 
-def stored() -> PlanDocument:
+def read_stored() -> PlanDocument:
     return msgspec.json.decode(STORED.read_bytes(), type=PlanDocument)
 
 
-def hostile() -> PlanDocument:
-    document = stored()
+def build_hostile() -> PlanDocument:
+    document = read_stored()
     model = msgspec.structs.replace(document.model, title=HOSTILE, name=HOSTILE, note=HOSTILE)
     cluster = msgspec.structs.replace(document.cluster, title=HOSTILE, name=HOSTILE, accelerator=HOSTILE)
     return msgspec.structs.replace(document, model=model, cluster=cluster)
@@ -63,11 +63,11 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize(("form", "ending"), FORMS.items())
 def test_a_stored_plan_is_rendered_to_the_byte(form: str, ending: str) -> None:
-    assert render_document(stored(), form) == (GOLDEN / f"plan.{ending}").read_text("utf-8")
+    assert render_document(read_stored(), form) == (GOLDEN / f"plan.{ending}").read_text("utf-8")
 
 
 def test_each_record_is_a_plan_with_the_numbers_of_the_document() -> None:
-    document = stored()
+    document = read_stored()
     lines = [json.loads(line) for line in render_document(document, "jsonl").splitlines()]
     rows = list(csv.DictReader(io.StringIO(render_document(document, "csv"))))
     assert len(lines) == len(rows) == len(document.plans)
@@ -78,7 +78,7 @@ def test_each_record_is_a_plan_with_the_numbers_of_the_document() -> None:
         assert int(row["tp"]) == plan.strategy.tp
 
 
-@pytest.mark.parametrize("document", [stored(), hostile()], ids=["stored", "hostile"])
+@pytest.mark.parametrize("document", [read_stored(), build_hostile()], ids=["stored", "hostile"])
 def test_a_page_loads_no_other_file(document: PlanDocument) -> None:
     text = render_document(document, "html")
     page = Page(text)
@@ -98,18 +98,18 @@ def test_a_page_loads_no_other_file(document: PlanDocument) -> None:
 
 def test_hostile_names_have_no_effect() -> None:
     for form in FORMS:
-        text = render_document(hostile(), form)
+        text = render_document(build_hostile(), form)
         assert not any(character < " " and character not in "\n\t" for character in text), form
         assert "\u202e" not in text or form in ("csv", "jsonl"), form
-    markdown = render_document(hostile(), "markdown")
+    markdown = render_document(build_hostile(), "markdown")
     assert "<script>" not in markdown
     assert "\n# h" not in markdown
     for line in markdown.splitlines():
         if line.startswith("| "):
             assert line.rstrip().endswith("|")
-    root = ElementTree.fromstring(render_document(hostile(), "junit"))
-    assert len(list(root.iter("testcase"))) == len(stored().plans)
-    assert len(list(csv.reader(io.StringIO(render_document(hostile(), "csv"))))) == 1 + len(stored().plans)
+    root = ElementTree.fromstring(render_document(build_hostile(), "junit"))
+    assert len(list(root.iter("testcase"))) == len(read_stored().plans)
+    assert len(list(csv.reader(io.StringIO(render_document(build_hostile(), "csv"))))) == 1 + len(read_stored().plans)
 
 
 def test_files_are_written_beside_the_answer(tmp_path: Path) -> None:
@@ -142,4 +142,4 @@ def test_an_impossible_file_is_reported(tmp_path: Path, file: str, messages: lis
 
 if __name__ == "__main__":
     for name, suffix in FORMS.items():
-        (GOLDEN / f"plan.{suffix}").write_text(render_document(stored(), name), "utf-8")
+        (GOLDEN / f"plan.{suffix}").write_text(render_document(read_stored(), name), "utf-8")

@@ -24,7 +24,7 @@ def document() -> HeterogeneousDocument:
     return search_hetero_plans(cluster, scenarios, Space(cluster.devices, 32), {}, tokens=10**12)
 
 
-def shown(document: HeterogeneousDocument, width: int) -> str:
+def print_document(document: HeterogeneousDocument, width: int) -> str:
     out = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
     print_report(build_report(document), out)
     assert isinstance(out.file, io.StringIO)
@@ -33,7 +33,7 @@ def shown(document: HeterogeneousDocument, width: int) -> str:
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 150])
 def test_no_figure_is_cut(document: HeterogeneousDocument, width: int) -> None:
-    text = shown(document, width)
+    text = print_document(document, width)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
     for plan in document.plans:

@@ -24,7 +24,7 @@ def document() -> PlanDocument:
     return msgspec.convert(json.loads(done.stdout), PlanDocument)
 
 
-def shown(document: PlanDocument, width: int) -> str:
+def print_document(document: PlanDocument, width: int) -> str:
     out = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
     print_report(build_report(document), out)
     assert isinstance(out.file, io.StringIO)
@@ -33,7 +33,7 @@ def shown(document: PlanDocument, width: int) -> str:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_figure_is_cut(document: PlanDocument, width: int) -> None:
-    text = shown(document, width)
+    text = print_document(document, width)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
     for plan in document.plans:
@@ -47,13 +47,13 @@ def test_no_figure_is_cut(document: PlanDocument, width: int) -> None:
 
 
 def test_a_narrow_terminal_gets_a_line_for_each_figure(document: PlanDocument) -> None:
-    text = shown(document, 40)
+    text = print_document(document, 40)
     assert len(re.findall(r"^  tokens/s +", text, re.MULTILINE)) == len(document.plans)
     assert format_count(document.plans[0].tokens_per_s) in text
 
 
 def test_a_wide_terminal_gets_every_column_and_both_tables_side_by_side(document: PlanDocument) -> None:
-    lines = shown(document, 120).splitlines()
+    lines = print_document(document, 120).splitlines()
     assert any("tokens/s" in line and "HFU" in line and "recompute" in line for line in lines)
     assert any("Step of the best plan" in line and "Peak memory" in line for line in lines)
-    assert not any("Step of the best plan" in line and "Peak memory" in line for line in shown(document, 80))
+    assert not any("Step of the best plan" in line and "Peak memory" in line for line in print_document(document, 80))

@@ -58,22 +58,22 @@ failures = false
 """120 points."""
 
 
-def written(folder: Path, text: str, name: str = "sweep.toml") -> Path:
+def write_sweep(folder: Path, text: str, name: str = "sweep.toml") -> Path:
     """The sweep's file in a folder."""
     path = folder / name
     path.write_text(text)
     return path
 
 
-def swept(folder: Path, text: str) -> list[dict[str, object]]:
+def run_sweep(folder: Path, text: str) -> list[dict[str, object]]:
     """The rows of a sweep."""
-    here(folder, text, "results.jsonl")
+    write_results(folder, text, "results.jsonl")
     return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
 
 
-def here(folder: Path, text: str, *names: str) -> None:
+def write_results(folder: Path, text: str, *names: str) -> None:
     """The tables of a sweep, answered in this process by the answerer of its workers."""
-    sweep, answerer = read_sweep(written(folder, text)), PointAnswerer()
+    sweep, answerer = read_sweep(write_sweep(folder, text)), PointAnswerer()
     results = build_results(
         sweep, {number: answerer.encode_answer(point) for number, point in enumerate(sweep.points)}
     )
@@ -81,27 +81,27 @@ def here(folder: Path, text: str, *names: str) -> None:
         write_file_atomically(folder / name, render_results(results, folder / name, {}))
 
 
-def started(folder: Path, text: str, output: str, *options: str) -> subprocess.Popen[str]:
+def start_sweep(folder: Path, text: str, output: str, *options: str) -> subprocess.Popen[str]:
     """A sweep that is under way, in a group of processes of its own."""
     program = Path(sys.executable).with_name("planner")
-    arguments = [str(program), "sweep", str(written(folder, text)), "-o", str(folder / output), *options]
+    arguments = [str(program), "sweep", str(write_sweep(folder, text)), "-o", str(folder / output), *options]
     return subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
 
 
-def answered(journal: Path) -> int:
+def count_answers(journal: Path) -> int:
     """How many points a journal has."""
     return max(journal.read_bytes().count(b"\n") - 1, 0) if journal.exists() else 0
 
 
-def children(process: subprocess.Popen[str]) -> list[int]:
+def list_workers(process: subprocess.Popen[str]) -> list[int]:
     """The workers of a sweep: processes whose command line says that they were spawned."""
     tasks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     return [int(pid) for pid in tasks if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-def alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """Whether a process is there and no zombie."""
     try:
         os.kill(pid, 0)
@@ -110,7 +110,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def until(there: Callable[[], bool]) -> None:
+def wait_until(there: Callable[[], bool]) -> None:
     """Wait for something to be so, for twenty seconds at most."""
     for _ in range(2_000):
         if there():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.run import run
-from tests.cli.sweeps.small import MANY, SMALL, answered, here, started, until, written
+from tests.cli.sweeps.small import MANY, SMALL, count_answers, start_sweep, wait_until, write_results, write_sweep
 
 distributed = pytest.importorskip("distributed", reason="Dask is an extra: pip install 'planner[dask]'")
 
@@ -47,9 +47,9 @@ def test_a_dask_cluster_gives_the_same_bytes_whichever_worker_dies(
     cluster: tuple[str, list[int]], tmp_path: Path
 ) -> None:
     address, workers = cluster
-    file = str(written(tmp_path, SMALL))
+    file = str(write_sweep(tmp_path, SMALL))
     outputs = [tmp_path / name for name in ("here.csv", "there.csv", "again.csv")]
-    here(tmp_path, SMALL, "here.csv")
+    write_results(tmp_path, SMALL, "here.csv")
     there = run("planner", "sweep", file, "-o", str(outputs[1]), "--scheduler", address)
     assert (there.returncode, there.stderr) == (0, "")
     os.kill(workers[0], signal.SIGKILL)
@@ -60,7 +60,7 @@ def test_a_dask_cluster_gives_the_same_bytes_whichever_worker_dies(
 
 def test_a_missing_scheduler_is_reported(tmp_path: Path) -> None:
     done = run(
-        "planner", "sweep", str(written(tmp_path, SMALL)), "-o", str(tmp_path / "x.csv"), "--scheduler", "tcp:/x"
+        "planner", "sweep", str(write_sweep(tmp_path, SMALL)), "-o", str(tmp_path / "x.csv"), "--scheduler", "tcp:/x"
     )
     assert done.returncode == 2
     assert "--scheduler: no scheduler" in done.stderr
@@ -70,11 +70,11 @@ def test_a_missing_scheduler_is_reported(tmp_path: Path) -> None:
 def test_a_scheduler_that_dies_leaves_the_answers_so_far(cluster: tuple[str, list[int]], tmp_path: Path) -> None:
     address, processes = cluster
     journal = tmp_path / "results.csv.journal"
-    process = started(tmp_path, MANY, "results.csv", "--scheduler", address)
-    until(lambda: answered(journal) >= 1)
+    process = start_sweep(tmp_path, MANY, "results.csv", "--scheduler", address)
+    wait_until(lambda: count_answers(journal) >= 1)
     os.killpg(processes[-1], signal.SIGKILL)
     out, err = process.communicate()
     assert (process.returncode, out) == (1, "")
     kept = "the answers so far are kept, and the same command continues"
     assert err == f"error: lost the connection to the scheduler; {kept}\n"
-    assert answered(journal) >= 1
+    assert count_answers(journal) >= 1

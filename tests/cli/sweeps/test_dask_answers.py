@@ -16,7 +16,7 @@ import pytest
 from planner.cli.sweeps.dask import describe_worker, run_points_on_dask
 from planner.cli.sweeps.grid import read_sweep
 from planner.errors import InputError, PlannerError
-from tests.cli.sweeps.small import SINGLE_POINT, written
+from tests.cli.sweeps.small import SINGLE_POINT, write_sweep
 
 Work = Callable[[], Any]
 
@@ -71,7 +71,7 @@ def answer_sweep(
     """Answer a sweep of a single point, which names a file, by a client; each number's answer."""
     space = tmp_path / "space.toml"
     space.write_text("tp = 1\n")
-    sweep = read_sweep(written(tmp_path, f'{SINGLE_POINT}space = "{space}"\n'))
+    sweep = read_sweep(write_sweep(tmp_path, f'{SINGLE_POINT}space = "{space}"\n'))
 
     def answer_with(client: Client) -> dict[int, dict[str, Any]]:
         stand_in = SimpleNamespace(Client=lambda address, timeout: client, as_completed=list)

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from planner.cli.sweeps.grid import Sweep, list_point_files, read_sweep
 from planner.errors import InputError
 from tests.cli.run import call, run
-from tests.cli.sweeps.small import swept, written
+from tests.cli.sweeps.small import run_sweep, write_sweep
 
 HEAD = '[grid]\nmodel = "bert-base"\ncluster = "dgx-a100"\nglobal_batch = 64\n'
 
 
 def _read(folder: Path, text: str) -> Sweep:
-    return read_sweep(written(folder, text))
+    return read_sweep(write_sweep(folder, text))
 
 
 def test_the_last_key_runs_fastest_and_grids_follow_each_other(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_meaningless_grids_are_refused_with_their_place(text: str, messages: lis
 )
 def test_an_infeasible_value_is_refused_before_any_point_runs(more: str, messages: list[str], tmp_path: Path) -> None:
     output = tmp_path / "results.csv"
-    done = call("planner", "sweep", str(written(tmp_path, HEAD + more)), "-o", str(output))
+    done = call("planner", "sweep", str(write_sweep(tmp_path, HEAD + more)), "-o", str(output))
     assert done.returncode == 2
     for part in messages:
         assert part in done.stderr
@@ -138,7 +138,7 @@ def test_an_infeasible_value_is_refused_before_any_point_runs(more: str, message
 def test_an_unknown_name_is_refused_with_the_nearest_name(
     old: str, new: str, messages: list[str], tmp_path: Path
 ) -> None:
-    done = call("planner", "sweep", str(written(tmp_path, HEAD.replace(old, new))), "-o", str(tmp_path / "x.csv"))
+    done = call("planner", "sweep", str(write_sweep(tmp_path, HEAD.replace(old, new))), "-o", str(tmp_path / "x.csv"))
     assert done.returncode == 2
     for part in messages:
         assert part in done.stderr
@@ -146,7 +146,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_name(
 
 def test_a_value_that_some_points_can_have_is_not_refused(tmp_path: Path) -> None:
     head = HEAD.replace("64", '["64", "128 tokens"]')
-    rows = swept(tmp_path, f"{head}nodes = 1\nseq_length = [512, 16]\ntp = 1\ncp = 1\npp = 1\n")
+    rows = run_sweep(tmp_path, f"{head}nodes = 1\nseq_length = [512, 16]\ntp = 1\ncp = 1\npp = 1\n")
     assert [(row["global_batch"], row["seq_length"], row["status"]) for row in rows] == [
         ("64", 512, "planned"),
         ("64", 16, "planned"),
@@ -157,7 +157,7 @@ def test_a_value_that_some_points_can_have_is_not_refused(tmp_path: Path) -> Non
 
 def test_warnings_of_plan_are_printed_once(tmp_path: Path) -> None:
     text = f"{HEAD.replace('64', '2_000_000')}nodes = [1, 2]\ndp = [3, 5]\n"
-    done = run("planner", "sweep", str(written(tmp_path, text)), "-o", str(tmp_path / "results.csv"))
+    done = run("planner", "sweep", str(write_sweep(tmp_path, text)), "-o", str(tmp_path / "results.csv"))
     assert done.stderr.count("warning: ") == done.stderr.count("counts 2,000,000 sequences") == 1
 
 

@@ -15,7 +15,7 @@ from planner.errors import InputError
 ANSWERS = {number: b'{"mfu":0.%d}' % (number + 1) for number in range(6)}
 
 
-def _filled(path: Path) -> bytes:
+def _fill(path: Path) -> bytes:
     with SweepJournal(path, "one", 6) as journal:
         for number, answer in ANSWERS.items():
             journal.add_answer(number, answer)
@@ -32,7 +32,7 @@ def test_a_journal_cut_anywhere_has_the_lines_before_the_cut(
     cut: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("cut") / "journal"
-    whole = _filled(path)
+    whole = _fill(path)
     path.write_bytes(whole[:cut])
     expected = max(whole[:cut].count(b"\n") - 1, 0)
     assert _read(path) == dict(list(ANSWERS.items())[:expected])
@@ -48,7 +48,7 @@ def test_a_changed_byte_loses_its_own_line_at_most(
     at: int, to: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("bit") / "journal"
-    whole = bytearray(_filled(path))
+    whole = bytearray(_fill(path))
     head = whole.index(b"\n") + 1
     at = head + at % (len(whole) - head)
     whole[at] ^= to
@@ -61,7 +61,7 @@ def test_a_changed_byte_loses_its_own_line_at_most(
 
 def test_the_journal_of_another_sweep_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    whole = _filled(path)
+    whole = _fill(path)
     with pytest.raises(InputError, match="--restart"):
         SweepJournal(path, "another", 6)
     with pytest.raises(InputError, match="another sweep"):
@@ -82,7 +82,7 @@ def test_a_file_that_is_no_journal_is_refused_and_left_as_it_is(tmp_path: Path, 
 
 def test_two_processes_at_a_time_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    _filled(path)
+    _fill(path)
     with (
         SweepJournal(path, "one", 6),
         pytest.raises(InputError, match=re.escape(f"{path}: another process runs this sweep")),

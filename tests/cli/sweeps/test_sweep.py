@@ -19,14 +19,14 @@ from tests.cli.sweeps.small import (
     MANY,
     SINGLE_POINT,
     SMALL,
-    alive,
-    answered,
-    children,
-    here,
-    started,
-    swept,
-    until,
-    written,
+    count_answers,
+    is_alive,
+    list_workers,
+    run_sweep,
+    start_sweep,
+    wait_until,
+    write_results,
+    write_sweep,
 )
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for workers in /proc")
@@ -36,16 +36,16 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for worke
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the rows of a small sweep in all forms."""
     folder = tmp_path_factory.mktemp("small")
-    here(folder, SMALL, "results.csv", "results.jsonl", "results.parquet")
+    write_results(folder, SMALL, "results.csv", "results.jsonl", "results.parquet")
     return folder
 
 
-def _rows(path: Path) -> list[dict[str, object]]:
+def _read_rows(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_a_row_equals_the_answer_of_plan_for_the_point(small: Path) -> None:
-    for row in _rows(small / "results.jsonl"):
+    for row in _read_rows(small / "results.jsonl"):
         arguments = [str(row["model"]), "--cluster", str(row["cluster"]), "--nodes", str(row["nodes"])]
         arguments += [
             "--global-batch",
@@ -78,7 +78,7 @@ def test_a_row_equals_the_answer_of_plan_for_the_point(small: Path) -> None:
 
 def test_the_forms_have_the_same_cells(small: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    rows = _rows(small / "results.jsonl")
+    rows = _read_rows(small / "results.jsonl")
     table = parquet.read_table(small / "results.parquet")
     assert table.to_pylist() == rows
     with (small / "results.csv").open() as file:
@@ -91,7 +91,7 @@ def test_the_forms_have_the_same_cells(small: Path) -> None:
 
 def test_the_command_writes_only_these_rows(small: Path, tmp_path: Path) -> None:
     output = tmp_path / "results.csv"
-    done = run("planner", "sweep", str(written(tmp_path, SMALL)), "-o", str(output))
+    done = run("planner", "sweep", str(write_sweep(tmp_path, SMALL)), "-o", str(output))
     assert done.stdout == f"{output}: 12 points: 8 planned, 4 bad input\n"
     assert (done.returncode, done.stderr) == (0, "")
     assert output.read_bytes() == (small / "results.csv").read_bytes()
@@ -100,30 +100,30 @@ def test_the_command_writes_only_these_rows(small: Path, tmp_path: Path) -> None
 
 def test_after_any_killed_process_the_table_has_the_same_bytes(tmp_path: Path) -> None:
     through, output, journal = (tmp_path / name for name in ("through.csv", "results.csv", "results.csv.journal"))
-    here(tmp_path, MANY, "through.csv")
+    write_results(tmp_path, MANY, "through.csv")
 
     # a worker is replaced; Ctrl-C keeps what is answered and says how to go on
-    process = started(tmp_path, MANY, "results.csv", "--workers", "2")
-    until(lambda: answered(journal) >= 12 and len(children(process)) == 2)
-    os.kill(children(process)[0], signal.SIGKILL)
-    until(lambda: answered(journal) >= 36)
+    process = start_sweep(tmp_path, MANY, "results.csv", "--workers", "2")
+    wait_until(lambda: count_answers(journal) >= 12 and len(list_workers(process)) == 2)
+    os.kill(list_workers(process)[0], signal.SIGKILL)
+    wait_until(lambda: count_answers(journal) >= 36)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate()
     assert (process.returncode, out) == (130, "")
-    had = answered(journal)
+    had = count_answers(journal)
     assert err == f"stopped: {had} of 120 points are kept; the same command continues\n"
 
     # the last line is torn; the parent is killed, and its workers end by themselves
     journal.write_bytes(journal.read_bytes()[:-20])
-    process = started(tmp_path, MANY, "results.csv", "--workers", "2")
-    until(lambda: answered(journal) >= had + 20 and len(children(process)) == 2)
-    workers = children(process)
+    process = start_sweep(tmp_path, MANY, "results.csv", "--workers", "2")
+    wait_until(lambda: count_answers(journal) >= had + 20 and len(list_workers(process)) == 2)
+    workers = list_workers(process)
     process.kill()
     _, err = process.communicate()
     assert err == f"{journal}: {had - 1} of 120 points are answered already\n"
-    assert answered(journal) < 120
+    assert count_answers(journal) < 120
     assert not output.exists()
-    until(lambda: not any(map(alive, workers)))
+    wait_until(lambda: not any(map(is_alive, workers)))
 
     assert run("planner", "sweep", str(tmp_path / "sweep.toml"), "-o", str(output)).returncode == 0
     assert output.read_bytes() == through.read_bytes()
@@ -133,20 +133,20 @@ def test_after_any_killed_process_the_table_has_the_same_bytes(tmp_path: Path) -
 def test_another_sweep_does_not_resume_this_sweep(tmp_path: Path) -> None:
     output = tmp_path / "results.jsonl"
     with SweepJournal(
-        tmp_path / "results.jsonl.journal", compute_fingerprint(read_sweep(written(tmp_path, MANY))), 120
+        tmp_path / "results.jsonl.journal", compute_fingerprint(read_sweep(write_sweep(tmp_path, MANY))), 120
     ) as begun:
         begun.add_answer(0, b"{}")
-    other = str(written(tmp_path, SINGLE_POINT, "other.toml"))
+    other = str(write_sweep(tmp_path, SINGLE_POINT, "other.toml"))
     refused = call("planner", "sweep", other, "-o", str(output))
     assert refused.returncode == 2
     assert "results.jsonl.journal: is the journal of another sweep" in refused.stderr
     anew = run("planner", "sweep", other, "-o", str(output), "--restart")
-    assert (anew.returncode, len(_rows(output))) == (0, 1)
+    assert (anew.returncode, len(_read_rows(output))) == (0, 1)
 
 
 def test_a_file_that_a_point_names_belongs_to_the_sweep(tmp_path: Path) -> None:
     space = tmp_path / "space.toml"
-    path = written(tmp_path, f'{SINGLE_POINT}space = "{space}"\n')
+    path = write_sweep(tmp_path, f'{SINGLE_POINT}space = "{space}"\n')
     fingerprints = []
     for text in ("tp = 1", "tp = 2", "tp = 1"):
         space.write_text(text)
@@ -157,7 +157,7 @@ def test_a_file_that_a_point_names_belongs_to_the_sweep(tmp_path: Path) -> None:
 def test_an_edited_figure_of_hardware_db_makes_another_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "hardware_db" / "nodes"
     folder.mkdir(parents=True)
-    sweep = read_sweep(written(tmp_path, SINGLE_POINT))
+    sweep = read_sweep(write_sweep(tmp_path, SINGLE_POINT))
     monkeypatch.setattr(database, "find_database_path", lambda: tmp_path / "hardware_db")
     fingerprints = [compute_fingerprint(sweep)]
     for text in ("devices = 8", "devices = 4", "devices = 8"):
@@ -184,7 +184,7 @@ def test_infeasible_and_heterogeneous_points_are_rows(tmp_path: Path) -> None:
     model = "gpt-1.7b"
     cluster = "dgx-h100:1+dgx-a100:1"
     """
-    unfit, regular, heterogeneous = swept(tmp_path, text)
+    unfit, regular, heterogeneous = run_sweep(tmp_path, text)
     assert (unfit["status"], unfit["mfu"]) == ("nothing fits", None)
     assert "nearest miss" in str(unfit["reason"])
     assert (heterogeneous["status"], heterogeneous["devices"], heterogeneous["pools"], regular["pools"]) == (
@@ -196,7 +196,7 @@ def test_infeasible_and_heterogeneous_points_are_rows(tmp_path: Path) -> None:
 
 def test_a_sweep_without_any_plan_is_reported_and_writes_its_rows(tmp_path: Path) -> None:
     text = '[grid]\nmodel = "llama-3-70b"\ncluster = "dgx-a100"\nnodes = 1\nglobal_batch = 64\n'
-    done = run("planner", "sweep", str(written(tmp_path, text)), "-o", str(tmp_path / "results.csv"))
+    done = run("planner", "sweep", str(write_sweep(tmp_path, text)), "-o", str(tmp_path / "results.csv"))
     assert done.returncode == 3
     assert "no plan fits at any point" in done.stderr
     assert len((tmp_path / "results.csv").read_text().splitlines()) == 2
@@ -211,7 +211,7 @@ def test_a_sweep_without_any_plan_is_reported_and_writes_its_rows(tmp_path: Path
     ],
 )
 def test_wrong_options_are_reported_before_any_point_runs(options: list[str], message: str, tmp_path: Path) -> None:
-    done = run("planner", "sweep", str(written(tmp_path, SMALL)), *options, cwd=tmp_path)
+    done = run("planner", "sweep", str(write_sweep(tmp_path, SMALL)), *options, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.toml"]
@@ -219,6 +219,6 @@ def test_wrong_options_are_reported_before_any_point_runs(options: list[str], me
 
 def test_parquet_without_its_package_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    done = call("planner", "sweep", str(written(tmp_path, SMALL)), "-o", str(tmp_path / "x.parquet"))
+    done = call("planner", "sweep", str(write_sweep(tmp_path, SMALL)), "-o", str(tmp_path / "x.parquet"))
     assert done.returncode == 2
     assert "pip install 'planner[sweep]'" in done.stderr
