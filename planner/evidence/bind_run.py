@@ -2,121 +2,171 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import cast, get_args
 
 from planner.cluster.model.cluster import Cluster
-from planner.cost.scenario import Scenario, build_scenario
+from planner.cost.scenario import Scenario, apply_setting, build_scenario
+from planner.cost.settings import SETTINGS, AttentionKernel
+from planner.cost.strategies import RECOMPUTE_MODES
 from planner.errors import InputError
-from planner.evidence.model_and_cluster import build_run_cluster, build_run_workload
+from planner.evidence.columns import DEGREE_COLUMNS
+from planner.evidence.model_and_cluster import build_run_cluster, build_run_workload, list_unused_facts
+from planner.evidence.run_settings import apply_run_settings
+from planner.evidence.run_trainers import SHARDING_WORDS, find_trainer_name, get_trainer_defaults
 from planner.evidence.runs import MeasuredRun, RowError
 from planner.search.space import Space
 from planner.trainers.names import LaunchMode, TrainerName
 
-_SHARDING_WORDS: dict[str, tuple[TrainerName | None, int | None]] = {
-    # Megatron-LM: --data-parallel-sharding-strategy, --use-distributed-optimizer
-    "fsdp": ("megatron-fsdp", 3),
-    "distributed-optimizer": (None, 1),
-    # PyTorch: torch.distributed.fsdp.fully_shard; the members of ShardingStrategy of FullyShardedDataParallel
-    "fsdp2": ("fsdp2", 3),
-    "full_shard": ("fsdp", 3),
-    "shard_grad_op": ("fsdp", 2),
-    "hybrid_shard": ("fsdp", None),
-    "no_shard": (None, 0),
-    # DeepSpeed: zero_optimization.stage
-    "zero-3": ("deepspeed", 3),
-    "zero-2": ("deepspeed", 2),
-    # a ZeRO stage without a trainer
-    "zero3": (None, 3),
-    "zero2": (None, 2),
-    "zero-1": (None, 1),
-    "zero1": (None, 1),
-    "ddp": (None, 0),
-    "none": (None, 0),
-}
-"""By the value of the column `sharding`, in lower case: the trainer that uses this word, where it is the word of one
-trainer, and the ZeRO stage (arXiv 1910.02054), where the word determines it."""
 _PRECISION_ALIASES = {"amp_bf16": "bf16", "amp_fp16": "fp16", "amp_fp8": "fp8", "": "bf16"}
+_RECOMPUTE_CODES = {**{name: code for code, name in enumerate(RECOMPUTE_MODES)}, "no": 0}
 
 
 @dataclass(frozen=True)
 class BoundRun:
-    """A run as input of the cost model; `unstated_columns`: those that the row leaves to the search."""
+    """A run as input of the cost model.
+
+    `unstated_columns`: those that the row leaves open; `default_space`: the space with the trainer's defaults of
+    these, `space` without; `defaulted_settings`: settings that the trainer's default decided, as `column=value`;
+    `not_modelled`: what the row states and the model has no term for.
+    """
 
     scenario: Scenario
     cluster: Cluster
     space: Space
     unstated_columns: tuple[str, ...]
+    default_space: Space
+    defaulted_settings: tuple[str, ...] = ()
+    not_modelled: tuple[str, ...] = ()
 
 
 def bind_run(run: MeasuredRun) -> BoundRun:
     """The scenario and the space of a row. Raises RowError where the row states too little or contradicts itself."""
+    trainer_name = find_trainer_name(run)
     try:
         workload = build_run_workload(run)
         cluster = build_run_cluster(run)
-        global_batch = run.require_number("global_batch")
+        global_batch = run.require_count("global_batch")
+        precision = run.get_text("precision")
         scenario = build_scenario(
             workload,
             cluster,
             global_batch=global_batch,
-            precision=_PRECISION_ALIASES.get(run.precision, run.precision),
-            attention=run.attention or "flash",
-            framework=_get_trainer_name(run),
-            launch=_get_launch_mode(run),
-            tp_overlap=run.tp_overlap,
-            gradients=run.gradients,
+            precision=_PRECISION_ALIASES.get(precision, precision),
+            attention=cast(AttentionKernel, run.get_text("attention") or "flash"),
+            framework=trainer_name,
+            launch=_get_launch_mode(run, trainer_name),
         )
+        scenario, defaulted_settings = _apply_default_settings(scenario, run)
+        run_scenario = apply_run_settings(scenario, run)
     except InputError as error:
         raise RowError(" ".join(str(error).split())) from None
     allowed, unstated_columns = _build_allowed_values(run)
-    return BoundRun(scenario, cluster, Space(cluster.devices, global_batch, allowed), unstated_columns)
+    space = Space(cluster.devices, global_batch, allowed)
+    return BoundRun(
+        run_scenario.scenario,
+        cluster,
+        space,
+        unstated_columns,
+        replace(space, allowed=_add_defaults(allowed, run, unstated_columns)),
+        defaulted_settings,
+        (*list_unused_facts(run, cluster), *run_scenario.not_modelled, *_list_unused_words(run)),
+    )
 
 
-def _get_trainer_name(run: MeasuredRun) -> TrainerName:
-    """The column `framework`; where it is empty, MaxText on TPUs, else the trainer of the sharding or Megatron."""
-    if run.framework is not None:
-        return run.framework
-    trainer_name, _ = _SHARDING_WORDS.get(run.sharding.lower(), (None, None))
-    return "maxtext" if run.accelerator.startswith("tpu") else trainer_name or "megatron-classic"
-
-
-def _get_launch_mode(run: MeasuredRun) -> LaunchMode | None:
+def _get_launch_mode(run: MeasuredRun, trainer_name: TrainerName) -> LaunchMode | None:
     """The column `launch`; where it is empty, None: the trainer's own, or compiled for FSDP2 in 8 bit.
 
-    PyTorch's 8-bit multiplies need torch.compile: without it each cast is a kernel of its own (torchao, float8).
+    PyTorch's 8-bit multiplies need torch.compile: without it each cast is a kernel of its own (torchao, float8). A
+    graph of some modules alone counts as fused kernels.
     """
-    is_compiled = _get_trainer_name(run) == "fsdp2" and "8" in run.precision
-    return run.launch or ("compiled" if is_compiled else None)
+    stated = run.get_text("launch")
+    if stated in get_args(LaunchMode):
+        return cast(LaunchMode, stated)
+    if stated:
+        return "fused"
+    return "compiled" if trainer_name == "fsdp2" and "8" in run.get_text("precision") else None
+
+
+def _apply_default_settings(scenario: Scenario, run: MeasuredRun) -> tuple[Scenario, tuple[str, ...]]:
+    """The trainer's defaults of the settings that the row leaves open, and which these are."""
+    applied = []
+    for name, text in get_trainer_defaults(run).items():
+        if name in SETTINGS and not run.get_text(name):
+            setting = SETTINGS[name]
+            scenario = apply_setting(scenario, setting, setting.parse_name(text))
+            applied.append(f"{name}={text}")
+    return scenario, tuple(applied)
 
 
 def _build_allowed_values(run: MeasuredRun) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
     """Pinned values by dimension, and the columns that the row leaves open."""
     allowed: dict[str, tuple[int, ...]] = {}
     unstated_columns = []
-    for column in ("tp", "pp", "vpp", "cp", "ep", "dp", "micro_batch"):
-        value = run.numbers[column]
-        if value is None:
-            unstated_columns.append(column)
-        else:
+    for column in DEGREE_COLUMNS:
+        value = run.get_count(column)
+        if value is not None:
             allowed[column] = (value,)
-    modes = {"none": 0, "no": 0, "selective": 1, "full": 2}
-    if run.recompute in modes:
-        allowed["recompute"] = (modes[run.recompute],)
+        elif column != "etp" or ((run.get_count("experts") or 0) and "etp" in get_trainer_defaults(run)):
+            unstated_columns.append(column)
+    if not run.get_count("experts"):
+        allowed.pop("etp", None)
+    tp, recompute, sequence_parallel = run.get_count("tp"), run.get_text("recompute"), run.get_flag("seq_parallel")
+    if recompute:
+        allowed["recompute"] = (_RECOMPUTE_CODES[recompute],)
     else:
         unstated_columns.append("recompute")
-    if run.seq_parallel is None:
+    if sequence_parallel is not None:
+        allowed["sequence_parallel"] = (int(sequence_parallel),)
+    elif tp == 1 or run.get_text("attention") == "unfused":
         # sequence parallelism goes with tensor parallelism; it came out (arXiv 2205.05198) with FlashAttention
-        is_disabled = run.numbers["tp"] == 1 or run.attention == "unfused"
-        allowed["sequence_parallel"] = (0,) if is_disabled else (1,)
-        unstated_columns += [] if run.numbers["tp"] == 1 else ["seq_parallel"]
+        allowed["sequence_parallel"] = (0,)
+        unstated_columns += [] if tp == 1 else ["seq_parallel"]
     else:
-        allowed["sequence_parallel"] = (int(run.seq_parallel),)
-    _, zero_stage = _SHARDING_WORDS.get(run.sharding.lower(), (None, None))
+        allowed["sequence_parallel"] = (0, 1) if tp is None or "seq_parallel" in get_trainer_defaults(run) else (1,)
+        unstated_columns.append("seq_parallel")
+    _, word_stage = SHARDING_WORDS.get(run.get_text("sharding").lower(), (None, None))
+    stated_stage = run.get_count("zero_stage")
+    zero_stage = word_stage if stated_stage is None else stated_stage
     if zero_stage is None:
         unstated_columns.append("sharding")
         # Megatron has had the distributed optimizer since the summer of 2022, as long as FlashAttention
-        zero_stage = 0 if run.attention == "unfused" else 1
-    elif zero_stage == 3 and run.require_number("devices") == 1:
+        zero_stage = 0 if run.get_text("attention") == "unfused" else 1
+    elif zero_stage == 3 and run.require_count("devices") == 1:
         zero_stage = 0
-    ranks = (run.numbers["dp"] or 2) * (run.numbers["cp"] or 1)
+    ranks = (run.get_count("dp") or 2) * (run.get_count("cp") or 1)
     allowed["zero_stage"] = (zero_stage if ranks > 1 else 0,)
     return allowed, tuple(unstated_columns)
+
+
+def _add_defaults(
+    allowed: Mapping[str, tuple[int, ...]], run: MeasuredRun, unstated_columns: tuple[str, ...]
+) -> dict[str, tuple[int, ...]]:
+    """The allowed values with the trainer's default of each column that the row leaves open."""
+    with_defaults = dict(allowed)
+    for column, text in get_trainer_defaults(run).items():
+        if column not in unstated_columns:
+            continue
+        if column == "recompute":
+            with_defaults["recompute"] = (_RECOMPUTE_CODES[text],)
+        elif column == "seq_parallel":
+            with_defaults["sequence_parallel"] = (int(text == "yes"),)
+        elif text == "tp":
+            with_defaults[column] = (run.get_count("tp") or 1,)
+        elif column in DEGREE_COLUMNS:
+            with_defaults[column] = (int(text),)
+    return with_defaults
+
+
+def _list_unused_words(run: MeasuredRun) -> list[str]:
+    """What the row states of sharding and of the measurement, and is not read."""
+    unused = []
+    sharding = run.get_text("sharding")
+    if sharding and sharding.lower() not in SHARDING_WORDS:
+        unused.append(f"sharding={sharding}")
+    if run.get_text("memory_rank") in ("first", "last", "mean") and run.get_count("pp") != 1:
+        unused.append(f"memory_rank={run.get_text('memory_rank')} (as max)")
+    if run.get_text("memory_kind") == "estimated":
+        unused.append("memory_kind=estimated")
+    return unused

@@ -17,9 +17,11 @@ from planner.hardware import database
 
 
 def build_calibration_cases(runs: Iterable[MeasuredRun]) -> list[CalibrationCase]:
-    """The runs that can be bound; open columns are filled from the best plan with the current parameters."""
+    """The runs of quality A and B that can be bound; open columns are filled with the current parameters."""
     calibration_cases = []
     for run in runs:
+        if not run.is_for_fitting:
+            continue
         try:
             bound_run = bind_run(run)
             plan, _ = find_run_plan(bound_run)

@@ -44,9 +44,8 @@ def extract_source(case: CalibrationCase) -> str:
 
 def format_model_shape(case: CalibrationCase) -> str:
     """The shape of the model, equal for different names of a model and for a model with fewer layers."""
-    numbers = case.run.numbers
-    width = f"{numbers['hidden']} x {numbers['heads']} heads, {numbers['ffn']}"
-    return f"{width}, vocabulary {numbers['vocab']}, {numbers['experts'] or 1} experts"
+    hidden, heads, ffn, vocab, experts = map(case.run.get_count, ("hidden", "heads", "ffn", "vocab", "experts"))
+    return f"{hidden} x {heads} heads, {ffn}, vocabulary {vocab}, {experts or 1} experts"
 
 
 def predict_held_out_folds(

@@ -27,7 +27,7 @@ from planner.cost.calibration import (
     combine_calibration,
     read_default_calibration,
 )
-from planner.cost.scenario import Scenario
+from planner.cost.scenario import Scenario, read_settings
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies
 from planner.errors import InputError
@@ -297,6 +297,8 @@ def _build_prediction_key(case: CalibrationCase) -> object:
         scenario.attention_kernel,
         scenario.launch_mode,
         scenario.trainer,
+        repr(read_settings(scenario)),
+        scenario.techniques,
         tuple(scenario.network.tier_group_ranks),
         tuple(level.bandwidth_bytes_per_s for level in case.bound_run.cluster.levels),
         tuple(case.plan.get_row(0).items()),

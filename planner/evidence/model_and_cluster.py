@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import msgspec
 
@@ -12,7 +13,7 @@ from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.spec import ClusterSpec, LevelSpec, NicSpec, NodeLinkSpec, NodeSpec
 from planner.evidence.runs import MeasuredRun, RowError
 from planner.hardware import database
-from planner.hardware.accelerator import AcceleratorSpec
+from planner.hardware.accelerator import AcceleratorSpec, DevicePowerSpec
 from planner.workload.operators import Workload
 from planner.workload.presets import read_transformer_preset
 from planner.workload.spec import ModelSpec, MoeSpec, check_model_spec
@@ -63,7 +64,8 @@ _DEFAULT_NIC_GBPS = 200.0
 def build_run_workload(run: MeasuredRun) -> Workload:
     """The model of a row. Raises RowError where the row is incomplete, InputError where the model is not valid."""
     base = _find_base_preset(run)
-    layers, hidden, heads, seq = (run.require_number(column) for column in ("layers", "hidden", "heads", "seq"))
+    layers, hidden, heads, seq = (run.require_count(column) for column in ("layers", "hidden", "heads", "seq"))
+    tied = run.get_flag("tied")
     spec = msgspec.structs.replace(
         base,
         name=run.model,
@@ -71,48 +73,99 @@ def build_run_workload(run: MeasuredRun) -> Workload:
         hidden_size=hidden,
         layers=layers,
         heads=heads,
-        kv_heads=None if base.mla else run.numbers["kv_heads"],
-        head_dim=base.head_dim if base.moe and base.heads == heads else None,
-        ffn_size=run.require_number("ffn"),
-        vocab_size=run.require_number("vocab"),
+        kv_heads=None if base.mla else run.get_count("kv_heads"),
+        head_dim=_find_head_dim(run, base),
+        ffn_size=run.require_count("ffn"),
+        vocab_size=run.require_count("vocab"),
         seq_length=seq,
         learned_positions=seq if base.learned_positions else 0,
+        tied_embeddings=base.tied_embeddings if tied is None else tied,
         moe=_build_moe(run, base, layers),
         published=None,
+        **_build_prediction_layers(run),
     )
     return build_workload(check_model_spec(spec, run.id))
 
 
+def list_unused_facts(run: MeasuredRun, cluster: Cluster) -> list[str]:
+    """What the row states of the model and of the machine, and no field of these says, as `column=value`."""
+    unused = []
+    mtp_layers, devices = run.get_count("mtp_layers"), run.get_count("devices_per_node")
+    if mtp_layers and not _build_prediction_layers(run):
+        unused.append(f"mtp_layers={mtp_layers}")
+    if devices is not None and cluster.devices_per_node != min(devices, run.require_count("devices")):
+        unused.append(f"devices_per_node={devices} (as {cluster.devices_per_node})")
+    if run.get_text("nics_per_node") and cluster.nics is None:
+        unused.append(f"nics_per_node={run.get_text('nics_per_node')}")
+    return unused
+
+
+def _build_prediction_layers(run: MeasuredRun) -> dict[str, Any]:
+    """The field of the layers of multi-token prediction, where models have it."""
+    mtp_layers = run.get_count("mtp_layers")
+    return (
+        {"mtp_layers": mtp_layers} if mtp_layers is not None and "mtp_layers" in ModelSpec.__struct_fields__ else {}
+    )
+
+
 def _find_base_preset(run: MeasuredRun) -> ModelSpec:
-    """The preset of the model's family; of an unknown family, by the MLP (gated below four times the hidden size)."""
+    """The preset `model_config`, else that of the model's family; of an unknown family, by the MLP (gated below four
+    times the hidden size). Raises InputError for an unknown `model_config`.
+    """
+    preset = run.get_text("model_config")
+    if preset:
+        return read_transformer_preset(preset)
     for pattern, name in _FAMILY_PRESETS:
         if re.search(pattern, run.model.lower()):
             return read_transformer_preset(name)
-    is_gated = run.require_number("ffn") < 4 * run.require_number("hidden")
+    is_gated = run.require_count("ffn") < 4 * run.require_count("hidden")
     return read_transformer_preset("llama-3-70b" if is_gated else "megatron-22b")
 
 
+def _find_head_dim(run: MeasuredRun, base: ModelSpec) -> int | None:
+    """The stated dimension of a head; else that of the preset of a mixture of experts with as many heads."""
+    stated = run.get_count("head_dim")
+    if stated is not None and base.mla is None:
+        return stated
+    is_preset_shape = bool(run.get_text("model_config")) or base.moe is not None
+    return base.head_dim if is_preset_shape and base.heads == run.require_count("heads") else None
+
+
 def _build_moe(run: MeasuredRun, base: ModelSpec, layers: int) -> MoeSpec | None:
-    experts = run.numbers["experts"]
+    experts = run.get_count("experts")
     if not experts:
         return None
-    topk = run.numbers["topk"]
+    topk, expert_ffn, shared_ffn, first_dense = (
+        run.get_count(column) for column in ("topk", "expert_ffn", "shared_ffn", "first_dense_layers")
+    )
     if base.moe is None:
-        return MoeSpec(experts=experts, topk=topk or 2, expert_ffn_size=run.require_number("ffn"))
-    # a model with fewer layers than its preset has at most a quarter dense layers
-    first_dense = (
-        min(base.moe.first_dense_layers, layers // 4) if layers < base.layers else base.moe.first_dense_layers
-    )
-    width = (
-        base.moe.expert_ffn_size if base.hidden_size == run.require_number("hidden") else run.require_number("ffn")
-    )
+        return MoeSpec(
+            experts=experts,
+            topk=topk or 2,
+            expert_ffn_size=expert_ffn or run.require_count("ffn"),
+            shared_ffn_size=shared_ffn or 0,
+            first_dense_layers=first_dense or 0,
+        )
+    if first_dense is None:
+        # a model with fewer layers than its preset has at most a quarter dense layers
+        first_dense = base.moe.first_dense_layers
+        first_dense = min(first_dense, layers // 4) if layers < base.layers else first_dense
+    if expert_ffn is None:
+        is_preset_width = base.hidden_size == run.require_count("hidden")
+        expert_ffn = base.moe.expert_ffn_size if is_preset_width else run.require_count("ffn")
     return msgspec.structs.replace(
-        base.moe, experts=experts, topk=topk or base.moe.topk, first_dense_layers=first_dense, expert_ffn_size=width
+        base.moe,
+        experts=experts,
+        topk=topk or base.moe.topk,
+        first_dense_layers=first_dense,
+        expert_ffn_size=expert_ffn,
+        shared_ffn_size=base.moe.shared_ffn_size if shared_ffn is None else shared_ffn,
     )
 
 
 def build_run_cluster(run: MeasuredRun) -> Cluster:
-    """The cluster of a row: the reference cluster of its accelerator, else a simple one with nodes of eight devices.
+    """The cluster of a row: the reference cluster of its accelerator, else a simple one with nodes of eight devices;
+    with what the row states of its nodes.
 
     Raises RowError for an unknown accelerator.
     """
@@ -120,15 +173,46 @@ def build_run_cluster(run: MeasuredRun) -> Cluster:
     if name not in database.list_database_names("accelerators"):
         raise RowError(f"accelerator {run.accelerator!r} is not in hardware_db")
     part = database.load_accelerator_spec(name)
+    power_w = run.get_number("power_w")
+    if power_w is not None:
+        idle = None if part.power is None else part.power.idle
+        part = msgspec.structs.replace(part, power=DevicePowerSpec(tdp=f"{power_w:.6g}W", idle=idle))
     spec, node = _find_preset_cluster(part) or _build_plain_cluster(part)
-    nic = node.nic
-    if nic is not None and run.inter_gbps_per_device:
-        nic = msgspec.structs.replace(
-            nic, bandwidth=_format_nic_bandwidth(run.inter_gbps_per_device, node.devices / nic.count)
-        )
-    node = msgspec.structs.replace(node, accelerator=part, nic=nic)
+    node = msgspec.structs.replace(node, accelerator=part)
+    node = _replace_nics(run, _replace_devices(run, node))
     spec = msgspec.structs.replace(spec, node=node, max_nodes=None)
-    return resolve_cluster(spec, run.id, devices=run.require_number("devices"))
+    return resolve_cluster(spec, run.id, devices=run.require_count("devices"))
+
+
+def _replace_devices(run: MeasuredRun, node: NodeSpec) -> NodeSpec:
+    """The node with the stated number of devices, each with its share of the NICs."""
+    devices = run.get_count("devices_per_node")
+    # a cube mesh and a torus are of their own number of devices
+    if devices is None or devices == node.devices or node.link.topology in ("hybrid-cube-mesh", "torus"):
+        return node
+    nic = node.nic
+    if nic is not None:
+        nic = msgspec.structs.replace(nic, count=max(1, nic.count * devices // node.devices))
+    return msgspec.structs.replace(node, devices=devices, nic=nic)
+
+
+def _replace_nics(run: MeasuredRun, node: NodeSpec) -> NodeSpec:
+    """The node with the stated NICs: their number, and the bandwidth of each or of a device's share."""
+    nic, count, nic_gbps, device_gbps = (
+        node.nic,
+        run.get_count("nics_per_node"),
+        run.get_number("nic_gbps"),
+        run.get_number("inter_gbps_per_device"),
+    )
+    if nic is None:
+        return node
+    if count is not None:
+        nic = msgspec.structs.replace(nic, count=count)
+    if nic_gbps is not None:
+        nic = msgspec.structs.replace(nic, bandwidth=_format_nic_bandwidth(nic_gbps, 1))
+    elif device_gbps is not None:
+        nic = msgspec.structs.replace(nic, bandwidth=_format_nic_bandwidth(device_gbps, node.devices / nic.count))
+    return msgspec.structs.replace(node, nic=nic)
 
 
 def _format_nic_bandwidth(gbps_per_device: float, devices_per_nic: float) -> str:

@@ -17,19 +17,26 @@ from planner.evidence.runs import MeasuredRun, RowError, SkippedRunPart
 from planner.progress import track_steps
 from planner.search.search import SearchTarget, search_plans
 from planner.search.space import SEARCH_RULES
+from planner.trainers.names import TrainerName
 
 _MEMORY_TOLERANCE = 1.03
 
 
 @dataclass(frozen=True)
 class RunPrediction:
-    """One run and its prediction. `assumed_values`: the columns that the row leaves open, with the assumed values."""
+    """One run and its prediction.
+
+    `assumed_values`: the columns that the row leaves open, with the assumed values; `not_modelled`: what the row
+    states and the prediction does not use; `trainer`: the one that stands for the row's.
+    """
 
     run: MeasuredRun
     predicted: float
     step_time_s: float
     memory_predicted_gib: float
     assumed_values: tuple[str, ...]
+    not_modelled: tuple[str, ...]
+    trainer: TrainerName
 
     @property
     def measured_and_predicted(self) -> tuple[float, float]:
@@ -49,19 +56,26 @@ class RunPrediction:
 
 
 def predict_run(run: MeasuredRun) -> RunPrediction:
-    """The prediction of one run; open columns are taken from the best plan that fits. Raises RowError."""
+    """The prediction of one run. Raises RowError."""
     bound_run = bind_run(run)
     plan, assumed_values = find_run_plan(bound_run)
     scenario = bound_run.scenario
     tables = build_plan_tables(scenario, plan)
     step_time_s = float(compute_step_costs(scenario, plan, tables).step_time_s[0])
-    # trainers measure the memory of their allocator, without the runtime reserve of driver and libraries
-    memory_bytes = (
-        math.fsum(float(part[0]) for part in compute_peak_memory_bytes(scenario, plan, tables).values())
-        - scenario.runtime_reserve_bytes
-    )
+    memory_bytes = math.fsum(float(part[0]) for part in compute_peak_memory_bytes(scenario, plan, tables).values())
+    if run.get_text("memory_kind") != "device":
+        # trainers measure the memory of their allocator, without the runtime reserve of driver and libraries
+        memory_bytes -= scenario.runtime_reserve_bytes
     figure = convert_step_time(run, scenario, step_time_s)
-    return RunPrediction(run, figure, step_time_s, memory_bytes / 2**30, assumed_values)
+    return RunPrediction(
+        run,
+        figure,
+        step_time_s,
+        memory_bytes / 2**30,
+        assumed_values,
+        bound_run.not_modelled,
+        scenario.trainer.name,
+    )
 
 
 def predict_runs(runs: Collection[MeasuredRun]) -> tuple[list[RunPrediction], list[SkippedRunPart]]:
@@ -77,27 +91,43 @@ def predict_runs(runs: Collection[MeasuredRun]) -> tuple[list[RunPrediction], li
 
 
 def find_run_plan(bound_run: BoundRun) -> tuple[Strategies, tuple[str, ...]]:
-    """The plan of a run, and the assumed values. Raises RowError where the run breaks a rule."""
+    """The plan of a run, and the assumed values.
+
+    What the row leaves open is as the trainer's default where that fits; else as in the best plan that fits; where
+    none does, as in the plan that needs the least memory: the run did fit, and the lean plan is the likelier one.
+    Raises RowError where the run breaks a rule.
+    """
     part = bound_run.scenario.accelerator
-    # the run fitted, so plans that exceed the memory by no more than the error of the memory model are allowed; where
-    # there is none, the run is trusted more than the memory model, and this is reported
-    for memory_bytes in (part.memory_bytes * _MEMORY_TOLERANCE, math.inf):
-        scenario = replace(bound_run.scenario, accelerator=replace(part, memory_bytes=memory_bytes))
-        result = search_plans(scenario, bound_run.space, SearchTarget(top=1))
-        if result.stats.feasible or not result.stats.rejected_by["memory"]:
-            break
-    if not result.stats.feasible:
-        violated_rules = [rule for rule in SEARCH_RULES if result.stats.rejected_by[rule]]
-        raise RowError(
-            f"no such plan: {', '.join(violated_rules) or 'tp x pp x cp x dp is not the number of devices'}"
-        )
-    row = result.best.get_row(0)
-    readable_values = {"recompute": RECOMPUTE_MODES[row["recompute"]], "seq_parallel": row["sequence_parallel"]}
-    unstated_columns = bound_run.unstated_columns + (("memory",) if memory_bytes == math.inf else ())
-    assumed_values = tuple(
-        f"{column}={readable_values.get(column, row.get(column, 'assumed'))}" for column in unstated_columns
+    # the run fitted, so plans that exceed the memory by no more than the error of the memory model are allowed
+    scenario = replace(
+        bound_run.scenario, accelerator=replace(part, memory_bytes=part.memory_bytes * _MEMORY_TOLERANCE)
     )
-    return result.best, assumed_values
+    spaces = [bound_run.default_space]
+    if bound_run.space != bound_run.default_space:
+        spaces.append(bound_run.space)
+    for space in spaces:
+        result = search_plans(scenario, space, SearchTarget(top=1))
+        if result.stats.feasible:
+            break
+    plan, is_over_memory = result.best, False
+    if not result.stats.feasible:
+        plan, is_over_memory = result.nearest_miss, True
+        if not len(plan):
+            violated_rules = [rule for rule in SEARCH_RULES if result.stats.rejected_by[rule]]
+            raise RowError(
+                f"no such plan: {', '.join(violated_rules) or 'tp x pp x cp x dp is not the number of devices'}"
+            )
+    row = plan.get_row(0)
+    readable_values = {
+        "recompute": RECOMPUTE_MODES[row["recompute"]],
+        "seq_parallel": "yes" if row["sequence_parallel"] else "no",
+        "sharding": f"zero{row['zero_stage']}" if row["zero_stage"] else "none",
+    }
+    assumed_values = [
+        f"{column}={readable_values.get(column, row.get(column))}" for column in bound_run.unstated_columns
+    ]
+    assumed_values += bound_run.defaulted_settings
+    return plan, (*assumed_values, *(["memory=the least, more than there is"] if is_over_memory else []))
 
 
 def convert_step_time(run: MeasuredRun, scenario: Scenario, step_time_s: float) -> float:

@@ -1,38 +1,23 @@
-"""Read tables of measured runs: their columns, their rows, and rows that cannot be read."""
+"""Read tables of measured runs: their rows, the rows and cells that cannot be read, and columns that nobody knows."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import cast
 
-from planner.cost.settings import AttentionKernel
 from planner.documents.schema import DocumentPart
-from planner.errors import InputError, escape_nonprintable
-from planner.trainers.names import GradientDtype, LaunchMode, TrainerName
-from planner.workload.spec import MAX_LAYERS
+from planner.errors import InputError, escape_nonprintable, find_nearest_name
+from planner.evidence.columns import REQUIRED_RUN_COLUMNS, RUN_COLUMNS, CellError, CellValue
 
-RUN_COLUMNS = (
-    "id", "source", "locator", "model", "layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq", "experts",
-    "topk", "accelerator", "devices", "inter_gbps_per_device", "precision", "tp", "pp", "vpp", "cp", "ep", "dp",
-    "micro_batch", "global_batch", "recompute", "seq_parallel", "sharding", "framework", "launch", "attention",
-    "gradients", "tp_overlap", "metric", "value", "peak_memory_gib", "flops_convention", "notes",
-)  # fmt: skip
-"""All columns, in the order of the published table; what they mean is in tests/published/README.md."""
-REQUIRED_RUN_COLUMNS = (
-    "id", "model", "layers", "hidden", "heads", "ffn", "vocab", "seq", "accelerator", "devices", "metric", "value",
-)  # fmt: skip
-RUN_METRICS = ("step_time_s", "tokens_per_s_per_device", "tflops_per_device")
 _MAX_ROWS = 100_000
-_MAX_BY_COLUMN = {"layers": MAX_LAYERS, "heads": 65_536, "kv_heads": 65_536, "experts": 65_536, "seq": 2**24}
-"""The largest numbers of these columns, as in model files."""
 _MAX_CELL_CHARS = 2_000
 """Characters of a cell; the rest of a longer cell is not read."""
-
-
-Choice = TypeVar("Choice")
+_MAX_COLUMNS_NAMED = 20
+"""Unknown columns that are named one by one."""
 
 
 def find_published_runs() -> Path:
@@ -48,43 +33,86 @@ class RowError(Exception):
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """One measured run: its columns, "" or None where the source does not state one."""
+    """One measured run: what its row states by column; an empty cell, and a column that is not there, state nothing.
 
-    id: str
-    source: str
-    model: str
-    accelerator: str
-    precision: str
-    recompute: str
-    sharding: str
-    framework: TrainerName | None
-    launch: LaunchMode | None
-    attention: AttentionKernel | None
-    gradients: GradientDtype | None
-    tp_overlap: bool
-    seq_parallel: bool | None
-    metric: str
-    value: float
-    peak_memory_gib: float | None
-    flops_convention: str
-    inter_gbps_per_device: float | None
-    numbers: dict[str, int | None]
-    """The columns of whole numbers."""
+    `line`: in the file.
+    """
+
+    cells: Mapping[str, CellValue]
     line: int
-    """Line in the file."""
 
-    def require_number(self, column: str) -> int:
-        """The number in a required column. Raises RowError where it is empty."""
-        value = self.numbers[column]
+    @property
+    def id(self) -> str:
+        """The name of the row."""
+        return self.get_text("id")
+
+    @property
+    def source(self) -> str:
+        """Who published the run; empty where the table does not say."""
+        return self.get_text("source")
+
+    @property
+    def model(self) -> str:
+        """The name of the model."""
+        return self.get_text("model")
+
+    @property
+    def accelerator(self) -> str:
+        """The accelerator, as the table calls it."""
+        return self.get_text("accelerator")
+
+    @property
+    def metric(self) -> str:
+        """What was measured, one of `RUN_METRICS`."""
+        return self.get_text("metric")
+
+    @property
+    def value(self) -> float:
+        """The figure that was measured, in the unit of the metric."""
+        return cast(float, self.cells["value"])
+
+    @property
+    def peak_memory_gib(self) -> float | None:
+        """Peak memory of a device in GiB, of the kind `memory_kind`."""
+        return self.get_number("peak_memory_gib")
+
+    @property
+    def flops_convention(self) -> str:
+        """How FLOPs were counted."""
+        return self.get_text("flops_convention")
+
+    @property
+    def trainer_word(self) -> str:
+        """The trainer, as the table calls it."""
+        return self.get_text("framework") or self.get_text("trainer")
+
+    @property
+    def is_for_fitting(self) -> bool:
+        """Whether the run may be fitted on: quality C is for printing alone."""
+        return self.get_text("quality") != "C"
+
+    def get_text(self, column: str) -> str:
+        """The text of a column; empty where nothing is stated."""
+        return str(self.cells.get(column, ""))
+
+    def get_number(self, column: str) -> float | None:
+        """The number of a column."""
+        return cast("float | None", self.cells.get(column))
+
+    def get_count(self, column: str) -> int | None:
+        """The whole number of a column."""
+        return cast("int | None", self.cells.get(column))
+
+    def get_flag(self, column: str) -> bool | None:
+        """Whether a column of yes and no says yes."""
+        return cast("bool | None", self.cells.get(column))
+
+    def require_count(self, column: str) -> int:
+        """The whole number of a column. Raises RowError where nothing is stated."""
+        value = self.get_count(column)
         if value is None:
             raise RowError(f"{column} is empty")
         return value
-
-
-_INTEGER_COLUMNS = (
-    "layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq", "experts", "topk", "devices", "tp", "pp", "vpp",
-    "cp", "ep", "dp", "micro_batch", "global_batch",
-)  # fmt: skip
 
 
 class SkippedRunPart(DocumentPart, frozen=True, kw_only=True):
@@ -95,15 +123,26 @@ class SkippedRunPart(DocumentPart, frozen=True, kw_only=True):
     reason: str
 
 
-def parse_runs(text: str, origin: str) -> tuple[list[MeasuredRun], list[SkippedRunPart]]:
-    """The rows, and those that could not be read. Raises InputError for a table without the required columns."""
+@dataclass(frozen=True)
+class RunTable:
+    """The runs of a table, the rows that could not be read, and a sentence on each column that is unknown."""
+
+    runs: list[MeasuredRun]
+    skipped: list[SkippedRunPart]
+    notes: list[str]
+
+
+def parse_run_table(text: str, origin: str) -> RunTable:
+    """The runs of a table. Raises InputError for a table without the required columns."""
     try:
-        table = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        table = list(reader)
+        names = [name for name in reader.fieldnames or () if name]
     except csv.Error as error:
         raise InputError(f"not valid CSV: {error}", origin=origin) from None
     if not table:
         raise InputError("has no rows", origin=origin, expected=f"the columns {', '.join(RUN_COLUMNS)}")
-    missing = [column for column in REQUIRED_RUN_COLUMNS if column not in table[0]]
+    missing = [column for column in REQUIRED_RUN_COLUMNS if column not in names]
     if missing:
         raise InputError("a column is missing", origin=origin, key=missing[0], expected=", ".join(RUN_COLUMNS))
     if len(table) > _MAX_ROWS:
@@ -112,77 +151,48 @@ def parse_runs(text: str, origin: str) -> tuple[list[MeasuredRun], list[SkippedR
     skipped: list[SkippedRunPart] = []
     for line, row in enumerate(table, start=2):
         try:
-            cells = {
-                key: escape_nonprintable((value or "").strip()[:_MAX_CELL_CHARS])
-                for key, value in row.items()
-                if isinstance(key, str)
-            }
-            runs.append(_parse_run(cells, line))
+            runs.append(_parse_run(row, line))
         except RowError as error:
             name = escape_nonprintable(row.get("id") or f"line {line}")
-            skipped.append(SkippedRunPart(id=name, line=line, reason=str(error)))
-    return runs, skipped
+            skipped.append(SkippedRunPart(id=name, line=line, reason=f"{origin}: {error}"))
+    return RunTable(runs, skipped, _name_unknown_columns(names, origin))
 
 
-def _parse_run(row: dict[str, str], line: int) -> MeasuredRun:
-    for column in REQUIRED_RUN_COLUMNS:
-        if not row[column]:
-            raise RowError(f"{column} is empty")
-    if row["metric"] not in RUN_METRICS:
-        raise RowError(f"metric {row['metric']!r} is not one of {', '.join(RUN_METRICS)}")
-    value = _parse_number(row, "value")
-    if value is None or not 0 < value < 1e15:
-        raise RowError(f"value {row['value']!r} is not a positive number")
-    return MeasuredRun(
-        id=row["id"],
-        source=row.get("source", ""),
-        model=row["model"],
-        accelerator=row["accelerator"],
-        precision=row.get("precision", ""),
-        recompute=row.get("recompute", ""),
-        sharding=row.get("sharding", ""),
-        framework=_parse_choice(row, "framework", get_args(TrainerName)),
-        launch=_parse_choice(row, "launch", get_args(LaunchMode)),
-        attention=_parse_choice(row, "attention", get_args(AttentionKernel)),
-        gradients=_parse_choice(row, "gradients", get_args(GradientDtype)),
-        tp_overlap=_parse_choice(row, "tp_overlap", ("yes", "no")) == "yes",
-        seq_parallel={"yes": True, "no": False}.get(row.get("seq_parallel", "")),
-        metric=row["metric"],
-        value=value,
-        peak_memory_gib=_parse_number(row, "peak_memory_gib"),
-        flops_convention=row.get("flops_convention", ""),
-        inter_gbps_per_device=_parse_number(row, "inter_gbps_per_device"),
-        numbers={column: _parse_integer(row, column) for column in _INTEGER_COLUMNS},
-        line=line,
-    )
+def parse_runs(text: str, origin: str) -> tuple[list[MeasuredRun], list[SkippedRunPart]]:
+    """The rows, and those that could not be read. Raises InputError for a table without the required columns."""
+    table = parse_run_table(text, origin)
+    return table.runs, table.skipped
 
 
-def _parse_choice(row: dict[str, str], column: str, choices: tuple[Choice, ...]) -> Choice | None:
-    """The value of a column of fixed names; None where it is empty."""
-    text = row.get(column, "")
-    if text and text not in choices:
-        raise RowError(f"{column} {text[:40]!r} is not one of {', '.join(map(str, choices))}")
-    return choices[choices.index(text)] if text else None
+def _name_unknown_columns(names: list[str], origin: str) -> list[str]:
+    """A sentence for each column that is not read."""
+    unknown = [name for name in dict.fromkeys(names) if name not in RUN_COLUMNS]
+    notes = []
+    for name in unknown[:_MAX_COLUMNS_NAMED]:
+        nearest = find_nearest_name(name, RUN_COLUMNS)
+        hint = f"; did you mean {nearest}?" if nearest else ""
+        notes.append(f"{origin}: column {escape_nonprintable(name[:40])!r} is unknown and not read{hint}")
+    if len(unknown) > _MAX_COLUMNS_NAMED:
+        notes.append(f"{origin}: {len(unknown) - _MAX_COLUMNS_NAMED} more unknown columns are not read")
+    return notes
 
 
-def _parse_number(row: dict[str, str], column: str) -> float | None:
-    text = row.get(column, "")
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        raise RowError(f"{column} {text[:40]!r} is not a number") from None
-    if not abs(value) < 1e18:
-        raise RowError(f"{column} {text[:40]!r} is out of range")
-    return value
-
-
-def _parse_integer(row: dict[str, str], column: str) -> int | None:
-    value = _parse_number(row, column)
-    if value is None:
-        return None
-    maximum = _MAX_BY_COLUMN.get(column, 2**31)
-    if value != int(value) or not 0 < value <= maximum:
-        raise RowError(f"{column} {row[column]!r} is not a positive whole number of at most {maximum:,}")
-    return int(value)
+def _parse_run(row: Mapping[str | None, object], line: int) -> MeasuredRun:
+    """A row. Raises RowError, which names every cell that cannot be read."""
+    if row.get(None):
+        raise RowError("more cells than columns")
+    cells: dict[str, CellValue] = {}
+    problems = []
+    for name, column in RUN_COLUMNS.items():
+        text = escape_nonprintable(str(row.get(name) or "").strip()[:_MAX_CELL_CHARS])
+        if not text:
+            if column.is_required:
+                problems.append(f"{name} is empty")
+            continue
+        try:
+            cells[name] = column.parse(text)
+        except CellError as error:
+            problems.append(str(error))
+    if problems:
+        raise RowError("; ".join(problems))
+    return MeasuredRun(cells, line)

@@ -16,8 +16,9 @@ from planner.evidence.statistics import (
     compute_prediction_errors,
     compute_rank_correlation,
 )
+from planner.trainers.names import TrainerName
 
-SCHEMA_VERSION: Literal["1.1"] = "1.1"
+SCHEMA_VERSION: Literal["1.2"] = "1.2"
 
 
 class MeasuredRunPart(DocumentPart, frozen=True, kw_only=True):
@@ -35,6 +36,14 @@ class MeasuredRunPart(DocumentPart, frozen=True, kw_only=True):
     memory_predicted_gib: float
     filled: list[str]
     """Columns that the source leaves open, with the assumed values."""
+    not_modelled: list[str]
+    """What the source states and the prediction does not use, as column=value."""
+    trainer: str
+    """The trainer, as the table calls it; empty where it does not say."""
+    predicted_as: TrainerName
+    """The trainer whose memory, communication and calibration the prediction takes."""
+    quality: str
+    """A, B or C, of how fully the run is known; empty where the table does not say."""
     met: bool | None = None
     """Whether the error is within `--max-error`; null without this option."""
 
@@ -58,11 +67,13 @@ class ValidationDocument(Document, frozen=True, kw_only=True):
 
     NAME: ClassVar[str] = "validation"
 
-    schema_version: Literal["1.1"]
+    schema_version: Literal["1.2"]
     rows: list[MeasuredRunPart]
     overall: ErrorSummaryPart
     by_source: dict[str, ErrorSummaryPart]
     skipped: list[SkippedRunPart]
+    notes: list[str]
+    """Columns that are not read."""
     leave_one_source_out: CrossValidationPart | None = None
     leave_one_model_out: CrossValidationPart | None = None
     max_error_pct: float | None = None
@@ -74,8 +85,12 @@ def build_validation_document(
     skipped: Sequence[SkippedRunPart],
     cross: dict[str, CrossValidationPart] | None = None,
     max_error_pct: float | None = None,
+    notes: Sequence[str] = (),
 ) -> ValidationDocument:
-    """The rows in the order of the table, with errors overall and by source; `max_error_pct`: limit of each row."""
+    """The rows in the order of the table, with errors overall and by source.
+
+    `max_error_pct`: limit of each row; `notes`: on the table itself.
+    """
     by_source: dict[str, list[RunPrediction]] = {}
     for prediction in predictions:
         by_source.setdefault(prediction.run.source, []).append(prediction)
@@ -90,6 +105,7 @@ def build_validation_document(
             for source, items in by_source.items()
         },
         skipped=list(skipped),
+        notes=list(notes),
         leave_one_source_out=cross_parts.get("source"),
         leave_one_model_out=cross_parts.get("model"),
         max_error_pct=max_error_pct,
@@ -109,6 +125,10 @@ def _build_run_part(prediction: RunPrediction, max_error_pct: float | None) -> M
         memory_measured_gib=prediction.run.peak_memory_gib,
         memory_predicted_gib=prediction.memory_predicted_gib,
         filled=list(prediction.assumed_values),
+        not_modelled=list(prediction.not_modelled),
+        trainer=prediction.run.trainer_word,
+        predicted_as=prediction.trainer,
+        quality=prediction.run.get_text("quality"),
         met=None if max_error_pct is None else abs(prediction.error_pct) <= max_error_pct,
     )
 

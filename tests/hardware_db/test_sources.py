@@ -17,10 +17,10 @@ NAMES = database.list_database_names("accelerators")
 KNOWN = """
 p100-sxm2-16gb v100-sxm2-16gb v100-sxm2-32gb t4 a10 a100-pcie-40gb a100-pcie-80gb a100-sxm-40gb a100-sxm-80gb
 a800-sxm-80gb l4 l40s rtx-4090 h100-pcie-80gb h100-sxm-80gb h800-sxm-80gb h20 h200-sxm h200-nvl gh200-96gb gh200-144gb
-b200 gb200 b300 gb300 jetson-agx-orin-64gb mi250x mi300x mi325x mi350x mi355x tpu-v1 tpu-v2 tpu-v3 tpu-v4 tpu-v5e tpu-v5p
-tpu-v6e tpu-v7 edge-tpu gaudi1 gaudi2 gaudi3 max-1550 myriad-x eyeq4 eyeq5 eyeq-ultra trainium1 trainium2 ascend-910
-ascend-910b kirin-9000-npu apple-m4-ane snapdragon-8-gen-1-hexagon cloud-ai-100-pro ethos-n78 graphcore-gc200
-cerebras-wse-2 alveo-u250 xeon-8480plus epyc-9654
+b200 gb200 b300 gb300 jetson-agx-orin-64gb mi250x mi300x mi325x mi350x mi355x tpu-v1 tpu-v2 tpu-v3 tpu-v4 tpu-v5e
+tpu-v5p tpu-v6e tpu-v7 edge-tpu gaudi1 gaudi2 gaudi3 max-1550 myriad-x eyeq4 eyeq5 eyeq-ultra trainium1 trainium2
+ascend-910 ascend-910b kirin-9000-npu apple-m4-ane snapdragon-8-gen-1-hexagon cloud-ai-100-pro ethos-n78
+graphcore-gc200 cerebras-wse-2 alveo-u250 xeon-8480plus epyc-9654
 """
 NOT_PLANNED = {"gaudi1": "no public source states a peak"}
 """Parts that can train and yet lack what planning needs."""

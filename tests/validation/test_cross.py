@@ -55,7 +55,9 @@ def test_no_prediction_is_of_a_fit_that_saw_the_run() -> None:
     assert before.keys() == {FULL, SELECTIVE}
     # these are twice as slow: their own predictions stay, those of the other source change
     slower = [
-        case if case.run.id == MPT else replace(case, run=replace(case.run, value=2 * case.run.value))
+        case
+        if case.run.id == MPT
+        else replace(case, run=replace(case.run, cells={**case.run.cells, "value": 2 * case.run.value}))
         for case in cases
     ]
     assert predict_without_source(slower, full, "Korthikanti") == before

@@ -15,7 +15,7 @@ from planner.evidence.fit import (
     compute_reference_powers_w,
     fit_calibration,
 )
-from planner.evidence.runs import parse_runs
+from planner.evidence.runs import MeasuredRun, parse_runs
 from tests.validation.tables import format_table, read_published_rows
 
 IDS = [f"foundry-a100_80gb-{size}" for size in ("7b-s2048-n8-mb6-ga2-amp_bf16", "3b-s2048-n8-mb10-ga2-amp_bf16")] + [
@@ -35,7 +35,11 @@ def simulated_cases() -> tuple[list[CalibrationCase], float]:
     runs, _ = parse_runs(format_table(*known), "runs.csv")
     cases = build_calibration_cases(runs)
     truth = combine_calibration(read_default_calibration(), {"gemm_efficiency": 0.85})
-    return [replace(case, run=replace(case.run, value=case.predict_figure(truth))) for case in cases], 0.85
+    return [replace(case, run=_replace_value(case.run, case.predict_figure(truth))) for case in cases], 0.85
+
+
+def _replace_value(run: MeasuredRun, value: float) -> MeasuredRun:
+    return replace(run, cells={**run.cells, "value": value})
 
 
 def _read_rows_if_published(run_id: str) -> list[dict[str, str]]:

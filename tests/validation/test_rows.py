@@ -132,4 +132,4 @@ def test_how_the_trainer_ran_is_stated_in_columns_and_not_read_out_of_free_text(
 
 def test_every_published_row_states_its_trainer() -> None:
     runs, _ = parse_runs(PUBLISHED.read_text("utf-8"), "runs.csv")
-    assert all(run.framework and run.attention for run in runs)
+    assert all(run.get_text("framework") and run.get_text("attention") for run in runs)

@@ -32,7 +32,11 @@ def _parse_percent(value: OptionValue, key: str) -> float:
 
 @declare_command(
     Option(
-        "runs", "Runs", "A CSV table of measured runs. Default: the published ones.", metavar="FILE", is_path=True,
+        "file", "Arguments", "A CSV table of measured runs. Default: the published ones.", metavar="[FILE]",
+        is_argument=True, is_path=True, completion=Completion(endings=(".csv",)),
+    ),
+    Option(
+        "runs", "Runs", "The same table as an option.", metavar="FILE", is_path=True,
         completion=Completion(endings=(".csv",)),
     ),
     declare_switch(
@@ -44,7 +48,9 @@ def _parse_percent(value: OptionValue, key: str) -> float:
     ),
     *DOCUMENT_OPTIONS,
 )  # fmt: skip
-def validate(runs: Path | None, cross: bool, max_error: float | None, output: DocumentOutput) -> None:
+def validate(
+    file: Path | None, runs: Path | None, cross: bool, max_error: float | None, output: DocumentOutput
+) -> None:
     """Predict measured runs and print the errors.
 
     They are printed for each run, by source, and overall.
@@ -52,20 +58,22 @@ def validate(runs: Path | None, cross: bool, max_error: float | None, output: Do
     \b
     Examples:
       planner validate
-      planner validate --runs mine.csv --max-error 15% -o errors.html -o errors.xml
+      planner validate mine.csv --max-error 15% -o errors.html -o errors.xml
     """
-    runs_path = runs or measured_runs.find_published_runs()
-    rows, unread_runs = measured_runs.parse_runs(
+    if file is not None and runs is not None:
+        raise InputError("the table is given twice", key="--runs", value=str(runs), expected="one of FILE and --runs")
+    runs_path = file or runs or measured_runs.find_published_runs()
+    table = measured_runs.parse_run_table(
         read_text_file(runs_path, (".csv",), "a CSV table of measured runs"), str(runs_path)
     )
-    predictions, unbound_runs = predict.predict_runs(rows)
+    predictions, unbound_runs = predict.predict_runs(table.runs)
     cross_validation_parts = None
     if cross:
         cross_validation_parts = cross_validation.build_cross_validation_parts(
-            calibrate.build_calibration_cases(rows), lambda line: write_stderr(f"{line}\n")
+            calibrate.build_calibration_cases(table.runs), lambda line: write_stderr(f"{line}\n")
         )
     document = validation_document.build_validation_document(
-        predictions, [*unread_runs, *unbound_runs], cross_validation_parts, max_error
+        predictions, [*table.skipped, *unbound_runs], cross_validation_parts, max_error, table.notes
     )
     output.write(document)
     excess_errors = [

@@ -40,10 +40,17 @@ _SUMMARY_HEADINGS = ("runs of", *_FOLD_HEADINGS, "rank corr", "with memory", "me
 def build_validation_report(document: ValidationDocument) -> Report:
     """The report of `validate`."""
     rows, skipped, max_error = document.rows, document.skipped, document.max_error_pct
-    headings = (*_RUN_HEADINGS, *([] if max_error is None else [f"at most {max_error:g}%"]), "filled in")
+    headings = (
+        *_RUN_HEADINGS,
+        *([] if max_error is None else [f"at most {max_error:g}%"]),
+        "filled in",
+        "not modelled",
+    )
     run_rows = [_format_run_cells(row) for row in rows]
-    drop_order = ("filled in", *reversed(_RUN_HEADINGS[4:]))
-    runs = ReportTable("Runs", build_columns(headings, run_rows, (0, len(headings) - 1), drop_order))
+    drop_order = ("not modelled", "filled in", *reversed(_RUN_HEADINGS[4:]))
+    runs = ReportTable(
+        "Runs", build_columns(headings, run_rows, (0, len(headings) - 2, len(headings) - 1), drop_order)
+    )
     return Report(
         command="validate",
         title=f"Predictions against {len(rows)} measured runs",
@@ -67,6 +74,8 @@ def _enumerate_facts(document: ValidationDocument) -> Iterator[tuple[str, str]]:
             "Error",
             f"mean {errors.mean_pct:.1f} %, median {errors.median_pct:.1f} %, worst {errors.worst_pct:.1f} %",
         )
+    for note in document.notes:
+        yield "Note", note
     if document.max_error_pct is not None:
         above = sum(row.met is False for row in document.rows)
         yield "Limit", f"{document.max_error_pct:g} %: {above} of {len(document.rows)} runs exceed it"
@@ -103,6 +112,10 @@ def _build_run_record(row: MeasuredRunPart) -> dict[str, RecordValue]:
         "memory_measured_bytes": None if measured_gib is None else measured_gib * _GIB_BYTES,
         "memory_predicted_bytes": row.memory_predicted_gib * _GIB_BYTES,
         "filled": row.filled,
+        "not_modelled": row.not_modelled,
+        "trainer": row.trainer,
+        "predicted_as": row.predicted_as,
+        "quality": row.quality,
         "met": row.met,
         "skipped": "",
     }
@@ -113,7 +126,8 @@ def _build_skipped_record(run: SkippedRunPart) -> dict[str, RecordValue]:
     keys = ("source", "model", "accelerator", "metric", "measured", "predicted", "error_pct")
     memory_keys = ("memory_measured_bytes", "memory_predicted_bytes")
     record: dict[str, RecordValue] = {"id": run.id, **dict.fromkeys((*keys, *memory_keys))}
-    return record | {"filled": [], "met": None, "skipped": run.reason}
+    record |= {"filled": [], "not_modelled": [], **dict.fromkeys(("trainer", "predicted_as", "quality"))}
+    return record | {"met": None, "skipped": run.reason}
 
 
 def _enumerate_scatters(rows: list[MeasuredRunPart]) -> Iterator[PointChart]:
@@ -142,7 +156,9 @@ def _build_error_bars(document: ValidationDocument) -> BarChart:
 
 
 def _format_run_cells(row: MeasuredRunPart) -> tuple[str, ...]:
-    """One run under `_RUN_HEADINGS`, whether it is within the limit where there is one, what was filled in."""
+    """One run under `_RUN_HEADINGS`, whether it is within the limit where there is one, what was filled in and
+    what is not modelled.
+    """
     measured_gib = row.memory_measured_gib
     memory = ("", "", "")
     if measured_gib is not None:
@@ -150,7 +166,7 @@ def _format_run_cells(row: MeasuredRunPart) -> tuple[str, ...]:
         memory = (f"{measured_gib:.1f}", f"{row.memory_predicted_gib:.1f}", f"{error:+.1f}%")
     verdict = () if row.met is None else ("met" if row.met else "not met",)
     prediction = (f"{row.measured:.5g}", f"{row.predicted:.5g}", f"{row.error_pct:+.1f}%")
-    return (row.id, *prediction, *memory, *verdict, ", ".join(row.filled))
+    return (row.id, *prediction, *memory, *verdict, ", ".join(row.filled), ", ".join(row.not_modelled))
 
 
 def _enumerate_summaries(document: ValidationDocument) -> Iterator[tuple[str, ...]]:

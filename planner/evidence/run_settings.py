@@ -1,0 +1,196 @@
+"""How a measured run was set up, put into its scenario; what the model has no term for is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from planner.cost.scenario import Scenario, apply_setting
+from planner.cost.settings import SETTINGS, Setting
+from planner.cost.techniques import apply_lora
+from planner.errors import InputError
+from planner.evidence.columns import OTHER_SETTING_COLUMNS
+from planner.evidence.runs import MeasuredRun
+from planner.trainers.trainer import Trainer
+
+_ASSUMED_VALUES = {
+    "router": ("balanced",),
+    "ep_exchange": ("nccl",),
+    "packing": ("yes",),
+    "reshard": ("default",),
+    "attention_precision": ("bf16",),
+}
+"""Values that the model takes in any case, of columns that are no setting."""
+_DEGREES_OF_SETTINGS = {
+    "ep_overlap": ("ep", "etp"),
+    "ep_exchange": ("ep", "etp"),
+    "router": ("experts",),
+    "pp_overlap": ("pp",),
+    "schedule": ("pp",),
+    "layout": ("pp",),
+    "cp_exchange": ("cp",),
+    "tp_overlap": ("tp",),
+}
+"""Columns that say nothing where all of these are 1 or empty: no communication of that dimension."""
+_FUSED_LOSS_BYTES = 4.0
+"""Bytes per logit of a loss in one kernel."""
+_USED_ELSEWHERE = ("precision", "attention", "launch", "lora_rank")
+
+
+@dataclass(frozen=True)
+class RunScenario:
+    """The scenario of a run, and what its row states beyond the model, as `column=value`, with the reason if any."""
+
+    scenario: Scenario
+    not_modelled: tuple[str, ...]
+
+
+def apply_run_settings(scenario: Scenario, run: MeasuredRun) -> RunScenario:
+    """The scenario with all that a row states of the run's setup. Raises InputError for an impossible combination."""
+    scenario = _apply_stated_bytes(scenario, run)
+    scenario = _apply_lora(scenario, run)
+    not_modelled = []
+    for name, setting in SETTINGS.items():
+        text = run.get_text(name)
+        if not text:
+            continue
+        value_name = translate_value(setting, text, run)
+        problem = ""
+        if value_name is not None:
+            try:
+                scenario = apply_setting(scenario, setting, setting.parse_name(value_name))
+                continue
+            except InputError as error:
+                problem = f" ({error.problem})"
+            except ValueError:
+                problem = " (not a number)"
+        if _matters(name, run):
+            not_modelled.append(f"{name}={text}{problem}")
+    scenario = _apply_expert_overlap(scenario, run)
+    not_modelled += _enumerate_unused(scenario, run)
+    return RunScenario(scenario, tuple(not_modelled))
+
+
+def translate_value(setting: Setting, text: str, run: MeasuredRun) -> str | None:
+    """The name of a setting's value for a cell; None where the setting has no such value."""
+    if setting.kind == "switch":
+        # the reduction alone overlaps: closer to yes than to no; what remains is named
+        return {"yes": "yes", "no": "no", "grad": "yes"}.get(text)
+    if setting.kind == "count":
+        return _translate_count(text, run)
+    if text in setting.values or not setting.choices:
+        return text
+    if setting.name == "order":
+        # the place of ep among the dimensions: experts take the innermost ranks of tp, cp and dp
+        stated = [name for name in text.split("-") if name != "ep"]
+        return next((order for order in setting.values if _is_suborder(stated, order.split("-"))), None)
+    return None
+
+
+def _translate_count(text: str, run: MeasuredRun) -> str | None:
+    """`n/all` layers as layers of each virtual stage, `all` for all of them."""
+    number, _, whole = text.partition("/")
+    if not whole:
+        return text
+    if number == whole:
+        return "all"
+    stages = (run.get_count("pp") or 1) * (run.get_count("vpp") or 1)
+    return str(int(number) // stages) if int(number) % stages == 0 and int(number) else None
+
+
+def _is_suborder(stated: list[str], order: list[str]) -> bool:
+    return [name for name in order if name in stated] == stated
+
+
+def _matters(column: str, run: MeasuredRun) -> bool:
+    """Whether what a column says can make a difference to the run."""
+    degrees = _DEGREES_OF_SETTINGS.get(column)
+    return degrees is None or any((run.get_count(name) or 1) > 1 for name in degrees)
+
+
+def _apply_stated_bytes(scenario: Scenario, run: MeasuredRun) -> Scenario:
+    """The trainer with the bytes per parameter that the row states. Columns that are settings are read as these."""
+    fields = {
+        "weights_bytes": "weight_bytes",
+        "gradient_bytes": "gradient_bytes",
+        "optimizer_bytes": "optimizer_bytes",
+        "reduce_bytes": "grad_reduce_bytes",
+    }
+    stated = {
+        field: value
+        for column, field in fields.items()
+        if column not in SETTINGS and (value := run.get_number(column)) is not None
+    }
+    trainer: Trainer = replace(scenario.trainer, **stated)  # type: ignore[arg-type]
+    if "weight_bytes" in stated and trainer.sharded_weight_bytes:
+        trainer = replace(trainer, sharded_weight_bytes=stated["weight_bytes"])
+    return replace(scenario, trainer=trainer)
+
+
+def _apply_lora(scenario: Scenario, run: MeasuredRun) -> Scenario:
+    """Adapters beside a frozen base, where the row states their rank."""
+    rank = run.get_count("lora_rank")
+    if rank is None:
+        return scenario
+    base_bytes = run.get_number("base_bytes")
+    scenario = apply_lora(scenario, rank, 4 if base_bytes is not None and base_bytes < 1 else 16)
+    lora = scenario.techniques.lora
+    if base_bytes is None or lora is None:
+        return scenario
+    return replace(scenario, techniques=replace(scenario.techniques, lora=replace(lora, frozen_bytes=base_bytes)))
+
+
+def _apply_expert_overlap(scenario: Scenario, run: MeasuredRun) -> Scenario:
+    overlap = run.get_text("ep_overlap")
+    if not overlap or "ep_overlap" in SETTINGS:
+        return scenario
+    return replace(scenario, trainer=replace(scenario.trainer, overlaps_expert_comm=overlap == "yes"))
+
+
+def _enumerate_unused(scenario: Scenario, run: MeasuredRun) -> Iterator[str]:
+    """What the row states and no term of the model reads."""
+    for column in OTHER_SETTING_COLUMNS:
+        text = run.get_text(column)
+        is_read = column in SETTINGS or column in _USED_ELSEWHERE or column == "ep_overlap"
+        if not text or is_read or text in _ASSUMED_VALUES.get(column, ()) or not _matters(column, run):
+            continue
+        if column == "fp8_recipe" and text == scenario.precision:
+            continue
+        if column == "layout" and _is_layout_of_model(text, run):
+            continue
+        if column == "loss" and text == _name_loss_of_model(scenario.trainer):
+            continue
+        if column == "recompute_modules" and text == _name_modules_of_model(scenario):
+            continue
+        yield f"{column}={text}"
+    launch = run.get_text("launch")
+    if launch.startswith("graph:") and "launch" not in SETTINGS:
+        yield f"launch={launch} (as fused)"
+    if run.get_text("dp_overlap") == "grad":
+        yield "dp_overlap=grad (as yes)"
+    gather_bytes, weight_bytes = run.get_number("gather_bytes"), scenario.trainer.weight_bytes
+    is_read = "gather_bytes" in SETTINGS or scenario.techniques.lora is not None
+    if gather_bytes not in (None, weight_bytes) and not is_read and run.get_count("dp") != 1:
+        yield f"gather_bytes={gather_bytes:g} (as {weight_bytes:g})"
+    if run.get_number("base_bytes") is not None and run.get_count("lora_rank") is None:
+        yield f"base_bytes={run.get_number('base_bytes'):g}"
+
+
+def _name_loss_of_model(trainer: Trainer) -> str:
+    """The loss whose memory the trainer's record has: one kernel in place, or passes over a 32-bit copy of logits."""
+    return "fused" if trainer.loss_bytes_per_logit <= _FUSED_LOSS_BYTES else "plain"
+
+
+def _name_modules_of_model(scenario: Scenario) -> str:
+    """What selective recomputation repeats in the model, in the words of tables."""
+    if scenario.trainer.selective_recompute == "multiplies":
+        return "every-second-matmul"
+    return "core_attn" if scenario.attention_kernel == "unfused" else ""
+
+
+def _is_layout_of_model(text: str, run: MeasuredRun) -> bool:
+    """Whether the model partitions layers that way: as if embedding and head were layers, where the stages are two
+    more than the layers.
+    """
+    stages = (run.get_count("pp") or 1) * (run.get_count("vpp") or 1)
+    return text == "embedding-and-loss-as-layers" and stages == run.require_count("layers") + 2

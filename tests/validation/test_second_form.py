@@ -1,0 +1,222 @@
+"""The second form of runs: every column is read, and what the model has no term for is named."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from planner.cost.scenario import read_settings
+from planner.evidence.bind_run import BoundRun, bind_run
+from planner.evidence.columns import RUN_COLUMNS, TEXT_COLUMNS
+from planner.evidence.predict import predict_run, predict_runs
+from planner.evidence.runs import MeasuredRun, RowError, parse_run_table
+from tests.validation.tables import format_table, read_published_rows
+
+RUNS = Path(__file__).parents[1] / "published" / "runs.csv"
+BRIDGE = "mbridge-26.08-DeepSeekV3-gb200-MXFP8-n256-gbs4096-tp1pp4cp1ep64"
+CARRIED = {"metric", "value", "flops_convention", "peak_memory_gib", "memory_kind", "memory_rank", "date", "quality"}
+"""Columns of the measurement, which the prediction is compared with or chosen by."""
+
+
+def published() -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(RUNS.read_text("utf-8"))))
+
+
+def row(identity: str = BRIDGE, **changes: str) -> dict[str, str]:
+    (found,) = [one for one in published() if one["id"] == identity]
+    return found | changes
+
+
+def read(**changes: str) -> MeasuredRun:
+    parsed = parse_run_table(format_table(row(**changes)), "mine.csv")
+    assert not parsed.skipped, parsed.skipped
+    return parsed.runs[0]
+
+
+def bind(**changes: str) -> BoundRun:
+    return bind_run(read(**changes))
+
+
+@pytest.fixture(scope="module")
+def bound() -> list[tuple[dict[str, str], MeasuredRun, BoundRun]]:
+    parsed = parse_run_table(RUNS.read_text("utf-8"), "runs.csv")
+    assert (parsed.skipped, parsed.notes) == ([], [])
+    return [(cells, run, bind_run(run)) for cells, run in zip(published(), parsed.runs, strict=True)]
+
+
+def test_every_column_is_declared_and_no_cell_is_dropped(
+    bound: list[tuple[dict[str, str], MeasuredRun, BoundRun]],
+) -> None:
+    assert len(bound) == 656
+    assert set(bound[0][0]) <= set(RUN_COLUMNS)
+    for cells, run, _ in bound:
+        assert {name for name, text in cells.items() if text} == set(run.cells)
+
+
+def test_a_stated_setting_is_in_the_scenario_or_named(
+    bound: list[tuple[dict[str, str], MeasuredRun, BoundRun]],
+) -> None:
+    for cells, _, one in bound:
+        settings, named = read_settings(one.scenario), " ".join(one.not_modelled)
+        for name in ("tp_overlap", "dp_overlap"):
+            if cells[name] in ("yes", "no"):
+                assert settings[name] == (cells[name] == "yes"), cells["id"]
+        if cells["order"]:
+            assert settings["order"] == cells["order"].replace("ep-", "") or "order=" in named, cells["id"]
+        if cells["shard_group"]:
+            assert settings["shard_group"] == int(cells["shard_group"]), cells["id"]
+        if cells["offload"]:
+            assert settings["offload"] == [cells["offload"]] or "offload=" in named, cells["id"]
+        if cells["router"] == "real" and cells["experts"]:
+            assert "router=real" in named or "router" in settings, cells["id"]
+        if cells["lora_rank"]:
+            assert one.scenario.techniques.lora is not None, cells["id"]
+
+
+def test_every_row_is_predicted() -> None:
+    parsed = parse_run_table(RUNS.read_text("utf-8"), "runs.csv")
+    # one row of each trainer, accelerator and precision
+    kinds = {tuple(map(run.get_text, ("trainer", "accelerator", "precision"))): run for run in parsed.runs}
+    predictions, skipped = predict_runs(kinds.values())
+    assert (len(predictions), skipped) == (len(kinds), [])
+    assert all(one.predicted > 0 and one.memory_predicted_gib > 0 for one in predictions)
+
+
+def test_nothing_is_read_out_of_text_for_people() -> None:
+    plain = predict_run(read())
+    told = "torch.compile, async tp, full recomputation, fp32 gradients, seq_parallel no, fsdp"
+    assert (
+        predict_run(
+            read(
+                **dict.fromkeys((*TEXT_COLUMNS, "id"), told),
+            )
+        ).predicted
+        == plain.predicted
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("tp_overlap", "perhaps", "tp_overlap 'perhaps' is not one of yes, no"),
+        ("loss", "fusd", "loss 'fusd' is not one of plain, compiled, fused, chunked; did you mean fused?"),
+        ("zero_stage", "4", "zero_stage '4' is not a whole number from 0 on of at most 3"),
+        ("order", "tp-xp", "order 'tp-xp' is not dimensions of tp, cp, ep, dp, pp"),
+        ("recompute_layers", "a few", "recompute_layers 'a few' is not a number of layers"),
+        ("weights_bytes", "two", "weights_bytes 'two' is not a number"),
+        ("memory_kind", "guessed", "memory_kind 'guessed' is not one of allocated, reserved"),
+        ("seq_parallel", "on", "seq_parallel 'on' is not one of yes, no"),
+        ("launch", "graph:", "launch 'graph:' is not one of graph, fused, compiled, eager, graph:SCOPE"),
+        ("date", "August", "date 'August' is not a year"),
+    ],
+)
+def test_a_cell_that_cannot_be_read_is_named(column: str, value: str, told: str) -> None:
+    parsed = parse_run_table(format_table(row(), row(id="bad", **{column: value})), "mine.csv")
+    assert [run.id for run in parsed.runs] == [BRIDGE]
+    (skipped,) = parsed.skipped
+    assert (skipped.id, skipped.line) == ("bad", 3)
+    assert skipped.reason.startswith("mine.csv: ")
+    assert told in skipped.reason
+
+
+def test_all_bad_cells_of_a_row_are_named_at_once() -> None:
+    (skipped,) = parse_run_table(format_table(row(layers="", loss="x", tp="-1")), "mine.csv").skipped
+    assert all(name in skipped.reason for name in ("layers is empty", "loss 'x'", "tp '-1'"))
+
+
+def test_an_unknown_column_is_named_with_the_nearest_one_and_the_rest_is_read() -> None:
+    parsed = parse_run_table(format_table(row() | {"recompute_module": "mlp"}), "mine.csv")
+    assert len(parsed.runs) == 1
+    (note,) = parsed.notes
+    assert "mine.csv: column 'recompute_module' is unknown and not read; did you mean recompute_modules?" in note
+
+
+def test_an_unknown_trainer_is_named_with_the_nearest_one() -> None:
+    with pytest.raises(RowError, match=r"trainer 'torchtitn' is not one of .*did you mean torchtitan\?"):
+        bind(trainer="torchtitn")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "named"),
+    [
+        ("router", "real", "router=real"),
+        ("ep_exchange", "deepep", "ep_exchange=deepep"),
+        ("pp_overlap", "yes", "pp_overlap=yes"),
+        ("attention_precision", "fp8", "attention_precision=fp8"),
+        ("packing", "unpadded", "packing=unpadded"),
+        ("schedule", "dualpipe", "schedule=dualpipe"),
+        ("launch", "graph:attn+mlp", "launch=graph:attn+mlp (as fused)"),
+        ("gather_bytes", "0.5", "gather_bytes=0.5 (as 2)"),
+        ("dp_overlap", "grad", "dp_overlap=grad (as yes)"),
+        ("sharding", "somehow", "sharding=somehow"),
+        ("reshard", "never", "reshard=never"),
+        ("memory_rank", "last", "memory_rank=last (as max)"),
+    ],
+)
+def test_what_the_model_cannot_use_yet_is_named(column: str, value: str, named: str) -> None:
+    assert named in bind(**{column: value}).not_modelled or column in read_settings(bind().scenario)
+
+
+def test_what_makes_no_difference_is_not_named() -> None:
+    named = bind(
+        pp="1", vpp="1", ep="1", router="real", ep_exchange="deepep", pp_overlap="yes", layout=""
+    ).not_modelled
+    assert not [one for one in named if one.startswith(("pp_overlap", "ep_exchange"))]
+
+
+def test_bytes_per_parameter_and_the_machine_are_as_stated() -> None:
+    stated = {"weights_bytes": "1", "gradient_bytes": "6", "optimizer_bytes": "10", "reduce_bytes": "3"}
+    one = bind(**stated, power_w="555", ep_overlap="no")
+    trainer = one.scenario.trainer
+    assert (trainer.weight_bytes, trainer.gradient_bytes, trainer.optimizer_bytes) == (1, 6, 10)
+    assert trainer.grad_reduce_bytes == 3
+    assert not trainer.overlaps_expert_comm
+    assert one.scenario.accelerator.tdp_w == 555
+    node = bind(accelerator="h100", precision="fp8", devices_per_node="4", nics_per_node="2", nic_gbps="100").cluster
+    assert node.nics is not None
+    assert (node.devices_per_node, node.nics.count) == (4, 2)
+    assert 2 * 100e9 / 8 / 4 in [level.bandwidth_bytes_per_s for level in node.levels]
+
+
+def test_the_shape_is_as_stated() -> None:
+    changed = {"layers": "8", "first_dense_layers": "2", "expert_ffn": "1024", "shared_ffn": "0", "tied": "yes"}
+    workload = bind(**changed, pp="1", vpp="1", dp="256").scenario.workload
+    assert [run.count for run in workload.layer_runs] == [2, 6]
+    names = {op.name for layer in workload.layer_types for op in layer.operators}
+    assert "shared_up" not in names
+    with pytest.raises(RowError, match="unknown model"):
+        bind(model_config="deepseek-v33")
+
+
+def test_adapters_on_a_frozen_base() -> None:
+    lora = bind(
+        model="Llama 2 70B", model_config="", experts="", topk="", etp="", lora_rank="16", base_bytes="0.5625"
+    )
+    techniques = lora.scenario.techniques.lora
+    assert techniques is not None
+    assert (techniques.rank, techniques.frozen_bytes, techniques.bits) == (16, 0.5625, 4)
+
+
+def test_layers_that_are_recomputed_are_counted_by_virtual_stage() -> None:
+    assert bind(recompute="full", recompute_layers="61/61").scenario.recompute_layers is None
+    assert bind(recompute="full", recompute_layers="32/61").scenario.recompute_layers == 2
+    assert "recompute_layers=5/61" in bind(recompute="full", recompute_layers="5/61").not_modelled
+
+
+def test_the_trainers_default_comes_before_the_best_plan_and_the_leanest() -> None:
+    empty = {"recompute": "", "recompute_modules": "", "etp": "", "dp_overlap": ""}
+    one = predict_run(read(**empty))
+    assert {"recompute=none", "etp=1", "dp_overlap=yes"} <= set(one.assumed_values)
+    # what does not fit in any way is as lean as it can be, and this is said
+    fat = predict_run(read(**empty, accelerator="v100", precision="fp16", fp8_recipe="", attention_precision=""))
+    assert "recompute=full" in fat.assumed_values
+    assert fat.assumed_values[-1].startswith("memory=")
+
+
+def test_an_open_tensor_parallel_degree_may_be_one() -> None:
+    (line,) = read_published_rows("mbridge-26.04-LLAMA3_70B-h100-FP8-n64-gbs256-tp4pp8cp1ep1")
+    (run,) = parse_run_table(format_table(line | {"tp": "", "pp": "", "dp": ""}), "mine.csv").runs
+    assert bind_run(run).space.allowed["sequence_parallel"] == (0, 1)
