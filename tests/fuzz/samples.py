@@ -151,9 +151,12 @@ def read_descriptions_of(format_name: str) -> list[str]:
 
 
 def read_tables() -> list[str]:
-    """Tables of measured runs: the head and one row each."""
-    lines = (ROOT / "tests" / "published" / "measured_runs.csv").read_text().splitlines(keepends=True)
-    return [lines[0] + line for line in lines[1::3]]
+    """Tables of measured runs, of both forms: the head and one row each."""
+    tables = []
+    for name, step in (("measured_runs.csv", 3), ("runs.csv", 5)):
+        lines = (ROOT / "tests" / "published" / name).read_text("utf-8").splitlines(keepends=True)
+        tables += [lines[0] + line for line in lines[1::step]]
+    return tables
 
 
 def read_plans() -> list[str]:
