@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from planner.cost.scenario import Scenario, apply_setting
 from planner.cost.settings import SETTINGS, Setting
@@ -32,6 +32,15 @@ _DEGREES_OF_SETTINGS = {
     "tp_overlap": ("tp",),
 }
 """Columns that say nothing where all of these are 1 or empty: no communication of that dimension."""
+_TRAINER_FIELDS = {
+    "weights_bytes": "weight_bytes",
+    "gradient_bytes": "gradient_bytes",
+    "optimizer_bytes": "optimizer_bytes",
+    "reduce_bytes": "grad_reduce_bytes",
+    "gather_bytes": "gather_bytes",
+}
+"""Fields of a trainer's record by the columns that state them."""
+_KNOWN_FIELDS = {field.name for field in fields(Trainer)}
 _FUSED_LOSS_BYTES = 4.0
 """Bytes per logit of a loss in one kernel."""
 _USED_ELSEWHERE = ("precision", "attention", "launch", "lora_rank")
@@ -109,17 +118,11 @@ def _matters(column: str, run: MeasuredRun) -> bool:
 
 
 def _apply_stated_bytes(scenario: Scenario, run: MeasuredRun) -> Scenario:
-    """The trainer with the bytes per parameter that the row states. Columns that are settings are read as these."""
-    fields = {
-        "weights_bytes": "weight_bytes",
-        "gradient_bytes": "gradient_bytes",
-        "optimizer_bytes": "optimizer_bytes",
-        "reduce_bytes": "grad_reduce_bytes",
-    }
+    """The trainer with the bytes per parameter that the row states, of those that trainers have."""
     stated = {
         field: value
-        for column, field in fields.items()
-        if column not in SETTINGS and (value := run.get_number(column)) is not None
+        for column, field in _TRAINER_FIELDS.items()
+        if column not in SETTINGS and field in _KNOWN_FIELDS and (value := run.get_number(column)) is not None
     }
     trainer: Trainer = replace(scenario.trainer, **stated)  # type: ignore[arg-type]
     if "weight_bytes" in stated and trainer.sharded_weight_bytes:
@@ -169,7 +172,7 @@ def _enumerate_unused(scenario: Scenario, run: MeasuredRun) -> Iterator[str]:
     if run.get_text("dp_overlap") == "grad":
         yield "dp_overlap=grad (as yes)"
     gather_bytes, weight_bytes = run.get_number("gather_bytes"), scenario.trainer.weight_bytes
-    is_read = "gather_bytes" in SETTINGS or scenario.techniques.lora is not None
+    is_read = "gather_bytes" in SETTINGS or "gather_bytes" in _KNOWN_FIELDS
     if gather_bytes not in (None, weight_bytes) and not is_read and run.get_count("dp") != 1:
         yield f"gather_bytes={gather_bytes:g} (as {weight_bytes:g})"
     if run.get_number("base_bytes") is not None and run.get_count("lora_rank") is None:
