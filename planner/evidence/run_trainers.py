@@ -47,20 +47,20 @@ class TrainerWord:
     defaults: Mapping[str, str] = field(default_factory=dict)
 
 
-# Megatron-LM core_v0.16.1, megatron/training/arguments.py: switches are off, --recompute-granularity is None;
-# megatron/core/model_parallel_config.py: expert_tensor_parallel_size is tensor_model_parallel_size
+# core_v0.16.1: the switches of megatron/training/arguments.py are off; megatron/core/transformer/transformer_config.py:
+# recompute_granularity None; megatron/core/model_parallel_config.py: expert_tensor_parallel_size as tensor_model_…
 _MEGATRON_DEFAULTS = {
     "vpp": "1",
     "cp": "1",
     "ep": "1",
     "etp": "tp",
-    "micro_batch": "1",
     "recompute": "none",
     "seq_parallel": "no",
     "zero_stage": "0",
     "dp_overlap": "no",
 }
-# Megatron-Bridge 0.3, recipes; NeMo 2.5, recipes: distributed optimizer, its communication overlapped
+# megatron-bridge 0.3.0, megatron/bridge/recipes: use_distributed_optimizer and overlap_grad_reduce in nearly all; NeMo,
+# whose models moved there, is taken to be alike
 _BRIDGE_DEFAULTS = _MEGATRON_DEFAULTS | {"zero_stage": "1", "dp_overlap": "yes"}
 _NO_MODEL_PARALLELISM = {"tp": "1", "pp": "1", "vpp": "1", "cp": "1", "ep": "1", "seq_parallel": "no"}
 
@@ -70,13 +70,14 @@ TRAINER_WORDS: Mapping[str, TrainerWord] = {
     "megatron-bridge": TrainerWord("megatron-classic", _BRIDGE_DEFAULTS),
     "nemo": TrainerWord("megatron-classic", _BRIDGE_DEFAULTS),
     "mindspeed": TrainerWord("megatron-classic", _MEGATRON_DEFAULTS),
-    "neuronx": TrainerWord("megatron-classic", {"vpp": "1", "cp": "1", "ep": "1", "micro_batch": "1"}),
+    "neuronx": TrainerWord("megatron-classic", {"vpp": "1", "cp": "1", "ep": "1"}),
     "nanotron": TrainerWord("megatron-classic", {"vpp": "1", "cp": "1", "ep": "1", "recompute": "none"}),
+    # torchtitan at b5bcd76c, torchtitan/config/configs.py: all degrees 1
     "torchtitan": TrainerWord("fsdp2", {"tp": "1", "pp": "1", "cp": "1", "ep": "1", "etp": "1"}),
     "torchtune": TrainerWord("fsdp2", _NO_MODEL_PARALLELISM | {"recompute": "none"}),
     "fms-fsdp": TrainerWord("fsdp", _NO_MODEL_PARALLELISM),
     "composer": TrainerWord("fsdp", _NO_MODEL_PARALLELISM),
-    # transformers, TrainingArguments.gradient_checkpointing: false
+    # transformers 4.57.1, TrainingArguments.gradient_checkpointing: false
     "deepspeed": TrainerWord("deepspeed", _NO_MODEL_PARALLELISM | {"recompute": "none"}),
     # MaxText at e591f30c, src/maxtext/configs/base.yml: remat_policy full
     "maxtext": TrainerWord("maxtext", {"vpp": "1", "cp": "1", "ep": "1", "recompute": "full"}),
