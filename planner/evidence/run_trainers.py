@@ -47,8 +47,9 @@ class TrainerWord:
     defaults: Mapping[str, str] = field(default_factory=dict)
 
 
-# core_v0.16.1: the switches of megatron/training/arguments.py are off; megatron/core/transformer/transformer_config.py:
-# recompute_granularity None; megatron/core/model_parallel_config.py: expert_tensor_parallel_size as tensor_model_…
+# Megatron-LM core_v0.16.1: the switches of megatron/training/arguments.py are off; recompute_granularity is None
+# (megatron/core/transformer/transformer_config.py); expert_tensor_parallel_size is tensor_model_parallel_size
+# (megatron/core/model_parallel_config.py)
 _MEGATRON_DEFAULTS = {
     "vpp": "1",
     "cp": "1",
@@ -59,8 +60,8 @@ _MEGATRON_DEFAULTS = {
     "zero_stage": "0",
     "dp_overlap": "no",
 }
-# megatron-bridge 0.3.0, megatron/bridge/recipes: use_distributed_optimizer and overlap_grad_reduce in nearly all; NeMo,
-# whose models moved there, is taken to be alike
+# megatron-bridge 0.3.0, megatron/bridge/recipes: use_distributed_optimizer and overlap_grad_reduce in nearly all; NeMo is
+# taken to be alike: its models moved there
 _BRIDGE_DEFAULTS = _MEGATRON_DEFAULTS | {"zero_stage": "1", "dp_overlap": "yes"}
 _NO_MODEL_PARALLELISM = {"tp": "1", "pp": "1", "vpp": "1", "cp": "1", "ep": "1", "seq_parallel": "no"}
 
