@@ -60,8 +60,8 @@ _MEGATRON_DEFAULTS = {
     "zero_stage": "0",
     "dp_overlap": "no",
 }
-# megatron-bridge 0.3.0, megatron/bridge/recipes: use_distributed_optimizer and overlap_grad_reduce in nearly all; NeMo is
-# taken to be alike: its models moved there
+# megatron-bridge 0.3.0, megatron/bridge/recipes: use_distributed_optimizer and overlap_grad_reduce in nearly all;
+# NeMo is taken to be alike: its models moved there
 _BRIDGE_DEFAULTS = _MEGATRON_DEFAULTS | {"zero_stage": "1", "dp_overlap": "yes"}
 _NO_MODEL_PARALLELISM = {"tp": "1", "pp": "1", "vpp": "1", "cp": "1", "ep": "1", "seq_parallel": "no"}
 
