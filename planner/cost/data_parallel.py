@@ -1,6 +1,6 @@
 """Gradient and parameter collectives of data parallelism, the links that they share, and the optimizer's update.
 
-Dense parameters are shared by dp x cp ranks, experts by what the expert group leaves of a stage (Megatron-LM).
+Dense parameters are shared by dp x cp ranks, experts by what the expert group leaves of a stage (`rank_groups.py`).
 What moves, by ZeRO stage (arXiv 1910.02054, section 7):
 0: one all-reduce of the gradients a step. 1: reduce-scatter of gradients, all-gather of weights, once a step.
 2: reduce-scatter after every micro-batch, since no rank keeps all gradients; all-gather once a step.
@@ -26,7 +26,6 @@ from planner.cost.arrays import Bools, Floats, Ints, find_unique_rows
 from planner.cost.layer_tables import AxisCommunication
 from planner.cost.operators.roofline import compute_gemm_flops_per_s, compute_memory_bytes_per_s
 from planner.cost.plan_tables import PlanTables, StageParameters, compute_sharded_parameters, count_shards
-from planner.cost.rank_groups import RankGroup
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 
@@ -42,13 +41,13 @@ def compute_shared_tier_bits(scenario: Scenario, s: Strategies) -> Ints:
     """Which axes use a tier that the data-parallel collective uses too: one bit each, in the order of
     `COMM_AXIS_GROUPS`; shape [plans].
     """
-    strides, network = rank_groups.compute_rank_strides(scenario.rank_order, s), scenario.network
+    strides, network = rank_groups.compute_rank_strides(scenario.rank_layout, s), scenario.network
     unique = find_unique_rows(s.tp, s.cp, s.ep, s.etp, s.dp, strides["cp"], strides["dp"])
     keys = s.take(unique.first_index)
-    data_tiers = collectives.find_used_tiers(network, rank_groups.build_data_group(scenario.rank_order, keys))
+    data_tiers = collectives.find_used_tiers(network, rank_groups.build_data_group(scenario.rank_layout, keys))
     bits = np.zeros(len(keys), dtype=np.int64)
     for bit_index, build_group in enumerate(COMM_AXIS_GROUPS.values()):
-        axis_tiers = collectives.find_used_tiers(network, build_group(scenario.rank_order, keys))
+        axis_tiers = collectives.find_used_tiers(network, build_group(scenario.rank_layout, keys))
         bits |= (data_tiers & axis_tiers).any(axis=1).astype(np.int64) << bit_index
     return bits[unique.inverse]
 
@@ -103,18 +102,18 @@ def _compute_data_parallel_comm(
     scenario: Scenario, s: Strategies, dense_parameters: Floats, expert_parameters: Floats
 ) -> DataParallelComm:
     """All collectives; dense and experts one after the other."""
-    network, rank_order, state = scenario.network, scenario.rank_order, scenario.trainer_state
+    network, layout, state = scenario.network, scenario.rank_layout, scenario.trainer_state
     # what the optimizer changed is gathered once a step, under ZeRO 3 all weights before each pass
     updated_weight_bytes = scenario.trained_share * scenario.trainer.weight_bytes
     comm = DataParallelComm(*[np.zeros(len(s))] * 5)
     for parameters, group in (
-        (dense_parameters, rank_groups.build_data_group(rank_order, s)),
-        (expert_parameters, rank_groups.build_expert_data_group(rank_order, s)),
+        (dense_parameters, rank_groups.build_data_group(layout, s)),
+        (expert_parameters, rank_groups.build_expert_data_group(layout, s)),
     ):
         if not (parameters > 0).any():
             continue
         gradient_bytes, weight_bytes = parameters * state.grad_reduce_bytes, parameters * state.weight_bytes
-        shard_ranks, replica_ranks = _split_shard_group(group, count_shards(scenario, group.size))
+        shard_ranks, replica_ranks = group.split(count_shards(scenario, group.size))
         all_gather_s = updated_all_gather_s = collectives.compute_all_gather_s(network, weight_bytes, shard_ranks)
         if updated_weight_bytes != state.weight_bytes:
             updated_all_gather_s = collectives.compute_all_gather_s(
@@ -134,12 +133,6 @@ def _compute_data_parallel_comm(
         )
         comm = comm.add(group_comm, parameters > 0)
     return comm
-
-
-def _split_shard_group(group: RankGroup, shards: Ints) -> tuple[RankGroup, RankGroup]:
-    """The sharding group, the innermost `shards` ranks of a group, and the group of its replicas."""
-    sizes = rank_groups.take_innermost(group.sizes, shards)
-    return RankGroup(sizes, group.strides), RankGroup(group.sizes // sizes, group.strides * sizes)
 
 
 def compute_data_parallel_s(

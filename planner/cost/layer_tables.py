@@ -107,12 +107,12 @@ def _stack_columns(columns: list[Any]) -> Any:
 
 def _compute_placement_keys(scenario: Scenario, s: Strategies) -> tuple[Ints, ...]:
     """Columns that say where the groups of a layer lie in the network, beside the degrees: none in the usual order,
-    in which tp and cp decide it. In others the strides of tp and cp, and where experts may be spread over
-    data-parallel ranks dp's stride and dp itself.
+    in which the degrees decide it. In others, and beside an axis of experts, the strides of tp and cp, and where there
+    are experts dp's stride and dp itself.
     """
-    if scenario.rank_order == RANK_ORDERS[0]:
+    if scenario.rank_order == RANK_ORDERS[0] and not scenario.trainer.has_expert_axis:
         return ()
-    strides = rank_groups.compute_rank_strides(scenario.rank_order, s)
+    strides = rank_groups.compute_rank_strides(scenario.rank_layout, s)
     expert_keys = (strides["dp"], s.dp) if scenario.workload.experts else ()
     return strides["tp"], strides["cp"], *expert_keys
 
@@ -236,7 +236,7 @@ def _compute_tensor_collective_s(scenario: Scenario, s: Strategies, size_bytes: 
     """Seconds of one collective around the cut multiplies of any layer: an all-gather (or reduce-scatter) of
     `size_bytes` bytes under sequence parallelism, else an all-reduce; [keys].
     """
-    network, ranks = scenario.network, rank_groups.build_tensor_group(scenario.rank_order, s)
+    network, ranks = scenario.network, rank_groups.build_tensor_group(scenario.rank_layout, s)
     is_sequence_parallel, collective_s = s.sequence_parallel == 1, np.zeros(len(s))
     for mask, compute_collective_s in (
         (is_sequence_parallel, collectives.compute_all_gather_s),
@@ -296,7 +296,7 @@ def _compute_context_comm(
         return _build_exposed_comm(np.zeros(len(s)), np.zeros(len(s)))
     # of keys and values there are no more parts than heads: beyond, tensor-parallel ranks hold copies
     key_value_width = sum_in_order(op.kv_heads / np.minimum(tp, op.kv_heads) * (op.qk_dim + op.v_dim) for op in cores)
-    token_bytes, ranks = scenario.value_bytes * shard.tokens, rank_groups.build_context_group(scenario.rank_order, s)
+    token_bytes, ranks = scenario.value_bytes * shard.tokens, rank_groups.build_context_group(scenario.rank_layout, s)
     if scenario.cp_comm_type == "all-to-all":
         query_width = sum_in_order(op.heads / tp * (op.qk_dim + op.v_dim) for op in cores)
         size_bytes = token_bytes * (key_value_width + query_width)
@@ -330,7 +330,7 @@ def _compute_expert_comm(
     """
     if not layer.topk:
         return _build_exposed_comm(np.zeros(len(s)), np.zeros(len(s)))
-    network, ranks = scenario.network, rank_groups.build_expert_group(scenario.rank_order, s)
+    network, ranks = scenario.network, rank_groups.build_expert_group(scenario.rank_layout, s)
     # without tensor parallelism inside the experts each of its ranks sends its own part of the sequence
     is_split = (s.sequence_parallel == 1) | (s.etp != s.tp)
     size_bytes = np.where(is_split, sequence_bytes / s.tp, sequence_bytes)
@@ -341,7 +341,7 @@ def _compute_expert_comm(
         busy_forward_s = busy_backward_s = np.zeros(len(s))
         groups = rank_groups.build_tensor_group, rank_groups.build_context_group
         for comm, build_group in zip(other_comms, groups, strict=True):
-            used_tiers = collectives.find_used_tiers(network, build_group(scenario.rank_order, s))
+            used_tiers = collectives.find_used_tiers(network, build_group(scenario.rank_layout, s))
             is_shared = (expert_tiers & used_tiers).any(axis=1)
             busy_forward_s = busy_forward_s + np.where(is_shared, comm.overlapped_forward, 0.0)
             busy_backward_s = busy_backward_s + np.where(is_shared, comm.overlapped_backward, 0.0)

@@ -11,6 +11,7 @@ from planner.cluster.model.cluster import Cluster, Host
 from planner.cluster.network.build import build_network
 from planner.cluster.network.network import Network
 from planner.cost.calibration import Calibration, build_calibration
+from planner.cost.rank_groups import RankLayout
 from planner.cost.settings import (
     RANK_ORDERS,
     SETTINGS,
@@ -115,6 +116,11 @@ class Scenario:
     """Techniques that make training cheaper."""
     memory_limit: MemoryLimit | None = None
     """How much of a GPU's memory plans may use; None: all of it."""
+
+    @property
+    def rank_layout(self) -> RankLayout:
+        """How the trainer's ranks are laid on devices."""
+        return RankLayout(self.rank_order, self.trainer.has_expert_axis)
 
     @property
     def usable_memory_bytes(self) -> float:

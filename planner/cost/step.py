@@ -274,7 +274,7 @@ def compute_pipeline_send_s(scenario: Scenario, s: Strategies, micro_batches: In
     """
     tokens = s.micro_batch * (scenario.workload.seq_length / s.cp)
     size_bytes = tokens * compute_boundary_width(scenario.workload, s) * scenario.value_bytes / s.tp
-    stride = compute_stage_stride(scenario.rank_order, s)
+    stride = compute_stage_stride(scenario.rank_layout, s)
     send_s = compute_point_to_point_s(scenario.network, size_bytes, stride, s.pp)
     total_s = np.where(s.pp > 1, 2 * send_s * (micro_batches * s.vpp + s.pp - 1), 0.0)
     overlapped_s = np.where(s.vpp > 1, total_s * scenario.calibration.overlap, 0.0)

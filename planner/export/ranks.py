@@ -1,18 +1,25 @@
 """Files that state the host of each rank: hostfiles (MPI, DeepSpeed) and rankfiles (Open MPI).
 
-Ranks are numbered as trainers number them, tensor parallelism innermost and pipeline stages outermost
-(Megatron-LM's default order); for a plan with another order of dimensions, the rankfile has a line for each rank.
+Ranks are numbered as the trainer numbers them: in the plan's order of dimensions where the trainer can be told it
+(`Trainer.rank_orders`: Megatron's `use_tp_pp_dp_mapping`), else in its own, tensor parallelism innermost and pipeline
+stages outermost. The rankfile then lays them so that each group lies where the plan has it
+(`planner/cost/rank_groups.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from planner.cost.settings import RANK_ORDERS
-from planner.documents.plan import PlanDocument, PlanPart
+from planner.cost.arrays import Ints
+from planner.cost.rank_groups import RankLayout, compute_rank_places
+from planner.cost.strategies import build_strategy
+from planner.documents.plan import PlanDocument
 from planner.errors import InputError
+from planner.export.run import list_degrees
+from planner.trainers.registry import TRAINERS_BY_NAME
+from planner.trainers.trainer import find_numbering_order
 
 
 def render_hostfile(document: PlanDocument) -> str:
@@ -20,12 +27,13 @@ def render_hostfile(document: PlanDocument) -> str:
 
     Raises InputError where consecutive ranks do not fill one host after the other.
     """
-    plan = document.plans[0]
-    if plan.settings.order != RANK_ORDERS[0]:
+    places = compute_document_places(document)
+    if (places != np.arange(len(places))).any():
+        order = document.plans[0].settings.order
         raise InputError(
-            f"ranks are laid out as {plan.settings.order}, which a list of hosts cannot express",
+            f"ranks are laid out as {order}, which a list of hosts cannot express",
             key="--hostfile",
-            expected=f"--rankfile, or --order {RANK_ORDERS[0]}",
+            expected=f"--rankfile, or --order {TRAINERS_BY_NAME[document.scenario.framework].rank_orders[0]}",
         )
     slots = document.cluster.devices_per_node
     return "".join(f"{host} slots={slots}\n" for host in list_host_names(document))
@@ -34,10 +42,20 @@ def render_hostfile(document: PlanDocument) -> str:
 def render_rankfile(document: PlanDocument) -> str:
     """The rankfile: host and slot of every rank."""
     hosts, slots = list_host_names(document), document.cluster.devices_per_node
-    device_places = _enumerate_places(document.plans[0])
     return "".join(
-        f"rank {rank}={hosts[place // slots]} slot={place % slots}\n" for rank, place in enumerate(device_places)
+        f"rank {rank}={hosts[place // slots]} slot={place % slots}\n"
+        for rank, place in enumerate(compute_document_places(document).tolist())
     )
+
+
+def compute_document_places(document: PlanDocument) -> Ints:
+    """The place of each rank of the first plan, counted from the first device of the first host; shape [devices]."""
+    plan, trainer = document.plans[0], TRAINERS_BY_NAME[document.scenario.framework]
+    order, degrees = plan.settings.order, list_degrees(plan.strategy)
+    has_experts = document.model.active_parameters < document.model.parameters
+    numbering_order = find_numbering_order(trainer, order, degrees, has_experts=has_experts)
+    layout, numbering = (RankLayout(laid, trainer.has_expert_axis) for laid in (order, numbering_order))
+    return compute_rank_places(layout, numbering, build_strategy(**degrees))
 
 
 def list_host_names(document: PlanDocument) -> Sequence[str]:
@@ -45,16 +63,3 @@ def list_host_names(document: PlanDocument) -> Sequence[str]:
     if document.placement is not None:
         return document.placement.hosts
     return [f"node-{number}" for number in range(document.cluster.nodes)]
-
-
-def _enumerate_places(plan: PlanPart) -> Iterator[int]:
-    """The place of each rank, counted from the first device of the first host."""
-    degrees = {name: int(getattr(plan.strategy, name)) for name in ("tp", "cp", "dp", "pp")}
-    stride, inner_size = {}, 1
-    for name in plan.settings.order.split("-"):
-        stride[name], inner_size = inner_size, inner_size * degrees[name]
-    rank, place = np.arange(inner_size), np.zeros(inner_size, dtype=np.int64)
-    for name in RANK_ORDERS[0].split("-"):
-        place += rank % degrees[name] * stride[name]
-        rank = rank // degrees[name]
-    return iter(place.tolist())

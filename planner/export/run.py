@@ -12,7 +12,10 @@ from planner.documents.plan import PlanDocument, SettingsPart, StrategyPart
 from planner.errors import InputError
 from planner.hardware import database
 from planner.studies.explain import check_plan_split
+from planner.trainers.names import TrainerName
+from planner.trainers.registry import TRAINERS_BY_NAME
 from planner.trainers.rules import PlanValues
+from planner.trainers.trainer import find_numbering_order
 from planner.workload.operator_list.spec import OperatorListSpec
 from planner.workload.operators import Workload
 from planner.workload.spec import ModelSpec
@@ -49,7 +52,7 @@ class PlannedRun:
     global_batch: int
     precision: str
     attention: str
-    framework: str
+    framework: TrainerName
     launch: str
     chunk_layers: tuple[int, ...]
     cluster: str
@@ -85,6 +88,13 @@ class PlannedRun:
     def training_time_s(self) -> float:
         """Seconds of all steps, without failures, start and checkpoints."""
         return self.steps * self.step_time_s
+
+    @property
+    def numbering_order(self) -> str:
+        """The order of the dimensions in which the trainer numbers the ranks."""
+        trainer = TRAINERS_BY_NAME[self.framework]
+        degrees = list_degrees(self.strategy)
+        return find_numbering_order(trainer, self.settings.order, degrees, has_experts=self.values.has_experts)
 
     @property
     def is_nvidia_gpu(self) -> bool:
@@ -123,6 +133,11 @@ class PlannedRun:
             vendor=self.accelerator.vendor,
             device_type=self.accelerator.device_type,
         )
+
+
+def list_degrees(strategy: StrategyPart) -> dict[str, int]:
+    """The degrees that say where ranks lie."""
+    return {name: getattr(strategy, name) for name in ("tp", "cp", "dp", "pp", "ep", "etp")}
 
 
 def build_planned_run(

@@ -16,6 +16,7 @@ MAXTEXT = Trainer(
     loss_bytes_per_logit=8.0,
     launch_mode="graph",
     fuses_convolution_neighbors=True,
+    has_expert_axis=True,
 )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from planner.trainers import rules
 from planner.trainers.trainer import Trainer
 
@@ -17,6 +19,7 @@ MEGATRON = Trainer(
     sharded_weight_bytes=2.0,
     gradient_bytes=4.0,
     grad_reduce_bytes=4.0,
+    rank_orders=(MEGATRON_ORDER, MEGATRON_PP_DP_ORDER),
     loss_bytes_per_logit=8.0,
     launch_mode="graph",
     overlaps_expert_comm=True,
@@ -51,6 +54,12 @@ _MEGATRON_CORE_RULES = (
     rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32", "fp8", "mxfp8", "nvfp4"),
     rules.accept_offloads("optimizer"),
     rules.accept_orders(MEGATRON_ORDER, MEGATRON_PP_DP_ORDER),
+    # a model without experts has their groups too, with ep 1 and etp = tp (the assertions on the order in
+    # megatron-core's `initialize_model_parallel`)
+    *rules.restrict_rules(
+        [replace(rules.accept_orders(MEGATRON_ORDER), supported=f"order {MEGATRON_ORDER}, or ep x etp = tp x cp")],
+        lambda plan: plan.ep * np.where(plan.has_experts, plan.etp, plan.tp) != plan.tp * plan.cp,
+    ),
     *rules.reject_model_parts("embedding_norm", "relative_positions", "token_types"),
     rules.reject_model("model.final_norm", "true", lambda model: not model.final_norm, "false"),
     rules.accept_values("model.head", "lm"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -42,6 +43,13 @@ class Trainer:
     grad_reduce_bytes: float
     """Bytes per parameter: a gradient as the data-parallel reduction sends it."""
 
+    rank_orders: tuple[str, ...] = ("tp-cp-dp-pp",)
+    """Orders of the dimensions in which the trainer numbers ranks, innermost first: the first by default, the others
+    by an option of it. For any other order a rankfile lays the ranks of the first on other devices."""
+    has_expert_axis: bool = False
+    """Whether ep is a mesh axis of its own inside tp, or experts are shared by neighbours in the numbering of a
+    stage's ranks, whatever else these are (`planner/cost/rank_groups.py`, with the sources)."""
+
     loss_bytes_per_logit: float
     """Bytes per logit at the peak of the loss, from the head's forward to its backward pass: 4 where one kernel turns
     16-bit logits into their gradient in place, 8 with a 32-bit copy beside them (Megatron-LM's
@@ -77,6 +85,27 @@ class Trainer:
     """Bytes that unfused attention moves for one query-key pair of one head in 16 bit, forward and backward. Here one
     kernel does scale, mask and softmax (Megatron-LM, `fused_softmax.py`): scores are written, read and written by it
     and by dropout, and read by the product with V; about twice that backward."""
+
+
+def find_numbering_order(trainer: Trainer, order: str, degrees: Mapping[str, int], *, has_experts: bool) -> str:
+    """The order in which a trainer numbers the ranks of a plan of `order`: that order, as one of its own, where an
+    option says it, else the first of its own. Dimensions of degree 1 have no place.
+
+    `degrees`: tp, cp, dp, pp, ep and etp. Where stages are not outermost, Megatron takes no other experts than of
+    etp x ep = tp x cp, and of a model without experts etp as tp (the assertions on the order in
+    `initialize_model_parallel` of `megatron/core/parallel_state.py`, megatron-core 0.16.1).
+    """
+    expert_ranks = degrees["ep"] * degrees["etp" if has_experts else "tp"]
+
+    def drop_trivial(names: str) -> list[str]:
+        return [name for name in names.split("-") if degrees[name] > 1]
+
+    for own_order in trainer.rank_orders:
+        has_outer_stages = own_order.endswith("pp") or degrees["pp"] == 1
+        is_supported = has_outer_stages or expert_ranks == degrees["tp"] * degrees["cp"]
+        if is_supported and drop_trivial(own_order) == drop_trivial(order):
+            return own_order
+    return trainer.rank_orders[0]
 
 
 def widen_trainer_state(trainer: Trainer, precision: str) -> Trainer:

@@ -85,17 +85,33 @@ def test_ranks_are_written_where_they_are_placed(tmp_path: Path) -> None:
 
 def test_a_rankfile_follows_the_order_of_dimensions(tmp_path: Path) -> None:
     ranks = tmp_path / "ranks"
-    pins = ("--tp", "2", "--pp", "4", "--order", "tp-pp-dp-cp")
+    pins = ("--tp", "2", "--pp", "4", "--cp", "2", "--order", "tp-pp-dp-cp")
     done = call("planner", "estimate", *ON, *pins, "--rankfile", str(ranks))
     assert done.returncode == 0, done.stderr
     lines = ranks.read_text().splitlines()
     # trainers count data-parallel ranks before stages; here the stages are neighbours: rank 8 is the next stage
     assert lines[:2] == ["rank 0=node-0 slot=0", "rank 1=node-0 slot=1"]
     assert lines[8] == "rank 8=node-0 slot=2"
+    # context-parallel ranks, of which the trainer counts the second after tp, are in another half of the cluster
+    assert lines[2] == "rank 2=node-2 slot=0"
     refused = call("planner", "estimate", *ON, *pins, "--hostfile", str(tmp_path / "hosts"))
     assert refused.returncode == 2
     assert "--rankfile" in refused.stderr
     assert not (tmp_path / "hosts").exists()
+
+
+def test_an_order_that_megatron_has_an_option_for_needs_no_rankfile(tmp_path: Path) -> None:
+    # without context parallelism this is Megatron's tp-cp-pp-dp: it numbers the ranks so itself
+    hosts, ranks = tmp_path / "hosts", tmp_path / "ranks"
+    pins = ("--tp", "2", "--pp", "4", "--cp", "1", "--order", "tp-pp-dp-cp")
+    done = call("planner", "estimate", *ON, *pins, "--hostfile", str(hosts), "--rankfile", str(ranks))
+    assert done.returncode == 0, done.stderr
+    assert ranks.read_text().splitlines()[9] == "rank 9=node-1 slot=1"
+    assert hosts.read_text().splitlines()[1] == "node-1 slots=8"
+    # other trainers have no option for it
+    done = call("planner", "estimate", *ON, *pins, "--framework", "fsdp2", "--rankfile", str(ranks))
+    assert done.returncode == 0, done.stderr
+    assert ranks.read_text().splitlines()[8] == "rank 8=node-0 slot=2"
 
 
 def test_a_file_that_cannot_be_written_is_reported_and_left_alone(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from planner.cost.strategies import build_strategy, join_strategies
 from planner.search.orders import TP_INNERMOST_ORDERS, search_rank_orders
 from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space
+from planner.trainers.names import TrainerName
+from planner.trainers.registry import TRAINERS_BY_NAME
 from planner.workload.operators import Workload
 from planner.workload.spec import MoeSpec
 from tests.examples import clusters, lab, lab_scenario, tiny, workloads
@@ -23,14 +25,17 @@ FIRST_PLAN = SearchTarget(top=1)
 
 
 @pytest.mark.parametrize("order", RANK_ORDERS)
-@pytest.mark.parametrize("experts", [0, 8])
-def test_a_plan_takes_as_long_among_others_as_alone(order: str, experts: int) -> None:
+@pytest.mark.parametrize(("experts", "trainer"), [(0, "megatron"), (8, "megatron"), (8, "maxtext")])
+def test_a_plan_takes_as_long_among_others_as_alone(order: str, experts: int, trainer: TrainerName) -> None:
     # splits with the same tp and cp, whose groups lie elsewhere in the network
     splits = [(pp, dp, cp) for pp, dp, cp in itertools.product((1, 2, 4, 8), repeat=3) if pp * dp * cp == 8]
     model = tiny(moe=MoeSpec(experts=experts, topk=2, expert_ffn_size=128)) if experts else tiny()
     scenario = replace(lab_scenario(model, lab(nodes=4, oversubscription=4), batch=16), rank_order=order)
-    ep = 4 if experts else 1
-    plans = [build_strategy(tp=2, pp=pp, dp=dp, cp=cp, ep=ep if dp * cp >= ep else 1) for pp, dp, cp in splits]
+    scenario = replace(scenario, trainer=TRAINERS_BY_NAME[trainer])
+    ep, etp = 4 if experts else 1, 2 if trainer == "maxtext" else 1
+    plans = [
+        build_strategy(tp=2, etp=etp, pp=pp, dp=dp, cp=cp, ep=ep if dp * cp >= ep else 1) for pp, dp, cp in splits
+    ]
     together = compute_step_costs(scenario, join_strategies(plans)).step_time_s
     assert together.tolist() == [float(compute_step_costs(scenario, plan).step_time_s[0]) for plan in plans]
 

@@ -55,7 +55,7 @@ def compute_ring_rate(result: SearchResult, *, as_listed: bool = False) -> float
     assert isinstance(network, RoutedNetwork)
     if as_listed:
         network = network.place_ranks(np.arange(len(network.host_order)))
-    group = build_data_group(scenario.rank_order, result.best)
+    group = build_data_group(scenario.rank_layout, result.best)
     members = network.compute_members(group.sizes, group.strides)[0]
     below = np.concatenate([[1.0], members[:-1]])
     return float(

@@ -84,6 +84,15 @@ class Network:
         touched_parts[:, -1] = np.where(block[:, 0] <= self.tier_group_ranks[-1], 1, touched_parts[:, -1])
         return touched_parts
 
+    @property
+    def devices(self) -> int:
+        """All ranks."""
+        return int(self.tier_group_ranks[-1])
+
+    def count_members(self, groups: Ints) -> Floats:
+        """The same for groups that are listed, ranks of shape [groups, ranks], of one plan: shape [tiers]."""
+        return count_part_members(groups[None] // self.tier_group_ranks[:, None, None])
+
     def compute_rates_bytes_per_s(self, sizes: Ints, strides: Ints, pattern: TrafficPattern = "ring") -> Floats:
         """Bytes/s of each tier for each group, shape [groups, tiers]: a torus gives only the axes it spans, a mesh
         only the links to its members.
@@ -110,3 +119,12 @@ class Network:
         return rates if self.shares is None else rates * self.shares.compute_hop_shares(tier, stride), self.latency_s[
             tier
         ]
+
+
+def count_part_members(parts: Ints) -> Floats:
+    """How many ranks of a group lie below one part, on average, of the group that touches the most parts, [tiers];
+    `parts`: of each rank, shape [tiers, groups, ranks].
+    """
+    touched_parts = 1 + (np.diff(np.sort(parts, axis=2), axis=2) != 0).sum(axis=2).max(axis=1, initial=0)
+    members: Floats = parts.shape[2] / touched_parts
+    return members

@@ -15,7 +15,7 @@ import numpy as np
 
 from planner.cluster.model.wiring import Floats, Ints, Wiring, compute_uplink_bytes_per_s
 from planner.cluster.network.ecmp_routing import Flows, Routes, build_routes
-from planner.cluster.network.network import Network, TrafficPattern
+from planner.cluster.network.network import Network, TrafficPattern, count_part_members
 from planner.cluster.network.traffic_patterns import (
     DeviceLayout,
     build_all_to_all_flows,
@@ -68,6 +68,10 @@ class RoutedNetwork(Network):
         remaining_share: Floats = np.minimum(1.0, counted / self.healthy_network.compute_members(sizes, strides))
         return super().compute_members(sizes, strides) * remaining_share
 
+    def count_members(self, groups: Ints) -> Floats:
+        """The same for listed groups, of a degraded cluster as of a wired one."""
+        return count_part_members(self.tier_parts[:, self.layout.get_host(self._get_device(groups))])
+
     def compute_rates_bytes_per_s(self, sizes: Ints, strides: Ints, pattern: TrafficPattern = "ring") -> Floats:
         """Bytes/s of each tier for each group; beyond the hosts by what routed flows leave to the slowest group."""
         rates = super().compute_rates_bytes_per_s(sizes, strides, pattern)
@@ -92,9 +96,7 @@ class RoutedNetwork(Network):
         key = (sizes, strides)
         if key not in self._member_cache:
             hosts = self.layout.get_host(self._build_groups(sizes, strides))
-            sorted_parts = (np.sort(tier[hosts], axis=1) for tier in self.tier_parts)
-            parts = (1 + (np.diff(part_row, axis=1) != 0).sum(axis=1).max(initial=0) for part_row in sorted_parts)
-            self._member_cache[key] = tuple(hosts.shape[1] / float(count) for count in parts)
+            self._member_cache[key] = tuple(count_part_members(self.tier_parts[:, hosts]).tolist())
         return self._member_cache[key]
 
     def _compute_share(self, pattern: TrafficPattern, sizes: tuple[int, ...], strides: tuple[int, ...]) -> float:

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 
 from planner.cluster.network.network import Network, TrafficPattern
-from planner.cost.arrays import Bools, Floats, Ints, compute_ceil_log2
+from planner.cost.arrays import Bools, Floats, Ints, compute_ceil_log2, find_unique_rows
 from planner.cost.collectives.library import CollectiveLibrary
-from planner.cost.rank_groups import RankGroup
+from planner.cost.rank_groups import RankGroup, RankRun
 
 CollectiveAlgorithm = Literal["ring", "tree", "halving", "hierarchical", "in-network", "torus", "exchange"]
 
@@ -75,9 +75,12 @@ class TierCrossing:
 
 def compute_tier_crossing(network: Network, group: RankGroup, pattern: TrafficPattern = "ring") -> TierCrossing:
     """The tiers that each plan's group crosses; `pattern`: who sends to whom."""
-    members = network.compute_members(group.sizes, group.strides)
+    group = group.sort_by_stride()
+    members, group_size = network.compute_members(group.sizes, group.strides), group.size
+    if group.run is not None:
+        members = _count_run_members(network, group.run, members)
     inner_members = np.concatenate([np.ones((len(members), 1)), members[:, :-1]], axis=1)
-    group_size, intra_node_tiers = group.size, np.flatnonzero(~network.through_nic)
+    intra_node_tiers = np.flatnonzero(~network.through_nic)
     return TierCrossing(
         network=network,
         group=group,
@@ -88,6 +91,19 @@ def compute_tier_crossing(network: Network, group: RankGroup, pattern: TrafficPa
         is_crossed=members > inner_members,
         device_bytes_per_s=network.compute_rates_bytes_per_s(group.sizes, group.strides, pattern),
     )
+
+
+def _count_run_members(network: Network, run: RankRun, members: Floats) -> Floats:
+    """`Network.compute_members` with the groups that straddle their parts counted one by one, [plans, tiers]."""
+    plans = np.flatnonzero(run.straddles)
+    keys = [column[plans] for column in (*run.sizes.T, *run.strides.T, run.step, run.ranks)]
+    unique = find_unique_rows(*keys)
+    counted = np.array(
+        [network.count_members(run.list_places(plan, network.devices)) for plan in plans[unique.first_index]]
+    )
+    members = members.copy()
+    members[plans] = counted[unique.inverse]
+    return members
 
 
 @dataclass(frozen=True)

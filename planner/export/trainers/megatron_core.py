@@ -200,7 +200,7 @@ def build_ddp_config(run: PlannedRun) -> ConfigFields:
 
 def uses_pp_dp_order(run: PlannedRun) -> bool:
     """Whether the pipeline is inside data parallelism."""
-    return run.settings.order == MEGATRON_PP_DP_ORDER
+    return run.numbering_order == MEGATRON_PP_DP_ORDER
 
 
 def build_precision_config(run: PlannedRun) -> dict[str, object]:

@@ -8,12 +8,12 @@ rank, its threads are compute and exposed communication.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
 
-from planner.cost.rank_groups import compute_rank_strides
+from planner.cost.rank_groups import list_rank_groups
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_step_costs, count_micro_batches
 from planner.cost.strategies import Strategies
@@ -21,6 +21,7 @@ from planner.cost.timeline import ScheduleSlot, count_simulated_micro_batches, s
 from planner.documents.plan import PlanPart
 from planner.errors import InputError
 from planner.studies.explain import build_plan_strategies
+from planner.trainers.trainer import find_numbering_order
 
 MAX_TRACE_RANKS = 4_096
 MAX_TRACE_MICRO_BATCHES = 64
@@ -91,9 +92,12 @@ def _enumerate_processes(scenario: Scenario, s: Strategies, all_ranks: bool) -> 
         for stage in range(int(s.pp[0])):
             yield stage, stage, f"stage {stage}"
         return
-    stage_stride = int(compute_rank_strides(scenario.rank_order, s)["pp"][0])
-    for rank in range(scenario.devices):
-        stage = rank // stage_stride % int(s.pp[0])
+    numbering_order = find_numbering_order(
+        scenario.trainer, scenario.rank_order, s.get_row(0), has_experts=scenario.workload.experts > 0
+    )
+    numbering = replace(scenario.rank_layout, order=numbering_order)
+    stages = list_rank_groups(numbering, s)["pp"].argsort(axis=None) % int(s.pp[0])
+    for rank, stage in enumerate(stages.tolist()):
         yield rank, stage, f"rank {rank}, stage {stage}"
 
 
