@@ -107,8 +107,8 @@ def _stack_columns(columns: list[Any]) -> Any:
 
 def _compute_placement_keys(scenario: Scenario, s: Strategies) -> tuple[Ints, ...]:
     """Columns that say where the groups of a layer lie in the network, beside the degrees: none in the usual order,
-    in which the degrees decide it. In others, and beside an axis of experts, the strides of tp and cp, and where there
-    are experts dp's stride and dp itself.
+    in which the degrees decide it. In others, and beside an axis of experts, the strides of tp and cp, and for models
+    with experts dp's stride and dp itself.
     """
     if scenario.rank_order == RANK_ORDERS[0] and not scenario.trainer.has_expert_axis:
         return ()
