@@ -25,7 +25,13 @@ from planner.cost import collectives, rank_groups
 from planner.cost.arrays import Bools, Floats, Ints, find_unique_rows
 from planner.cost.layer_tables import AxisCommunication
 from planner.cost.operators.roofline import compute_gemm_flops_per_s, compute_memory_bytes_per_s
-from planner.cost.plan_tables import PlanTables, StageParameters, compute_sharded_parameters, count_shards
+from planner.cost.plan_tables import (
+    PlanTables,
+    StageParameters,
+    compute_sharded_parameters,
+    count_expert_shards,
+    count_shards,
+)
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 
@@ -106,14 +112,14 @@ def _compute_data_parallel_comm(
     # what the optimizer changed is gathered once a step, under ZeRO 3 all weights before each pass
     updated_weight_bytes = scenario.trained_share * scenario.trainer.weight_bytes
     comm = DataParallelComm(*[np.zeros(len(s))] * 5)
-    for parameters, group in (
-        (dense_parameters, rank_groups.build_data_group(layout, s)),
-        (expert_parameters, rank_groups.build_expert_data_group(layout, s)),
+    for parameters, group, shards in (
+        (dense_parameters, rank_groups.build_data_group(layout, s), count_shards(scenario, s.dp * s.cp)),
+        (expert_parameters, rank_groups.build_expert_data_group(layout, s), count_expert_shards(scenario, s)),
     ):
         if not (parameters > 0).any():
             continue
         gradient_bytes, weight_bytes = parameters * state.grad_reduce_bytes, parameters * state.weight_bytes
-        shard_ranks, replica_ranks = group.split(count_shards(scenario, group.size))
+        shard_ranks, replica_ranks = group.split(shards)
         all_gather_s = updated_all_gather_s = collectives.compute_all_gather_s(network, weight_bytes, shard_ranks)
         if updated_weight_bytes != state.weight_bytes:
             updated_all_gather_s = collectives.compute_all_gather_s(

@@ -76,14 +76,25 @@ def join_plan_tables(
 
 
 def count_shards(scenario: Scenario, ranks: Ints) -> Ints:
-    """How many of the ranks that hold the same parameters share them, shape [plans]: all, or a hybrid group's."""
+    """How many of the ranks that hold the same dense parameters share them, [plans]: all, or a hybrid group's."""
     return ranks if scenario.shard_group is None else np.gcd(ranks, scenario.shard_group)
+
+
+def count_expert_shards(scenario: Scenario, s: Strategies) -> Ints:
+    """The same of experts, of which there are as many replicas as of dense parameters, each on fewer ranks.
+
+    megatron-core 0.16.1, `num_distributed_optimizer_instances` in `megatron/core/parallel_state.py`; torchtitan
+    0.3.0, dp_replicate and efsdp in `torchtitan/distributed/parallel_dims.py`.
+    """
+    dense_ranks, ranks = s.dp * s.cp, s.expert_ranks
+    shards: Ints = ranks // np.gcd(ranks, dense_ranks // count_shards(scenario, dense_ranks))
+    return shards
 
 
 def compute_sharded_parameters(scenario: Scenario, s: Strategies, parameters: StageParameters) -> Floats:
     """Parameters on one device of each stage where its ranks share them, [plans, stages]."""
     dense_shards = count_shards(scenario, s.dp * s.cp)[:, None].astype(np.float64)
-    expert_shards = count_shards(scenario, s.expert_ranks)[:, None].astype(np.float64)
+    expert_shards = count_expert_shards(scenario, s)[:, None].astype(np.float64)
     return parameters.dense / dense_shards + parameters.expert / expert_shards
 
 

@@ -51,6 +51,11 @@ class RankRun:
     ranks: Ints
     straddles: Bools
 
+    @property
+    def parts(self) -> RankGroup:
+        """All ranks of the parts."""
+        return RankGroup(self.sizes, self.strides)
+
     def take(self, index: Ints) -> RankRun:
         """Those of the plans at `index`."""
         return RankRun(**{field.name: getattr(self, field.name)[index] for field in fields(RankRun)})
@@ -96,15 +101,13 @@ class RankGroup:
         return replace(self, sizes=sizes, strides=strides)
 
     def split(self, inner_ranks: Ints) -> tuple[RankGroup, RankGroup]:
-        """Groups of the innermost `inner_ranks`, [plans], and those of the ranks that are equal in them."""
-        sizes = _take_innermost(self.sizes, inner_ranks)
-        inner, outer = RankGroup(sizes, self.strides), RankGroup(self.sizes // sizes, self.strides * sizes)
-        if self.run is None:
-            return inner, outer
-        run, outer_ranks = self.run, self.run.ranks // inner_ranks
+        """Groups of neighbours by number, `inner_ranks` of them, [plans], and those of the ranks that are equal in
+        them (megatron-core's `num_distributed_optimizer_instances`).
+        """
+        parts, step = (self, np.ones_like(inner_ranks)) if self.run is None else (self.run.parts, self.run.step)
         return (
-            replace(inner, run=replace(run, ranks=inner_ranks)),
-            replace(outer, run=replace(run, step=run.step * inner_ranks, ranks=outer_ranks)),
+            _take_neighbours(parts, step, inner_ranks),
+            _take_neighbours(parts, step * inner_ranks, self.size // inner_ranks),
         )
 
 

@@ -109,6 +109,11 @@ _MEGATRON_CORE_RULES = (
         "shard_group", "shard_group all", lambda plan: (plan.shard_group is not None) & (plan.zero_stage == 0)
     ),
     rules.Rule(
+        "shard_group",
+        "tp x shard_group a multiple of etp x ep",
+        rules.breaks_expert_shard_groups,
+    ),
+    rules.Rule(
         "dp_overlap", "dp_overlap yes, or ZeRO 0 or 1", lambda plan: (plan.zero_stage > 1) & (not plan.dp_overlap)
     ),
 )

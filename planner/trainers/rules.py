@@ -209,6 +209,17 @@ def restrict_rules(rules: Iterable[Rule], condition: Callable[[PlanValues], Flag
     )
 
 
+def breaks_expert_shard_groups(plan: PlanValues) -> Flags:
+    """Whether hybrid sharding has other replicas of the dense parameters than the ranks with the same experts allow
+    (the assertion on `num_distributed_optimizer_instances` in megatron-core's `initialize_model_parallel`, the axis
+    efsdp of torchtitan's `ParallelDims`).
+    """
+    if plan.shard_group is None or not plan.has_experts:
+        return False
+    # a replica for each shard_group ranks of dp x cp; etp x ep x the ranks with the same experts is tp x cp x dp
+    return plan.tp * plan.shard_group % (plan.etp * plan.ep) != 0
+
+
 def breaks_shard_groups(plan: PlanValues) -> Flags:
     """Whether hybrid sharding is not a mesh: groups are whole context-parallel groups, and replicas whole groups
     (torchtitan's `ParallelDims`, Accelerate's `ParallelismConfig`, MaxText's mesh axes).

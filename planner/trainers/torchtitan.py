@@ -69,6 +69,7 @@ TORCHTITAN = rules.Program(
         rules.accept_values("gradients", "fp32"),
         *fsdp.ACCEPT_FSDP_OFFLOADS,
         rules.Rule("shard_group", "shard_group all, or cp times a divisor of dp", rules.breaks_shard_groups),
+        rules.Rule("shard_group", "tp x shard_group a multiple of ep", rules.breaks_expert_shard_groups),
         rules.Rule("schedule", "schedule 1f1b", lambda plan: (plan.schedule == "zero-bubble") & (plan.pp == 1)),
     ),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -17,6 +18,7 @@ from planner.cluster.network.build import build_network
 from planner.cost import rank_groups
 from planner.cost.arrays import Ints
 from planner.cost.collectives.algorithms import compute_tier_crossing
+from planner.cost.plan_tables import count_expert_shards
 from planner.cost.rank_groups import RankGroup, RankLayout
 from planner.cost.settings import RANK_ORDERS
 from planner.cost.strategies import Strategies, build_strategy
@@ -24,7 +26,7 @@ from planner.trainers.names import TrainerName
 from planner.trainers.registry import TRAINERS_BY_NAME
 from planner.trainers.trainer import find_numbering_order
 from tests.cli.run import call
-from tests.examples import lab
+from tests.examples import lab, lab_scenario, tiny
 
 Groups = set[tuple[int, ...]]
 """Groups of ranks, each sorted; their order has no meaning."""
@@ -176,10 +178,7 @@ def test_groups_are_those_of_the_trainer(trainer: TrainerName) -> None:
             assert int(group.size[0]) == len(next(iter(expected[name])))
             laid = lay(expected[name], places)
             straddling += group.run is not None
-            found = (
-                expand(group, len(places)) if group.run is None else as_groups(group.run.list_places(0, len(places)))
-            )
-            assert found == laid, (d, order, name)
+            assert find_groups(group, len(places)) == laid, (d, order, name)
             if len(places) % 4 == 0:
                 counted = compute_tier_crossing(build_network(lab(nodes=len(places) // 4)), group).node_count[0]
                 nodes = max(len({place // 4 for place in places}) for places in laid)
@@ -208,6 +207,33 @@ def test_orders_that_megatron_can_be_told_need_no_rankfile(order: str) -> None:
         # a rankfile of the default order lays the same groups
         assert laid == {name: lay(groups, by_default) for name, groups in expected.items()}, (d, numbering)
     assert told > 20
+
+
+def draw_shards(d: Degrees, draw: random.Random) -> int:
+    """How many dp x cp ranks shard the model, of the numbers that a trainer takes: experts have as many replicas."""
+    ranks, edp = d["dp"] * d["cp"], d["tp"] * d["cp"] * d["dp"] // (d["etp"] * d["ep"])
+    return ranks // draw.choice([n for n in range(1, ranks + 1) if ranks % n == 0 and edp % n == 0])
+
+
+def find_groups(group: RankGroup, devices: int) -> Groups:
+    """All groups of the first plan, by place."""
+    return expand(group, devices) if group.run is None else as_groups(group.run.list_places(0, devices))
+
+
+def test_hybrid_shards_are_neighbours_by_number_and_experts_have_as_many_replicas() -> None:
+    draw = random.Random(2304)
+    for d, order in draw_degrees("megatron", 200, seed=18):
+        shards, s, layout = draw_shards(d, draw), build_strategy(**d), RankLayout(order)
+        scenario = replace(lab_scenario(tiny(), lab()), shard_group=shards)
+        places = rank_groups.compute_rank_places(layout, RankLayout(DEFAULT_ORDER), s)
+        whole = list_megatron_groups(d, DEFAULT_ORDER)
+        for name, count in (("dp-cp", shards), ("edp", int(count_expert_shards(scenario, s)[0]))):
+            assert len(next(iter(whole[name]))) // count == d["dp"] * d["cp"] // shards
+            inner, outer = BUILDERS[name](layout, s).split(np.array([count]))
+            slices = [[ranks[at : at + count] for at in range(0, len(ranks), count)] for ranks in whole[name]]
+            assert find_groups(inner, len(places)) == lay({ranks for part in slices for ranks in part}, places)
+            replicas = {ranks for part in slices for ranks in zip(*part, strict=True)}
+            assert find_groups(outer, len(places)) == lay(replicas, places), (d, order, shards, name)
 
 
 def test_experts_of_the_default_order_are_neighbours() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from planner.cost import rank_groups
+from planner.cost.plan_tables import count_expert_shards
 from planner.cost.rank_groups import RankLayout
 from planner.cost.settings import RANK_ORDERS
 from planner.cost.strategies import build_strategy
@@ -23,11 +26,14 @@ from tests.cost.test_rank_groups import (
     Groups,
     as_groups,
     draw_degrees,
+    draw_shards,
     expand,
+    find_groups,
     lay,
     list_megatron_groups,
 )
-from tests.export.real.needs import package
+from tests.examples import lab, lab_scenario, tiny
+from tests.export.real.needs import import_package
 
 pytestmark = pytest.mark.export
 
@@ -41,6 +47,8 @@ GROUP_NAMES = {
     "EXPERT_MODEL_PARALLEL_GROUP": "ep",
     "EXPERT_TENSOR_PARALLEL_GROUP": "etp",
     "EXPERT_DATA_PARALLEL_GROUP": "edp",
+    "INTRA_PARTIAL_DATA_PARALLEL_GROUP_WITH_CP": "shards",
+    "HIERARCHICAL_EXPERT_DATA_PARALLEL_GROUP_L0": "expert shards",
 }
 MEGATRON_ORDERS = {"tp-cp-dp-pp": "tp-cp-ep-dp-pp", "tp-cp-pp-dp": "tp-cp-ep-pp-dp"}
 """As Megatron-LM passes them, without and with `use_tp_pp_dp_mapping` (megatron/training/initialize.py)."""
@@ -53,9 +61,9 @@ def count_devices(d: Degrees) -> int:
 @pytest.fixture
 def make_megatron_groups(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The groups that megatron-core makes: its own function, on processes that do not run."""
-    state, torch = package("megatron.core.parallel_state"), package("torch")
+    state, torch = import_package("megatron.core.parallel_state"), import_package("torch")
 
-    def make_groups(d: Degrees, order: str) -> dict[str, Groups]:
+    def make_groups(d: Degrees, order: str, replicas: int = 1) -> dict[str, Groups]:
         made: dict[str, Groups] = {name: set() for name in GROUP_NAMES.values()}
 
         def record(ranks: list[int], *, group_desc: str, **_: object) -> str:
@@ -75,12 +83,13 @@ def make_megatron_groups(monkeypatch: pytest.MonkeyPatch) -> Any:
                     context_parallel_size=d["cp"],
                     expert_model_parallel_size=d["ep"],
                     expert_tensor_parallel_size=d["etp"],
+                    num_distributed_optimizer_instances=replicas,
                     order=MEGATRON_ORDERS[order],
                     create_gloo_process_groups=False,
                 )
             finally:
                 state.destroy_model_parallel()
-        return made
+        return {name: groups for name, groups in made.items() if groups}
 
     return make_groups
 
@@ -95,12 +104,28 @@ def test_megatron_makes_the_planned_groups_in_every_order(make_megatron_groups: 
         places = rank_groups.compute_rank_places(layout, RankLayout(DEFAULT_ORDER), s)
         for name, build in BUILDERS.items():
             group = build(layout, s)
-            found = (
-                expand(group, len(places)) if group.run is None else as_groups(group.run.list_places(0, len(places)))
-            )
-            assert found == lay(made[name], places), (d, order, name)
+            assert find_groups(group, len(places)) == lay(made[name], places), (d, order, name)
         orders.add(order)
     assert orders == set(RANK_ORDERS)
+
+
+def test_megatron_shards_over_the_planned_groups(make_megatron_groups: Any) -> None:
+    draw, refused = random.Random(2304), 0
+    for d, _ in draw_degrees("megatron", 200, seed=18):
+        shards, s, ranks = draw_shards(d, draw), build_strategy(**d), count_devices(d)
+        replicas, scenario = d["dp"] * d["cp"] // shards, replace(lab_scenario(tiny(), lab()), shard_group=shards)
+        made = make_megatron_groups(d, DEFAULT_ORDER, replicas)
+        if replicas > 1:
+            layout, expert_shards = RankLayout(DEFAULT_ORDER), count_expert_shards(scenario, s)
+            assert find_groups(BUILDERS["dp-cp"](layout, s).split(np.array([shards]))[0], ranks) == made["shards"]
+            assert find_groups(BUILDERS["edp"](layout, s).split(expert_shards)[0], ranks) == made["expert shards"]
+        # what the rule of the program refuses, Megatron refuses
+        for group in (group for group in range(1, d["dp"] * d["cp"]) if d["dp"] * d["cp"] % group == 0):
+            if d["tp"] * group % (d["etp"] * d["ep"]):
+                refused += 1
+                with pytest.raises(AssertionError):
+                    make_megatron_groups(d, DEFAULT_ORDER, d["dp"] * d["cp"] // group)
+    assert refused > 20
 
 
 def test_megatron_refuses_the_orders_that_it_is_not_told(make_megatron_groups: Any) -> None:
@@ -120,7 +145,7 @@ def test_megatron_refuses_the_orders_that_it_is_not_told(make_megatron_groups: A
 
 
 def test_dense_groups_are_those_of_megatrons_generator_in_any_order() -> None:
-    state = package("megatron.core.parallel_state")
+    state = import_package("megatron.core.parallel_state")
     for d, order in draw_degrees("megatron", 200, seed=17):
         generator = state.RankGenerator(tp=d["tp"], ep=1, dp=d["dp"], pp=d["pp"], cp=d["cp"], order=order)
         for name in ("tp", "cp", "dp-cp"):
@@ -130,7 +155,7 @@ def test_dense_groups_are_those_of_megatrons_generator_in_any_order() -> None:
 
 @contextmanager
 def start_fake_processes(torch: Any, world_size: int) -> Iterator[None]:
-    store = package("torch.testing._internal.distributed.fake_pg").FakeStore()
+    store = import_package("torch.testing._internal.distributed.fake_pg").FakeStore()
     torch.distributed.init_process_group("fake", rank=0, world_size=world_size, store=store)
     try:
         yield
@@ -146,7 +171,7 @@ def list_mesh_groups(mesh: Any, *names: str) -> Groups:
 
 
 def test_torchtitan_makes_the_planned_groups() -> None:
-    torch, dims = package("torch"), package("torchtitan.distributed.parallel_dims")
+    torch, dims = import_package("torch"), import_package("torchtitan.distributed.parallel_dims")
     for d, _ in draw_degrees("fsdp2", 200):
         # replicas are outside the shards
         replicas = 2 if d["dp"] % 2 == 0 and d["dp"] // 2 * d["cp"] * d["tp"] % d["ep"] == 0 else 1
