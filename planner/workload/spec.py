@@ -22,10 +22,32 @@ NonNegativeWidth = Annotated[int, msgspec.Meta(ge=0, le=MAX_WIDTH)]
 LayerCount = Annotated[int, msgspec.Meta(ge=1, le=MAX_LAYERS)]
 HeadCount = Annotated[int, msgspec.Meta(ge=1, le=MAX_HEADS_OR_EXPERTS)]
 ExpertCount = Annotated[int, msgspec.Meta(ge=1, le=MAX_HEADS_OR_EXPERTS)]
+PositiveNumber = Annotated[float, msgspec.Meta(gt=0, le=1e12)]
+NonNegativeNumber = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 _CONFLICT_PROBLEM = "does not fit the other keys"
 ModelArchitecture = Literal["decoder", "encoder", "encoder-decoder"]
+Activation = Literal["silu", "gelu", "gelu-tanh", "quick-gelu", "relu", "squared-relu"]
 _GUIDE_REFERENCE = "as in docs/how-to/models.md, A model of your own; a list of operators has [[layers]] and input"
+
+
+class RopeScaling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Rotary positions stretched to longer sequences, under the names of Hugging Face's library (transformers,
+    modeling_rope_utils.py): `linear`, `dynamic` (NTK), `llama3`, `yarn` (arXiv 2309.00071), `longrope`.
+    """
+
+    type: Literal["linear", "dynamic", "llama3", "yarn", "longrope"]
+    factor: PositiveNumber = 1.0
+    original_seq_length: NonNegativeWidth = 0
+    """Tokens of the sequences before stretching."""
+    low_freq_factor: PositiveNumber = 1.0
+    high_freq_factor: PositiveNumber = 4.0
+    beta_fast: PositiveNumber = 32.0
+    beta_slow: PositiveNumber = 1.0
+    mscale: NonNegativeNumber | None = None
+    mscale_all_dim: NonNegativeNumber | None = None
+    truncate: bool = True
+    """Whether the bounds of yarn's ramp are whole dimensions."""
 
 
 class MoeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -40,7 +62,38 @@ class MoeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     every: PositiveWidth = 1
     """One layer in `every` is a MoE layer, the others are dense."""
     router_bias: bool = False
+    """A bias for each expert: with `expert_bias` of the router's GEMM (gpt-oss), else of the choice alone, by which
+    the experts are balanced (DeepSeek-V3, arXiv 2412.19437, section 2.1.2).
+    """
     expert_bias: bool = False
+    router_score: Literal["softmax", "sigmoid"] | None = None
+    """How the router's logits become weights; default: sigmoid where a bias balances the experts, else softmax."""
+    router_normalized: bool | None = None
+    """Whether the weights of a token's experts add up to 1; default: where it visits several."""
+    router_groups: NonNegativeWidth = 0
+    """Groups of experts, of which a token visits `router_topk_groups`; 0: no groups."""
+    router_topk_groups: NonNegativeWidth = 0
+    router_scaling: PositiveNumber = 1.0
+    """Factor of the weights of a token's experts."""
+    aux_loss: NonNegativeNumber = 0.0
+    """Coefficient of the loss that balances the experts; 0: no such loss."""
+    aux_loss_scope: Literal["batch", "sequence"] = "batch"
+    """The tokens over which that loss is balanced."""
+
+    @property
+    def balances_by_bias(self) -> bool:
+        """Whether a bias of the choice balances the experts."""
+        return self.router_bias and not self.expert_bias
+
+    @property
+    def score_function(self) -> Literal["softmax", "sigmoid"]:
+        """How the router's logits become weights."""
+        return self.router_score or ("sigmoid" if self.balances_by_bias else "softmax")
+
+    @property
+    def normalizes_topk(self) -> bool:
+        """Whether the weights of a token's experts add up to 1."""
+        return self.topk > 1 if self.router_normalized is None else self.router_normalized
 
 
 class MlaSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -102,9 +155,14 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Rows of the table of segments, as in BERT."""
     gated_mlp: bool = False
     """Whether the MLP has three matrices (SwiGLU) and not two."""
+    activation: Activation | None = None
+    """Of the MLP; default: silu in a gated one, gelu-tanh in one with biases (GPT-2's, Megatron's kernel), else gelu."""
+    activation_limit: NonNegativeNumber = 0.0
+    """Above 0: the gate is cut off there, the other half at both sides, and 1 is added to it (gpt-oss)."""
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     norm_bias: bool = True
     """Whether a layernorm has a bias; an RMSNorm has none."""
+    norm_epsilon: PositiveNumber = 1e-5
     embedding_norm: bool = False
     """A norm after the embedding."""
     final_norm: bool = True
@@ -120,15 +178,26 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """The part after the layers. lm: logits of every token; masked-lm: the same behind one more layer, as in BERT;
     pooler: a layer for the first token.
     """
-    relative_positions: Literal["none", "t5", "xlnet"] = "none"
+    relative_positions: Literal["none", "t5", "xlnet", "alibi"] = "none"
     relative_buckets: NonNegativeWidth = 0
     """Rows of T5's table of distances."""
+    rope_base: PositiveNumber = 10_000.0
+    """Base of the rotary positions, of a model without learned or relative ones."""
+    rope_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
+    """Share of a head's dimensions that is rotated."""
+    rope_scaling: RopeScaling | None = None
     attention_sinks: bool = False
     """A learned logit for each head, which takes attention away from the tokens (an attention sink)."""
     sliding_window: NonNegativeWidth = 0
     """Tokens that a token attends to; 0: all."""
     sliding_every: PositiveWidth = 1
     """With a sliding window: one layer in `sliding_every` attends to the window only (1: every layer)."""
+    attention_softcap: NonNegativeNumber = 0.0
+    """Bound of the attention's logits, by a tanh; 0: none."""
+    logit_softcap: NonNegativeNumber = 0.0
+    """The same of the head's logits."""
+    mtp_layers: Annotated[int, msgspec.Meta(ge=0, le=MAX_LAYERS)] = 0
+    """Layers of multi-token prediction after the others (arXiv 2412.19437, section 2.2)."""
     dropout: bool = False
     """Whether there is dropout, whose masks are kept for the backward pass."""
     moe: MoeSpec | None = None
@@ -140,6 +209,18 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     def kv_head_count(self) -> int:
         """Key/value heads; default: the query heads."""
         return self.kv_heads or self.heads
+
+    @property
+    def has_rotary_positions(self) -> bool:
+        """Whether queries and keys are rotated by their positions."""
+        return self.learned_positions == 0 and self.relative_positions == "none"
+
+    @property
+    def mlp_activation(self) -> Activation:
+        """The activation function of the MLP."""
+        if self.activation is not None:
+            return self.activation
+        return "silu" if self.gated_mlp else "gelu-tanh" if self.mlp_bias else "gelu"
 
     @property
     def head_size(self) -> int:
@@ -213,6 +294,12 @@ def _check_keys_together(spec: ModelSpec, key_names: Mapping[str, str]) -> None:
         require(moe.topk <= moe.experts, "moe.topk", moe.topk, f"at most {get_file_key('moe.experts')} {moe.experts}")
         expected = f"less than {get_file_key('layers')} {spec.layers}"
         require(moe.first_dense_layers < spec.layers, "moe.first_dense_layers", moe.first_dense_layers, expected)
+        groups = moe.router_groups or 1
+        expected = f"a divisor of {get_file_key('moe.experts')} {moe.experts}"
+        require(moe.experts % groups == 0, "moe.router_groups", groups, expected)
+        expected = f"at most {get_file_key('moe.router_groups')} {moe.router_groups}"
+        topk_groups = moe.router_topk_groups
+        require(topk_groups <= moe.router_groups, "moe.router_topk_groups", topk_groups, expected)
     expected = "at least 1 for an encoder-decoder" if is_encoder_decoder else 'architecture = "encoder-decoder"'
     require(bool(spec.decoder_layers) == is_encoder_decoder, "decoder_layers", spec.decoder_layers, expected)
 

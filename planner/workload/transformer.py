@@ -148,7 +148,7 @@ def _build_attention(spec: ModelSpec, *, window: int, is_causal: bool, prefix: s
         operators.append(
             Pointwise(f"{prefix}qk_norm", 2 * qk_bytes, qk_bytes, "tensor", 0, parameters, dropped_bytes=qk_bytes)
         )
-    has_rotary = spec.learned_positions == 0 and spec.relative_positions == "none"
+    has_rotary = spec.learned_positions == 0 and spec.relative_positions in ("none", "alibi")
     name, traffic_bytes = ("rotary", 2 * qk_bytes) if has_rotary else ("split_heads", 0.0)
     sinks = spec.heads if spec.attention_sinks else 0
     core_name, out_bias = f"{prefix}attention", spec.attention_out_bias

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from planner.errors import InputError
-from planner.workload.spec import MAX_HEADS_OR_EXPERTS, MAX_LAYERS, MAX_SEQ_LENGTH, MAX_WIDTH
+from planner.workload.spec import MAX_HEADS_OR_EXPERTS, MAX_LAYERS, MAX_SEQ_LENGTH, MAX_WIDTH, Activation
 
 EQUIVALENT_KEYS = {
     "hidden_size": ("hidden_size", "n_embd", "d_model"),
@@ -24,6 +24,8 @@ EQUIVALENT_KEYS = {
     "moe.expert_ffn_size": ("moe_intermediate_size", "intermediate_size"),
     "moe.first_dense_layers": ("first_k_dense_replace",),
     "moe.every": ("decoder_sparse_step",),
+    "moe.router_groups": ("n_group",),
+    "moe.router_topk_groups": ("topk_group",),
 }
 """The keys of a model file, with the keys of the same meaning in Hugging Face's libraries."""
 
@@ -37,7 +39,36 @@ _ZERO_ALLOWED_KEYS = {
     "qk_rope_head_dim",
     "type_vocab_size",
     "relative_attention_num_buckets",
+    "num_nextn_predict_layers",
+    "n_group",
+    "topk_group",
+    "original_max_position_embeddings",
 }
+_ACTIVATIONS: dict[str, Activation] = {
+    "silu": "silu",
+    "swish": "silu",
+    "gelu": "gelu",
+    "gelu_new": "gelu-tanh",
+    "gelu_fast": "gelu-tanh",
+    "gelu_accurate": "gelu-tanh",
+    "gelu_pytorch_tanh": "gelu-tanh",
+    "quick_gelu": "quick-gelu",
+    "relu": "relu",
+    "relu2": "squared-relu",
+}
+"""Activation functions, by their names in the library (transformers, activations.py, `ACT2CLS`)."""
+_ROPE_TYPES = {"linear": "linear", "dynamic": "dynamic", "llama3": "llama3", "yarn": "yarn"} | dict.fromkeys(
+    ("longrope", "su"), "longrope"
+)
+_ROPE_NUMBER_KEYS = (
+    "factor",
+    "low_freq_factor",
+    "high_freq_factor",
+    "beta_fast",
+    "beta_slow",
+    "mscale",
+    "mscale_all_dim",
+)
 _MAX_BY_KEY = {
     **dict.fromkeys((*EQUIVALENT_KEYS["layers"], "num_decoder_layers"), MAX_LAYERS),
     **dict.fromkeys(
@@ -45,6 +76,9 @@ _MAX_BY_KEY = {
     ),
     **dict.fromkeys(EQUIVALENT_KEYS["seq_length"], MAX_SEQ_LENGTH),
 }
+
+_MAX_NUMBER = 1e12
+"""Bound of numbers with a fraction."""
 
 SpecFields = dict[str, object]
 """Fields of a `ModelSpec` by name."""
@@ -94,6 +128,68 @@ class HuggingFaceConfig:
             spec_key: next((key for key in keys if self.raw.get(key) is not None), keys[0])
             for spec_key, keys in EQUIVALENT_KEYS.items()
         }
+
+    def read_number(self, *keys: str, default: float) -> float:
+        """The first of `keys` that is present, as a number of at least 0."""
+        for key in keys:
+            value = self.raw.get(key)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise self.build_type_error(key, "a number of at least 0")
+            if not 0 <= value <= _MAX_NUMBER:
+                expected = f"a number from 0 to {_MAX_NUMBER:g}"
+                raise InputError("out of range", key=key, value=value, expected=expected)
+            return float(value)
+        return default
+
+    def read_activation(self, *keys: str, default: str) -> Activation:
+        """The activation function of the MLP under the first of `keys` that is present. Raises InputError for one
+        that no program of a trainer has.
+        """
+        key = next((key for key in keys if self.raw.get(key) is not None), keys[0])
+        name = self.read_string(key, default) if key in self.raw else default
+        if name not in _ACTIVATIONS:
+            raise self.build_unsupported_error(key, name, f"one of {', '.join(_ACTIVATIONS)}")
+        return _ACTIVATIONS[name]
+
+    def read_rope(
+        self, *, base: float = 10_000.0, base_key: str = "rope_theta", default_fraction: float = 1.0
+    ) -> SpecFields:
+        """Base, share and scaling of rotary positions: the keys of the configuration itself, and those of the tables
+        `rope_scaling` and, from transformers 5 on, `rope_parameters`. Raises InputError for an unknown type.
+        """
+        tables = [self._read_table(key) for key in ("rope_scaling", "rope_parameters")]
+        keys = HuggingFaceConfig({**self.raw, **{key: value for table in tables for key, value in table.items()}})
+        scaling = None
+        for name, table in zip(("rope_scaling", "rope_parameters"), tables, strict=True):
+            rope_type = table.get("rope_type", table.get("type", "default"))
+            if rope_type == "default":
+                continue
+            if not isinstance(rope_type, str) or rope_type not in _ROPE_TYPES:
+                expected = f"one of default, {', '.join(_ROPE_TYPES)}"
+                raise self.build_unsupported_error(f"{name}.rope_type", str(rope_type), expected)
+            scaling = self._build_rope_scaling(_ROPE_TYPES[rope_type], HuggingFaceConfig(table))
+        return {
+            "rope_base": keys.read_number(base_key, "rope_theta", default=base),
+            "rope_fraction": keys.read_number("partial_rotary_factor", "rotary_pct", default=default_fraction),
+            "rope_scaling": scaling,
+        }
+
+    def _read_table(self, key: str) -> Mapping[str, object]:
+        value = self.raw.get(key)
+        if value is not None and not isinstance(value, dict):
+            raise self.build_type_error(key, "a table")
+        return value or {}
+
+    def _build_rope_scaling(self, rope_type: str, table: HuggingFaceConfig) -> dict[str, object]:
+        numbers = {key: table.read_number(key, default=0.0) for key in _ROPE_NUMBER_KEYS if table.raw.get(key)}
+        original = table.read_integer("original_max_position_embeddings", default=0)
+        original = original or self.read_integer("original_max_position_embeddings", default=0)
+        if not original and rope_type == "yarn":
+            original = self.read_integer("max_position_embeddings", default=0)
+        truncate = table.read_flag("truncate", True)
+        return {"type": rope_type, **numbers, "original_seq_length": original, "truncate": truncate}
 
     def read_flag(self, key: str, default: bool) -> bool:
         """A true/false key."""

@@ -13,6 +13,8 @@ def read_bert(config: HuggingFaceConfig) -> SpecFields:
     return {
         **fields,
         "architecture": "encoder",
+        "activation": config.read_activation("hidden_act", default="gelu"),
+        "norm_epsilon": config.read_number("layer_norm_eps", default=1e-12),
         "ffn_size": config.read_integer("intermediate_size"),
         "seq_length": positions,
         "learned_positions": positions,
@@ -44,6 +46,8 @@ def read_xlnet(config: HuggingFaceConfig) -> SpecFields:
         "qkv_bias": False,
         "attention_out_bias": False,
         "head_dim": config.read_optional_integer("d_head"),
+        "activation": config.read_activation("ff_activation", default="gelu"),
+        "norm_epsilon": config.read_number("layer_norm_eps", default=1e-12),
         "ffn_size": config.read_integer("d_inner"),
         "seq_length": 512,
         "final_norm": False,

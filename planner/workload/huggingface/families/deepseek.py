@@ -10,6 +10,10 @@ from planner.workload.spec import MlaSpec, MoeSpec
 def read_deepseek_v3(config: HuggingFaceConfig) -> SpecFields:
     """The Llama form with latent attention and shared experts."""
     expert_ffn_size = config.read_integer("moe_intermediate_size")
+    groups = config.read_integer("n_group", default=8)
+    score = config.read_string("scoring_func", "sigmoid")
+    if score not in ("softmax", "sigmoid"):
+        raise config.build_unsupported_error("scoring_func", score, "softmax or sigmoid")
     moe = MoeSpec(
         experts=config.read_integer("n_routed_experts"),
         topk=config.read_integer("num_experts_per_tok"),
@@ -17,6 +21,13 @@ def read_deepseek_v3(config: HuggingFaceConfig) -> SpecFields:
         shared_ffn_size=expert_ffn_size * config.read_integer("n_shared_experts", default=0),
         first_dense_layers=config.read_integer("first_k_dense_replace", default=0),
         router_bias=config.read_string("topk_method", "noaux_tc") == "noaux_tc",
+        router_score="softmax" if score == "softmax" else "sigmoid",
+        router_normalized=config.read_flag("norm_topk_prob", True),
+        router_groups=groups if groups > 1 else 0,
+        router_topk_groups=config.read_integer("topk_group", default=4) if groups > 1 else 0,
+        router_scaling=config.read_number("routed_scaling_factor", default=2.5),
+        aux_loss=config.read_number("aux_loss_alpha", default=0.0),
+        aux_loss_scope="sequence" if config.read_flag("seq_aux", True) else "batch",
     )
     mla = MlaSpec(
         q_lora_rank=config.read_integer("q_lora_rank", default=0),
@@ -25,4 +36,5 @@ def read_deepseek_v3(config: HuggingFaceConfig) -> SpecFields:
         qk_rope_head_dim=config.read_integer("qk_rope_head_dim"),
         v_head_dim=config.read_integer("v_head_dim"),
     )
-    return {**read_llama_like(config), "moe": moe, "mla": mla, "head_dim": None}
+    mtp_layers = config.read_integer("num_nextn_predict_layers", default=0)
+    return {**read_llama_like(config), "moe": moe, "mla": mla, "head_dim": None, "mtp_layers": mtp_layers}

@@ -18,6 +18,8 @@ def read_gpt2(config: HuggingFaceConfig) -> SpecFields:
     positions = config.read_integer("n_positions", "n_ctx", default=1024)
     return {
         **fields,
+        "activation": config.read_activation("activation_function", default="gelu_new"),
+        "norm_epsilon": config.read_number("layer_norm_epsilon", default=1e-5),
         "ffn_size": config.read_optional_integer("n_inner") or 4 * config.read_size("hidden_size"),
         "seq_length": positions,
         "learned_positions": positions,
@@ -32,6 +34,9 @@ def read_gpt_neox(config: HuggingFaceConfig) -> SpecFields:
     has_bias = config.read_flag("attention_bias", True)
     return {
         **fields,
+        "activation": config.read_activation("hidden_act", default="gelu"),
+        "norm_epsilon": config.read_number("layer_norm_eps", default=1e-5),
+        **config.read_rope(base_key="rotary_emb_base", default_fraction=0.25),
         "qkv_bias": has_bias,
         "attention_out_bias": has_bias,
         "ffn_size": config.read_integer("intermediate_size"),
@@ -48,13 +53,17 @@ def read_gpt_oss(config: HuggingFaceConfig) -> SpecFields:
         expert_ffn_size=config.read_integer("intermediate_size"),
         router_bias=True,
         expert_bias=True,
+        aux_loss=config.read_number("router_aux_loss_coef", default=0.001),
     )
     layer_types = config.read_layer_types()
     sliding_count = layer_types.count("sliding_attention")
     sliding_every = 2 if not layer_types else max(1, len(layer_types) // sliding_count) if sliding_count else 1
     window = config.read_integer("sliding_window", default=0) if not layer_types or sliding_count else 0
     return {
-        **read_llama_like(config),
+        **read_llama_like(config, default_epsilon=1e-5, default_rope_base=150_000.0),
+        # the library has this function for every gpt-oss, whatever `hidden_act` says (GptOssExperts)
+        "activation": "quick-gelu",
+        "activation_limit": config.read_number("swiglu_limit", default=7.0),
         "qkv_bias": config.read_flag("attention_bias", True),
         "attention_out_bias": config.read_flag("attention_bias", True),
         "attention_sinks": True,

@@ -6,7 +6,13 @@ from planner.workload.huggingface.config_file import HuggingFaceConfig, SpecFiel
 from planner.workload.spec import MoeSpec
 
 
-def read_llama_like(config: HuggingFaceConfig, *, default_seq_length: int = 2048) -> SpecFields:
+def read_llama_like(
+    config: HuggingFaceConfig,
+    *,
+    default_seq_length: int = 2048,
+    default_epsilon: float = 1e-6,
+    default_rope_base: float = 10_000.0,
+) -> SpecFields:
     """The Llama form, which most models follow: RMSNorm, rotary positions, gated MLP, no biases."""
     sizes = config.read_sizes()
     window = config.read_integer("sliding_window", default=0) if config.read_flag("use_sliding_window", True) else 0
@@ -18,7 +24,10 @@ def read_llama_like(config: HuggingFaceConfig, *, default_seq_length: int = 2048
         "ffn_size": config.read_integer("intermediate_size"),
         "seq_length": seq_length,
         "gated_mlp": True,
+        "activation": config.read_activation("hidden_act", default="silu"),
         "norm": "rmsnorm",
+        "norm_epsilon": config.read_number("rms_norm_eps", default=default_epsilon),
+        **config.read_rope(base=default_rope_base),
         "qkv_bias": config.read_flag("attention_bias", False),
         "attention_out_bias": config.read_flag("attention_bias", False),
         "mlp_bias": config.read_flag("mlp_bias", False),
@@ -29,7 +38,7 @@ def read_llama_like(config: HuggingFaceConfig, *, default_seq_length: int = 2048
 
 def read_phi3(config: HuggingFaceConfig) -> SpecFields:
     """The Llama form with another default sequence."""
-    return read_llama_like(config, default_seq_length=4096)
+    return read_llama_like(config, default_seq_length=4096, default_epsilon=1e-5)
 
 
 def read_mixtral(config: HuggingFaceConfig) -> SpecFields:
@@ -38,5 +47,6 @@ def read_mixtral(config: HuggingFaceConfig) -> SpecFields:
         experts=config.read_integer("num_local_experts", default=8),
         topk=config.read_integer("num_experts_per_tok", default=2),
         expert_ffn_size=config.read_integer("intermediate_size"),
+        aux_loss=config.read_number("router_aux_loss_coef", default=0.001),
     )
-    return {**read_llama_like(config), "moe": moe}
+    return {**read_llama_like(config, default_epsilon=1e-5, default_rope_base=1e6), "moe": moe}

@@ -51,4 +51,6 @@ def _read_experts(config: HuggingFaceConfig) -> MoeSpec:
         shared_ffn_size=shared_ffn_size,
         shared_gate=shared_ffn_size > 0,
         every=config.read_integer("decoder_sparse_step", default=1),
+        router_normalized=config.read_flag("norm_topk_prob", False),
+        aux_loss=config.read_number("router_aux_loss_coef", default=0.001),
     )
