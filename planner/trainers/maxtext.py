@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.trainers import fsdp, rules
 from planner.trainers.trainer import Trainer
-from planner.workload.spec import ModelSpec
+from planner.workload.spec import ModelSpec, RopeScaling
 
 # 32-bit parameters, 16-bit copies while gathered, one program a step
 MAXTEXT = Trainer(
@@ -28,6 +28,33 @@ def _has_foreign_experts(model: ModelSpec) -> bool:
     return model.mla is None or moe.shared_ffn_size % moe.expert_ffn_size != 0 or moe.shared_gate
 
 
+def _can_scale(model: ModelSpec, scaling: RopeScaling) -> bool:
+    """Whether it has keys for it (MaxText 0.2.5, layers/attentions.py, `init_rotary_embedding`, and
+    layers/attention_mla.py): yarn outside latent attention has another scale of the softmax.
+    """
+    if model.mla is None:
+        return scaling.type == "linear" or rules.is_llama3_scaling(scaling)
+    numbers = (scaling.factor, scaling.beta_fast, scaling.beta_slow)
+    return (
+        scaling.type == "yarn"
+        and scaling.mscale is not None
+        and scaling.mscale == scaling.mscale_all_dim
+        and all(number.is_integer() for number in numbers)
+    )
+
+
+def _has_foreign_router(model: ModelSpec) -> bool:
+    """Whether the weights of a token's experts are others than a softmax over them, or in DeepSeek's form a sum of 1
+    with sigmoid and none with softmax (layers/moe.py, `get_topk`).
+    """
+    moe = model.moe
+    if moe is None:
+        return False
+    if model.mla is not None:
+        return moe.normalizes_topk != (moe.score_function == "sigmoid")
+    return moe.score_function != "softmax" or not moe.normalizes_topk or moe.router_bias or moe.router_scaling != 1
+
+
 MAXTEXT_PROGRAM = rules.Program(
     "maxtext",
     "0.2",
@@ -38,7 +65,6 @@ MAXTEXT_PROGRAM = rules.Program(
         rules.accept_values("precision", "bf16", "fp32", "fp8"),
         rules.accept_values("zero_stage", 0, 1, 3),
         *rules.reject_model_parts(
-            "qkv_bias",
             "attention_out_bias",
             "mlp_bias",
             "learned_positions",
@@ -46,7 +72,34 @@ MAXTEXT_PROGRAM = rules.Program(
             "relative_positions",
             "token_types",
             "attention_sinks",
-            "sliding_window",
+            "attention_softcap",
+            "parallel_residual",
+            "activation_limit",
+        ),
+        rules.reject_model(
+            "model.qkv_bias",
+            "false, or a dense model without norms of queries and keys",
+            lambda model: model.qkv_bias and (model.moe is not None or model.qk_norm or model.mla is not None),
+            "true",
+        ),
+        rules.Rule(
+            "model.sliding_window",
+            "0, or a window of the whole sequence",
+            lambda plan: plan.model is not None and 0 < plan.model.sliding_window < plan.seq_length,
+        ),
+        rules.accept_activations(gated=("silu", "gelu-tanh", "relu"), plain=()),
+        rules.reject_model("model.rope_fraction", "1", lambda model: model.rope_fraction < 1),
+        rules.reject_model("model.rope_base", "a whole number", lambda model: not model.rope_base.is_integer()),
+        rules.accept_rope_scalings(
+            "linear, or Llama 3.1's with factor 8; in latent attention yarn of whole numbers with one mscale",
+            _can_scale,
+        ),
+        rules.reject_model("model.final_norm", "true", lambda model: not model.final_norm, "false"),
+        rules.reject_model(
+            "model.moe.router_normalized",
+            "a softmax over a token's experts; with DeepSeek's a sum of 1 with sigmoid, or softmax without it",
+            _has_foreign_router,
+            lambda plan: str(bool(plan.model and plan.model.moe and plan.model.moe.normalizes_topk)).lower(),
         ),
         rules.accept_values("model.norm", "rmsnorm"),
         rules.accept_values("model.head", "lm"),

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from planner.trainers import rules
+from planner.trainers.rules import is_llama3_scaling
 from planner.trainers.trainer import Trainer
+from planner.workload.spec import ModelSpec, RopeScaling
 
 MEGATRON_ORDER, MEGATRON_PP_DP_ORDER = "tp-cp-dp-pp", "tp-cp-pp-dp"
 """Supported orders of ranks; the second is `use_tp_pp_dp_mapping`."""
@@ -45,6 +47,109 @@ MEGATRON_FSDP = replace(
     fragmentation_share=0.08,
 )
 
+
+def _has_uniform_biases(model: ModelSpec) -> bool:
+    """Whether all matrices have a bias (`add_bias_linear`), none, or those of queries, keys and values alone
+    (`add_qkv_bias`); those of experts apart.
+    """
+    moe, out_bias = model.moe, model.attention_out_bias
+    has_dense_layers = moe is None or moe.first_dense_layers > 0 or moe.every > 1
+    mlp_bias = model.mlp_bias if has_dense_layers else out_bias
+    return (model.qkv_bias, out_bias, mlp_bias) in ((True,) * 3, (False,) * 3, (True, False, False))
+
+
+def _has_uniform_expert_biases(model: ModelSpec) -> bool:
+    """Whether experts and router have biases where the other matrices have (megatron-core 0.16.1,
+    transformer/moe/router.py).
+    """
+    moe = model.moe
+    if moe is None:
+        return True
+    has_router_bias = moe.router_bias and not moe.balances_by_bias
+    return moe.expert_bias == model.attention_out_bias == has_router_bias
+
+
+def _can_scale_latent_positions(scaling: RopeScaling) -> bool:
+    """Yarn with both magnitudes given: MLATransformerConfig has no others."""
+    return scaling.type == "yarn" and scaling.truncate and None not in (scaling.mscale, scaling.mscale_all_dim)
+
+
+def _can_lm_scale(model: ModelSpec, scaling: RopeScaling) -> bool:
+    """Whether Megatron-LM has arguments for it. `--rope-scaling-factor` and `--rotary-seq-len-interpolation-factor`
+    are parsed, but gpt_builders.py (core_v0.16.1) hands neither to the model; the numbers of yarn that have no
+    argument are those of MLATransformerConfig.
+    """
+    if model.mla is None:
+        return is_llama3_scaling(scaling)
+    numbers = (scaling.original_seq_length, scaling.beta_fast, scaling.beta_slow)
+    return _can_scale_latent_positions(scaling) and numbers == (4096, 32.0, 1.0)
+
+
+def _can_bridge_scale(model: ModelSpec, scaling: RopeScaling) -> bool:
+    """Whether Megatron-Bridge's providers have fields for it (megatron-bridge 0.3.1, models/gpt_provider.py,
+    models/mla_provider.py, models/gpt_oss/gpt_oss_provider.py).
+    """
+    if model.mla is not None:
+        return _can_scale_latent_positions(scaling)
+    return scaling.type in ("linear", "yarn") or is_llama3_scaling(scaling, any_factor=True)
+
+
+def _can_nemo_scale(model: ModelSpec, scaling: RopeScaling) -> bool:
+    """Llama31Config has all numbers of Llama 3.1's; GPTConfig those of linear scaling (nemo_toolkit 2.5.3,
+    collections/llm/gpt/model/llama.py and base.py); it has no latent attention at all.
+    """
+    return model.mla is not None or scaling.type in ("llama3", "linear")
+
+
+_MLP_RULES = (
+    rules.accept_activations(
+        gated=("silu", "gelu", "gelu-tanh", "quick-gelu", "relu"), plain=("gelu", "gelu-tanh", "relu", "squared-relu")
+    ),
+)
+_LM_MLP_RULES = (rules.accept_activations(gated=("silu", "quick-gelu"), plain=("gelu", "gelu-tanh", "squared-relu")),)
+_GELU_TANH_RULE = rules.reject_model(
+    "model.activation",
+    "gelu without biases; gelu-tanh is a kernel with a bias",
+    lambda model: model.mlp_activation == "gelu-tanh" and not model.gated_mlp and not model.mlp_bias,
+    "gelu-tanh",
+)
+_WHOLE_ROPE_BASE_RULE = rules.reject_model(
+    "model.rope_base", "a whole number", lambda model: not model.rope_base.is_integer()
+)
+"""The type of `--rotary-base` (megatron/training/arguments.py)."""
+
+# megatron-core 0.16.1, transformer/moe/moe_utils.py, `topk_routing_with_score_function`
+_ROUTER_RULES = (
+    rules.reject_model(
+        "model.moe.router_normalized",
+        "true with sigmoid; false for one expert a token; either with softmax",
+        lambda model: (
+            model.moe is not None
+            and (
+                (model.moe.topk > 1 and model.moe.score_function == "sigmoid" and not model.moe.normalizes_topk)
+                or (model.moe.topk == 1 and model.moe.normalizes_topk)
+            )
+        ),
+        lambda plan: str(bool(plan.model and plan.model.moe and plan.model.moe.normalizes_topk)).lower(),
+    ),
+    rules.reject_model(
+        "model.moe.router_score",
+        "sigmoid, where a bias balances the experts",
+        lambda model: model.moe is not None and model.moe.balances_by_bias and model.moe.score_function == "softmax",
+        "softmax",
+    ),
+    rules.reject_model(
+        "model.moe.router_groups",
+        "none for a softmax over the chosen experts (router_normalized)",
+        lambda model: (
+            model.moe is not None
+            and model.moe.router_groups > 0
+            and model.moe.score_function == "softmax"
+            and model.moe.normalizes_topk
+        ),
+    ),
+)
+
 # the assertions in megatron-core's TransformerConfig and ModelParallelConfig, and in Megatron-LM's `validate_args`
 _MEGATRON_CORE_RULES = (
     rules.ACCEPT_DECODERS,
@@ -60,7 +165,14 @@ _MEGATRON_CORE_RULES = (
         [replace(rules.accept_orders(MEGATRON_ORDER), supported=f"order {MEGATRON_ORDER}, or ep x etp = tp x cp")],
         lambda plan: plan.ep * np.where(plan.has_experts, plan.etp, plan.tp) != plan.tp * plan.cp,
     ),
-    *rules.reject_model_parts("embedding_norm", "relative_positions", "token_types"),
+    *rules.reject_model_parts(
+        "embedding_norm",
+        "relative_positions",
+        "token_types",
+        "attention_softcap",
+        "logit_softcap",
+        "parallel_residual",
+    ),
     rules.reject_model("model.final_norm", "true", lambda model: not model.final_norm, "false"),
     rules.accept_values("model.head", "lm"),
     rules.reject_model(
@@ -72,12 +184,25 @@ _MEGATRON_CORE_RULES = (
     rules.reject_model(
         "model.attention_out_bias",
         "biases everywhere, nowhere, or of QKV",
-        lambda model: (
-            (model.qkv_bias, model.attention_out_bias, model.mlp_bias)
-            not in ((True,) * 3, (False,) * 3, (True, False, False))
-        ),
+        lambda model: not _has_uniform_biases(model),
     ),
-    rules.REJECT_EXPERT_BIAS,
+    rules.reject_model(
+        "model.moe.expert_bias",
+        "biases of experts and router where all other matrices have one, and nowhere else",
+        lambda model: not _has_uniform_expert_biases(model),
+        lambda plan: str(bool(plan.model and plan.model.moe and plan.model.moe.expert_bias)).lower(),
+    ),
+    rules.reject_model(
+        "model.activation_limit",
+        "0, or quick-gelu in a gated MLP",
+        lambda model: model.activation_limit > 0 and not (model.gated_mlp and model.mlp_activation == "quick-gelu"),
+    ),
+    rules.reject_model(
+        "model.rope_fraction",
+        "1 in latent attention",
+        lambda model: model.mla is not None and model.rope_fraction < 1,
+    ),
+    *_ROUTER_RULES,
     rules.Rule(
         "communication",
         "the format of gradients in memory: bf16",
@@ -117,12 +242,30 @@ _MEGATRON_CORE_RULES = (
         "dp_overlap", "dp_overlap yes, or ZeRO 0 or 1", lambda plan: (plan.zero_stage > 1) & (not plan.dp_overlap)
     ),
 )
-MEGATRON_LM = rules.Program("megatron-lm", "core_v0.16.1", _MEGATRON_CORE_RULES)
+MEGATRON_LM = rules.Program(
+    "megatron-lm",
+    "core_v0.16.1",
+    (
+        *_MEGATRON_CORE_RULES,
+        rules.accept_rope_scalings(
+            "Llama 3.1's with factor 8; in latent attention yarn with mscale, beta_fast 32, beta_slow 1 and "
+            "original_seq_length 4096",
+            _can_lm_scale,
+        ),
+        *_LM_MLP_RULES,
+        _GELU_TANH_RULE,
+        _WHOLE_ROPE_BASE_RULE,
+    ),
+)
 MEGATRON_BRIDGE = rules.Program(
     "megatron-bridge",
     "0.3",
     (
         *_MEGATRON_CORE_RULES,
+        rules.accept_rope_scalings(
+            "linear, yarn, or Llama 3.1's; in latent attention yarn with mscale", _can_bridge_scale
+        ),
+        *_MLP_RULES,
         rules.Rule(
             "order",
             f"order {MEGATRON_ORDER}",
@@ -137,6 +280,8 @@ NEMO = rules.Program(
         *_MEGATRON_CORE_RULES,
         rules.Rule("precision", "precision bf16, fp16, fp8 or mxfp8", lambda plan: plan.precision == "nvfp4"),
         *rules.reject_model_parts("mla"),
+        rules.accept_rope_scalings("linear, or llama3", _can_nemo_scale),
+        *_MLP_RULES,
     ),
 )
 """NeMo 3 has no language models; they moved to Megatron-Bridge."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.trainers.names import ProgramName
-from planner.workload.spec import ModelSpec
+from planner.workload.spec import ModelSpec, RopeScaling
 
 Counts = int | NDArray[np.int64]
 """A number, or an array of shape [plans]."""
@@ -89,7 +89,7 @@ class Rule:
             return self.value if isinstance(self.value, str) else self.value(plan)
         value = attrgetter(self.setting)(plan)
         if self.setting.startswith("model."):
-            return value if isinstance(value, (int, str)) else "present"
+            return value if isinstance(value, (int, float, str)) else "present"
         return ("yes" if value else "no") if isinstance(value, bool) else value
 
 
@@ -173,7 +173,10 @@ ACCEPT_DECODERS = Rule(
 
 
 def reject_model(
-    setting: str, supported: str, is_broken: Callable[[ModelSpec], bool], value: str | None = None
+    setting: str,
+    supported: str,
+    is_broken: Callable[[ModelSpec], bool],
+    value: str | Callable[[PlanValues], object] | None = None,
 ) -> Rule:
     """Transformers for which `is_broken` holds."""
     return Rule(setting, supported, lambda plan: plan.model is not None and is_broken(plan.model), value)
@@ -186,6 +189,50 @@ def reject_model_parts(*names: str) -> tuple[Rule, ...]:
         reject_model(f"model.{name}", "left out", lambda model, name=name: getattr(model, name) not in absent)  # type: ignore[misc]
         for name in names
     )
+
+
+def accept_activations(*, gated: Iterable[str], plain: Iterable[str]) -> Rule:
+    """These activation functions of the MLP, gated and not."""
+    gated, plain = tuple(gated), tuple(plain)
+    lists = (("gated", gated), ("plain", plain))
+    supported = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in lists if names)
+    return Rule(
+        "model.activation",
+        supported,
+        lambda plan: (
+            plan.model is not None and plan.model.mlp_activation not in (gated if plan.model.gated_mlp else plain)
+        ),
+        lambda plan: plan.model.mlp_activation if plan.model is not None else None,
+    )
+
+
+def accept_rope_scalings(supported: str, accepts: Callable[[ModelSpec, RopeScaling], bool]) -> Rule:
+    """Rotary positions that are not scaled, and the scalings that `accepts` accepts."""
+
+    def is_broken(plan: PlanValues) -> bool:
+        model = plan.model
+        return model is not None and model.rope_scaling is not None and not accepts(model, model.rope_scaling)
+
+    return Rule("model.rope_scaling", supported, is_broken, describe_rope_scaling)
+
+
+def describe_rope_scaling(plan: PlanValues) -> str:
+    """The scaling of rotary positions in one line: its type, and the numbers that differ from their defaults."""
+    scaling = plan.model.rope_scaling if plan.model is not None else None
+    if scaling is None:
+        return "none"
+    plain = RopeScaling(type=scaling.type)
+    names = [name for name in scaling.__struct_fields__ if getattr(scaling, name) != getattr(plain, name)]
+    return ", ".join([scaling.type, *(f"{name} {getattr(scaling, name)}" for name in names)])
+
+
+def is_llama3_scaling(scaling: RopeScaling, *, any_factor: bool = False) -> bool:
+    """Whether the scaling is Llama 3.1's, with numbers that several programs have in their code (megatron-core
+    0.16.1, models/common/embeddings/rotary_pos_embedding.py, `_apply_scaling`; MaxText 0.2.5, layers/embeddings.py,
+    `LLaMARotaryEmbedding`). `any_factor`: the factor can be told.
+    """
+    numbers = (scaling.low_freq_factor, scaling.high_freq_factor, scaling.original_seq_length)
+    return scaling.type == "llama3" and numbers == (1.0, 4.0, 8192) and (any_factor or scaling.factor == 8.0)
 
 
 REJECT_EXPERT_BIAS = reject_model(

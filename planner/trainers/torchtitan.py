@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+
+import msgspec
 
 from planner.trainers import fsdp, rules
 from planner.workload.presets import read_transformer_preset
-from planner.workload.spec import ModelSpec
+from planner.workload.spec import ModelSpec, MoeSpec
 
 _NATIVE_FLAVORS = {
-    "qwen3-30b-a3b": ("qwen3", "30B-A3B"),
-    "qwen3-235b-a22b": ("qwen3", "235B-A22B"),
     "deepseek-v3": ("deepseek_v3", "671B"),
     "gpt-oss-20b": ("gpt_oss", "20b"),
     "gpt-oss-120b": ("gpt_oss", "120b"),
 }
-"""Model presets that torchtitan has too, by module and flavour."""
-_PRESET_NAMES = ("name", "title", "seq_length", "published")
-"""Fields in which a model may differ from a preset and is the same."""
-_LLAMA_SIZES = ("hidden_size", "layers", "heads", "kv_heads", "head_dim", "ffn_size", "vocab_size")
-_LLAMA_OPTIONS = ("tied_embeddings", "qk_norm", "norm_bias")
-_PLAIN_LLAMA = ModelSpec(name="", hidden_size=1, layers=1, heads=1, ffn_size=1, gated_mlp=True, norm="rmsnorm")
+"""Model presets that torchtitan has too, by module and flavour, with parts that no other model of it has."""
+_PRESET_NAMES = ("name", "title", "seq_length", "published", "norm_epsilon", "mtp_layers", "moe")
+"""Fields in which a model may differ from a preset: those that say nothing of its layers, and those that are compared
+apart or told.
+"""
+_DECODER_FIELDS = (
+    *("hidden_size", "layers", "heads", "kv_heads", "head_dim", "ffn_size", "vocab_size"),
+    *("tied_embeddings", "qk_norm", "qkv_bias", "norm_bias", "norm_epsilon", "moe"),
+    *("rope_base", "rope_scaling", "activation", "sliding_window", "sliding_every"),
+)
+"""Fields of a model that any value, or a value with a rule of its own below, can be told of."""
+_PLAIN_DECODER = ModelSpec(name="", hidden_size=1, layers=1, heads=1, ffn_size=1, gated_mlp=True, norm="rmsnorm")
 
 
 @cache
@@ -32,19 +39,75 @@ def find_native_flavor(model: ModelSpec) -> tuple[str, str] | None:
     """Torchtitan's module and flavour for this model, if there is one."""
     fields = [name for name in ModelSpec.__struct_fields__ if name not in _PRESET_NAMES]
     for preset, module_and_flavor in _read_native_presets():
-        if all(getattr(model, name) == getattr(preset, name) for name in fields):
+        has_same_head_dim = model.head_dim in (preset.head_dim, None) or preset.mla is not None
+        has_same_layers = all(
+            getattr(model, name) == getattr(preset, name) for name in fields if name not in ("head_dim", "kv_heads")
+        )
+        if (
+            has_same_layers
+            and has_same_head_dim
+            and model.kv_head_count == preset.kv_head_count
+            and _strip_aux_loss(model.moe) == _strip_aux_loss(preset.moe)
+            and (model.mtp_layers == 0 or module_and_flavor[0] == "deepseek_v3")
+        ):
             return module_and_flavor
     return None
 
 
-def _accept_llama_field(name: str) -> rules.Rule:
-    """The value that Llama has, or a model that torchtitan has as a preset."""
-    return rules.reject_model(
-        f"model.{name}",
-        "the parts of Llama, or a preset of torchtitan",
-        lambda model: getattr(model, name) != getattr(_PLAIN_LLAMA, name) and find_native_flavor(model) is None,
+def _strip_aux_loss(moe: MoeSpec | None) -> MoeSpec | None:
+    """The experts with all defaults filled in, without the loss that balances them, which torchtitan lacks."""
+    if moe is None:
+        return None
+    return msgspec.structs.replace(
+        moe,
+        aux_loss=0.0,
+        aux_loss_scope="batch",
+        router_score=moe.score_function,
+        router_normalized=moe.normalizes_topk,
     )
 
+
+def _reject_model(setting: str, supported: str, is_broken: Callable[[ModelSpec], bool]) -> rules.Rule:
+    """Transformers for which `is_broken` holds and that torchtitan does not have as a preset."""
+    return rules.reject_model(
+        setting,
+        f"{supported}, or a preset of torchtitan",
+        lambda model: is_broken(model) and find_native_flavor(model) is None,
+    )
+
+
+def _accept_plain_field(name: str) -> rules.Rule:
+    """The value that Llama has, or a model that torchtitan has as a preset."""
+    return _reject_model(
+        f"model.{name}", "the parts of Llama", lambda model: getattr(model, name) != getattr(_PLAIN_DECODER, name)
+    )
+
+
+_MODEL_RULES = (
+    *(
+        _accept_plain_field(name)
+        for name in ModelSpec.__struct_fields__
+        if name not in (*_PRESET_NAMES, *_DECODER_FIELDS)
+    ),
+    _accept_plain_field("mtp_layers"),
+    _reject_model("model.activation", "silu", lambda model: model.mlp_activation != "silu"),
+    _reject_model(
+        "model.rope_scaling",
+        "llama3",
+        lambda model: model.rope_scaling is not None and model.rope_scaling.type != "llama3",
+    ),
+    _reject_model("model.moe.expert_bias", "false", lambda model: model.moe is not None and model.moe.expert_bias),
+    _reject_model("model.moe.shared_gate", "false", lambda model: model.moe is not None and model.moe.shared_gate),
+    rules.Rule(
+        "model.sliding_window",
+        "0, a window of the whole sequence, or a preset of torchtitan",
+        lambda plan: (
+            plan.model is not None
+            and 0 < plan.model.sliding_window < plan.seq_length
+            and find_native_flavor(plan.model) is None
+        ),
+    ),
+)
 
 TORCHTITAN = rules.Program(
     "torchtitan",
@@ -54,11 +117,7 @@ TORCHTITAN = rules.Program(
         rules.accept_accelerators("NVIDIA gpu", "AMD gpu"),
         *rules.accept_degrees("tp", "pp", "cp", "ep", "vpp"),
         rules.accept_values("precision", "bf16", "fp8", "mxfp8", "nvfp4", "fp32"),
-        *(
-            _accept_llama_field(name)
-            for name in ModelSpec.__struct_fields__
-            if name not in (*_PRESET_NAMES, *_LLAMA_SIZES, *_LLAMA_OPTIONS)
-        ),
+        *_MODEL_RULES,
         rules.Rule("zero_stage", "zero_stage 2 or 3", lambda plan: (plan.zero_stage < 2) & (plan.dp * plan.cp > 1)),
         rules.Rule("etp", "etp 1", lambda plan: plan.etp > 1),
         fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,

@@ -156,7 +156,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     gated_mlp: bool = False
     """Whether the MLP has three matrices (SwiGLU) and not two."""
     activation: Activation | None = None
-    """Of the MLP; default: silu in a gated one, gelu-tanh in one with biases (GPT-2's, Megatron's kernel), else gelu."""
+    """Of the MLP; default: silu in a gated one, gelu-tanh in one with biases (GPT-2, Megatron), else gelu."""
     activation_limit: NonNegativeNumber = 0.0
     """Above 0: the gate is cut off there, the other half at both sides, and 1 is added to it (gpt-oss)."""
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
@@ -192,6 +192,8 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Tokens that a token attends to; 0: all."""
     sliding_every: PositiveWidth = 1
     """With a sliding window: one layer in `sliding_every` attends to the window only (1: every layer)."""
+    parallel_residual: bool = False
+    """Whether attention and MLP have the same input, as in GPT-NeoX, and not the MLP the attention's output."""
     attention_softcap: NonNegativeNumber = 0.0
     """Bound of the attention's logits, by a tanh; 0: none."""
     logit_softcap: NonNegativeNumber = 0.0

@@ -19,12 +19,18 @@ MAXTEXT_CONFIG_FILE = "maxtext.yml"
 _CP_STRATEGIES = {"all-gather": "all_gather", "ring": "ring", "all-to-all": "ulysses"}
 _REMAT_POLICIES = {"none": "none", "selective": "minimal", "full": "full"}
 """`minimal` saves the outputs of matrix multiplies, and recomputes the rest."""
+_ACTIVATION_NAMES = {"silu": "silu", "gelu-tanh": "gelu", "relu": "relu"}
+"""Functions of jax.nn; its gelu is the tanh form."""
+_BIAS_UPDATE_RATE = 1e-3
+"""Step of the bias that balances experts (DeepSeek-V3, arXiv 2412.19437, section 4.2)."""
 _LAUNCH_COMMAND = 'exec python3 -m maxtext.trainers.pre_train.train "$here/maxtext.yml" "$@"\n'
 _GPU_ENV = """export NNODES={nodes} JAX_COORDINATOR_IP="$MASTER_ADDR" JAX_COORDINATOR_PORT="$MASTER_PORT" NODE_RANK
 """
 
 
 def _build_notes(run: PlannedRun) -> Iterator[str]:
+    if run.decoder.mtp_layers:
+        yield "layers of multi-token prediction are not in the plan's times and bytes: steps are longer"
     if run.launch != "graph":
         yield f"the plan's kernels are launched {run.launch}; XLA compiles the whole step: steps are shorter"
     if run.overlaps_tp:
@@ -43,6 +49,7 @@ def _build_config(run: PlannedRun) -> dict[str, object]:
         "run_name": run.name,
         "hardware": "tpu" if run.accelerator.device_type == "tpu" else "gpu",
         **_build_shape_config(run.decoder),
+        **_build_rope_config(run),
         "max_target_length": run.seq_length,
         "attention": "dot_product" if run.attention == "unfused" else flash_attention,
         **_build_mesh_config(run),
@@ -95,15 +102,24 @@ def _build_shape_config(model: ModelSpec) -> dict[str, object]:
         "base_num_query_heads": model.heads,
         "base_num_kv_heads": model.kv_head_count,
         "base_mlp_dim": model.ffn_size,
-        "mlp_activations": ["silu", "linear"],
+        "mlp_activations": [_ACTIVATION_NAMES[model.mlp_activation], "linear"],
+        "normalization_layer_epsilon": model.norm_epsilon,
         "vocab_size": model.vocab_size,
         "logits_via_embedding": model.tied_embeddings,
+        # else tied logits are divided by the root of the width
+        **({"normalize_embedding_logits": False} if model.tied_embeddings else {}),
         "enable_dropout": model.dropout,
     }
     if model.mla is None:
         shape["head_dim"] = model.head_size
     if model.qk_norm:
         shape["use_qk_norm"] = True
+    if model.qkv_bias:
+        shape["attention_bias"] = True
+    if model.logit_softcap:
+        shape["final_logits_soft_cap"] = model.logit_softcap
+    if model.mtp_layers:
+        shape["mtp_num_layers"] = model.mtp_layers
     return shape | _build_mla_config(model) | _build_moe_config(model)
 
 
@@ -113,7 +129,36 @@ def _find_decoder_block(model: ModelSpec) -> str:
         return "deepseek"
     if model.moe is not None:
         return "qwen3_moe" if model.qk_norm else "mixtral"
+    if model.qkv_bias:
+        return "qwen2"
     return "qwen3" if model.qk_norm else "llama2"
+
+
+def _build_rope_config(run: PlannedRun) -> dict[str, object]:
+    """Rotary positions. Llama 3.1's scaling has its numbers in the code (layers/embeddings.py)."""
+    scaling = run.decoder.rope_scaling
+    base = run.decoder.rope_base
+    config: dict[str, object] = {"rope_max_timescale": int(base)}
+    if scaling is None:
+        # latent attention scales the softmax where the first of these is larger (layers/attention_mla.py)
+        lengths = dict.fromkeys(("max_position_embeddings", "original_max_position_embeddings"), run.seq_length)
+        return config | {"rope_type": "default", **(lengths if run.decoder.mla is not None else {})}
+    if scaling.type == "linear":
+        return config | {"rope_type": "default", "rope_linear_scaling_factor": scaling.factor}
+    if scaling.type == "llama3":
+        return config | {"rope_type": "llama3.1", "rope_use_scale": True}
+    length = scaling.original_seq_length
+    return config | {
+        "rope_type": "yarn",
+        # of the table of positions; beyond the original length the softmax is scaled
+        "max_position_embeddings": max(run.seq_length, int(length * scaling.factor)),
+        "original_max_position_embeddings": length,
+        "rope_factor": int(scaling.factor),
+        "beta_fast": int(scaling.beta_fast),
+        "beta_slow": int(scaling.beta_slow),
+        "mscale": scaling.mscale,
+        "rope_truncate": scaling.truncate,
+    }
 
 
 def _build_mla_config(model: ModelSpec) -> dict[str, object]:
@@ -138,16 +183,25 @@ def _build_moe_config(model: ModelSpec) -> dict[str, object]:
         "num_experts": moe.experts,
         "num_experts_per_tok": moe.topk,
         "base_moe_mlp_dim": moe.expert_ffn_size,
+        "load_balance_loss_weight": moe.aux_loss,
     }
     if model.mla is not None:
         moe_config |= {
             "first_num_dense_layers": moe.first_dense_layers,
             "shared_experts": moe.shared_ffn_size // moe.expert_ffn_size,
-            "routed_bias": moe.router_bias,
+            "routed_bias": moe.balances_by_bias,
+            "routed_score_func": moe.score_function,
+            "routed_scaling_factor": moe.router_scaling,
         }
-        return moe_config | ({"routed_score_func": "sigmoid"} if moe.router_bias else {})
+        if moe.balances_by_bias:
+            moe_config["routed_bias_update_rate"] = _BIAS_UPDATE_RATE
+        if moe.router_groups:
+            moe_config |= {"n_routing_groups": moe.router_groups, "topk_routing_group": moe.router_topk_groups}
+        if moe.aux_loss_scope == "sequence" and moe.aux_loss and moe.score_function == "sigmoid":
+            moe_config["moe_use_megatron_seq_aux_loss"] = True
+        return moe_config
     # a model with experts in every layer has no other MLP
-    return moe_config | {"base_mlp_dim": moe.expert_ffn_size}
+    return moe_config | {"base_mlp_dim": moe.expert_ffn_size, "norm_topk_prob": moe.normalizes_topk}
 
 
 def _build_script_body(run: PlannedRun) -> str:

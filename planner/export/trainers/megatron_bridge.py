@@ -9,6 +9,7 @@ from planner.export.text import format_comments, format_python_call
 from planner.export.trainer import TrainerExport, describe_plan
 from planner.export.trainers import megatron_core
 from planner.trainers.megatron import MEGATRON_BRIDGE
+from planner.workload.spec import ModelSpec
 
 BRIDGE_SCRIPT_FILE = "planned_bridge.py"
 
@@ -16,7 +17,7 @@ _SCRIPT = '''{comments}"""A plan for Megatron-Bridge: torchrun runs it. Data and
 
 import torch
 import torch.nn.functional as F
-from megatron.core.transformer.enums import AttnBackend
+{activation}from megatron.core.transformer.enums import AttnBackend
 
 {imports}
 from megatron.bridge.training.config import (
@@ -64,22 +65,38 @@ if __name__ == "__main__":
 '''
 
 
+_GPT_OSS_DEFAULTS: dict[str, object] = {
+    "window_size": None,
+    "window_attn_skip_freq": None,
+    "softmax_type": "vanilla",
+    "glu_linear_offset": 0.0,
+    "activation_func_clamp_value": None,
+    "add_bias_linear": True,
+    "gated_linear_unit": False,
+    "bias_dropout_fusion": True,
+}
+"""Fields of GPTOSSProvider that a model of another family has at the defaults of TransformerConfig."""
+
+
 def _render_script(run: PlannedRun) -> str:
     model, uses_fsdp = run.decoder, run.strategy.zero_stage > 1
-    provider = "GPTModelProvider" if model.mla is None else "MLAModelProvider"
-    module = "megatron.bridge.models" if model.mla is None else "megatron.bridge.models.mla_provider"
+    module, provider = _find_provider(model)
     imports = f"from {module} import {provider}"
     overlap = ""
     if run.overlaps_tp:
         imports += "\nfrom megatron.bridge.training.comm_overlap import CommOverlapConfig"
         overlap = "\n        comm_overlap=CommOverlapConfig(tp_comm_overlap=True),"
     has_cuda_graph = "cuda_graph_impl" in megatron_core.build_transformer_config(run)
+    is_padded = megatron_core.compute_padded_vocab_size(run) != model.vocab_size
     model_arguments = {
+        **(_GPT_OSS_DEFAULTS if provider == "GPTOSSProvider" else {}),
         **megatron_core.build_provider_arguments(run),
         "pipeline_dtype": megatron_core.get_pipeline_dtype(run),
         "seq_length": run.seq_length,
         "vocab_size": model.vocab_size,
+        **({"should_pad_vocab": True, "make_vocab_size_divisible_by": 128} if is_padded else {}),
         **megatron_core.build_embedding_config(model),
+        **_build_rope_scaling_arguments(model),
     }
     train_arguments = {
         "train_iters": run.steps,
@@ -102,6 +119,7 @@ def _render_script(run: PlannedRun) -> str:
     return _SCRIPT.format(
         comments=format_comments(describe_plan(run, MEGATRON_BRIDGE.name)),
         imports=imports,
+        activation=megatron_core.format_activation_imports(model),
         model=format_call(provider, model_arguments),
         train=format_call("TrainingConfig", train_arguments),
         ddp=format_call("DistributedDataParallelConfig", megatron_core.build_ddp_config(run)),
@@ -115,6 +133,36 @@ def _render_script(run: PlannedRun) -> str:
         vocabulary=model.vocab_size - 1,
         checkpoint="fsdp_dtensor" if uses_fsdp else "torch_dist",
     )
+
+
+def _find_provider(model: ModelSpec) -> tuple[str, str]:
+    """Module and class of the model. gpt-oss' alone has fields for yarn outside latent attention."""
+    if model.mla is not None:
+        return "megatron.bridge.models.mla_provider", "MLAModelProvider"
+    if model.rope_scaling is not None and model.rope_scaling.type == "yarn":
+        return "megatron.bridge.models.gpt_oss.gpt_oss_provider", "GPTOSSProvider"
+    return "megatron.bridge.models", "GPTModelProvider"
+
+
+def _build_rope_scaling_arguments(model: ModelSpec) -> dict[str, object]:
+    """The scaling of rotary positions, of attention that is not latent."""
+    scaling = model.rope_scaling
+    if scaling is None or model.mla is not None:
+        return {}
+    if scaling.type == "llama3":
+        return {"rope_scaling": True, "rope_scaling_factor": scaling.factor}
+    if scaling.type == "linear":
+        return {"seq_len_interpolation_factor": scaling.factor}
+    return {
+        "position_embedding_type": "yarn",
+        "yarn_rotary_scaling_factor": scaling.factor,
+        "yarn_original_max_position_embeddings": scaling.original_seq_length,
+        "yarn_beta_fast": scaling.beta_fast,
+        "yarn_beta_slow": scaling.beta_slow,
+        "yarn_mscale": scaling.mscale,
+        "yarn_mscale_all_dim": scaling.mscale_all_dim,
+        "yarn_correction_range_round_to_int": scaling.truncate,
+    }
 
 
 TRAINER = TrainerExport(

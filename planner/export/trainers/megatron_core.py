@@ -12,7 +12,7 @@ from planner.export.run import PlannedRun
 from planner.export.text import PythonSource
 from planner.export.trainer import format_torchrun_array
 from planner.trainers.megatron import MEGATRON_PP_DP_ORDER
-from planner.workload.spec import ModelSpec
+from planner.workload.spec import ModelSpec, MoeSpec
 
 ConfigValue = bool | int | float | str | list[int] | list[str] | tuple[int, int]
 ConfigFields = dict[str, ConfigValue]
@@ -29,6 +29,17 @@ PRECISION_FIELDS: dict[str, ConfigFields] = {
 }
 
 
+_ACTIVATION_FUNCTIONS = {
+    "silu": "F.silu",
+    "gelu": "F.gelu",
+    "gelu-tanh": "fast_gelu",
+    "quick-gelu": "quick_gelu",
+    "relu": "F.relu",
+    "squared-relu": "squared_relu",
+}
+"""Names of activation functions in the exported scripts."""
+
+
 def build_megatron_core_notes(run: PlannedRun) -> Iterator[str]:
     """Deviations from the plan that do not change the result of training."""
     model, strategy, settings = run.model, run.strategy, run.settings
@@ -43,6 +54,12 @@ def build_megatron_core_notes(run: PlannedRun) -> Iterator[str]:
         yield f"the plan's kernels are launched {run.launch}; Megatron's are fused: steps are shorter than planned"
     if run.launch == "graph" and model is not None and model.moe is not None:
         yield "a step with experts is not captured as a CUDA graph: it is longer than planned"
+    if model is not None:
+        if model.mtp_layers:
+            yield "layers of multi-token prediction are not in the plan's times and bytes: steps are longer"
+        if compute_padded_vocab_size(run) != model.vocab_size:
+            rows = f"{model.vocab_size:,} to {compute_padded_vocab_size(run):,}"
+            yield f"the vocabulary is padded from {rows}: tp {strategy.tp} does not divide it"
     if run.precision == "tf32":
         yield "tf32 is a setting of PyTorch: NVIDIA_TF32_OVERRIDE=1"
 
@@ -75,9 +92,12 @@ def _build_shape_fields(model: ModelSpec) -> dict[str, ConfigValue | None]:
         "num_query_groups": model.kv_head_count if model.kv_head_count != model.heads and model.mla is None else None,
         "kv_channels": model.head_size if model.mla is None else None,
         "normalization": "RMSNorm" if model.norm == "rmsnorm" else "LayerNorm",
+        "layernorm_epsilon": model.norm_epsilon,
         "gated_linear_unit": model.gated_mlp or None,
-        "add_bias_linear": None if model.mlp_bias else False,
-        "add_qkv_bias": (model.qkv_bias and not model.mlp_bias) or None,
+        "activation_func_clamp_value": model.activation_limit or None,
+        "glu_linear_offset": 1.0 if model.activation_limit else None,
+        "add_bias_linear": None if model.attention_out_bias else False,
+        "add_qkv_bias": (model.qkv_bias and not model.attention_out_bias) or None,
         "qk_layernorm": model.qk_norm or model.mla is not None or None,
         "hidden_dropout": None if model.dropout else 0.0,
         "attention_dropout": None if model.dropout else 0.0,
@@ -86,15 +106,31 @@ def _build_shape_fields(model: ModelSpec) -> dict[str, ConfigValue | None]:
             [int(i % model.sliding_every == 0) for i in range(model.layers)] if has_full_layers_between else None
         ),
         "softmax_type": "learnable" if model.attention_sinks else None,
+        "mtp_num_layers": model.mtp_layers or None,
     }
 
 
 def _build_mla_fields(model: ModelSpec) -> dict[str, ConfigValue | None]:
-    """Multi-head latent attention."""
-    mla = model.mla
+    """Multi-head latent attention, whose rotary positions are fields of MLATransformerConfig: without scaling its
+    `rope_scaling_factor` counts too, in the scale of the softmax.
+    """
+    mla, scaling = model.mla, model.rope_scaling
     if mla is None:
         return {}
+    rope: dict[str, ConfigValue | None] = {"rope_type": "rope", "rotary_scaling_factor": 1.0}
+    if scaling is not None:
+        rope = {
+            "rope_type": "yarn",
+            "rotary_scaling_factor": scaling.factor,
+            "original_max_position_embeddings": scaling.original_seq_length,
+            "beta_fast": scaling.beta_fast,
+            "beta_slow": scaling.beta_slow,
+            "mscale": scaling.mscale,
+            "mscale_all_dim": scaling.mscale_all_dim,
+        }
     return {
+        "rotary_base": format_rope_base(model),
+        **rope,
         "multi_latent_attention": True,
         "kv_lora_rank": mla.kv_lora_rank,
         "qk_head_dim": mla.qk_nope_head_dim,
@@ -117,11 +153,24 @@ def _build_moe_fields(model: ModelSpec) -> dict[str, ConfigValue | None]:
         "moe_token_dispatcher_type": "alltoall",
         "moe_shared_expert_intermediate_size": moe.shared_ffn_size or None,
         "moe_shared_expert_gate": moe.shared_gate or None,
-        # the bias that balances the experts without a loss (DeepSeek-V3, arXiv 2412.19437, section 2.1.2)
-        "moe_router_enable_expert_bias": moe.router_bias or None,
-        "moe_router_score_function": "sigmoid" if moe.router_bias else None,
+        "moe_router_enable_expert_bias": moe.balances_by_bias or None,
+        "moe_router_score_function": moe.score_function,
+        # a softmax over all experts, and not over the chosen ones
+        "moe_router_pre_softmax": (moe.score_function == "softmax" and not moe.normalizes_topk) or None,
+        "moe_router_num_groups": moe.router_groups or None,
+        "moe_router_group_topk": moe.router_topk_groups or None,
+        "moe_router_topk_scaling_factor": moe.router_scaling if moe.router_scaling != 1 else None,
+        "moe_router_load_balancing_type": _find_balancing_type(moe),
+        "moe_aux_loss_coeff": moe.aux_loss or None,
         "moe_layer_freq": None if all(moe_layer_flags) else moe_layer_flags,
     }
+
+
+def _find_balancing_type(moe: MoeSpec) -> str:
+    """The loss that balances the experts."""
+    if moe.aux_loss == 0:
+        return "none"
+    return "seq_aux_loss" if moe.aux_loss_scope == "sequence" else "aux_loss"
 
 
 def _build_parallel_fields(run: PlannedRun, model: ModelSpec) -> dict[str, ConfigValue | None]:
@@ -141,9 +190,10 @@ def _build_parallel_fields(run: PlannedRun, model: ModelSpec) -> dict[str, Confi
 
 
 def _format_pipeline_layout(run: PlannedRun) -> str:
-    """Layers chunk by chunk: E the embedding, t a layer, L the head and the loss."""
+    """Layers chunk by chunk: E the embedding, t a layer, m one of multi-token prediction, L the head and the loss."""
     chunk_texts = [f"t*{count}" if count > 1 else "t" * count for count in run.chunk_layers]
-    chunk_texts[0], chunk_texts[-1] = f"E{chunk_texts[0]}", f"{chunk_texts[-1]}L"
+    head = "m" * run.decoder.mtp_layers + "L"
+    chunk_texts[0], chunk_texts[-1] = f"E{chunk_texts[0]}", f"{chunk_texts[-1]}{head}"
     return "|".join(chunk_texts)
 
 
@@ -222,16 +272,58 @@ def build_provider_arguments(run: PlannedRun) -> dict[str, object]:
     return {
         **fields,
         "attention_backend": PythonSource(f"AttnBackend.{fields['attention_backend']}"),
-        **({"activation_func": PythonSource("F.silu")} if run.decoder.gated_mlp else {}),
+        **_build_activation_arguments(run.decoder),
     }
+
+
+def _build_activation_arguments(model: ModelSpec) -> dict[str, object]:
+    """The activation function of the MLP, in a kernel of its own where there is one: for gelu it has the tanh form."""
+    if model.mlp_activation == "gelu-tanh" and model.mlp_bias and not model.gated_mlp:
+        return {"activation_func": PythonSource("F.gelu"), "bias_activation_fusion": True}
+    function = PythonSource(_ACTIVATION_FUNCTIONS[model.mlp_activation])
+    is_fused = model.gated_mlp and model.mlp_activation in ("silu", "quick-gelu")
+    return {"activation_func": function, "bias_activation_fusion": is_fused}
+
+
+def format_activation_imports(model: ModelSpec) -> str:
+    """Lines of import for the activation function, beside torch.nn.functional's."""
+    name = _ACTIVATION_FUNCTIONS[model.mlp_activation]
+    if "." in name or (name == "fast_gelu" and model.mlp_bias and not model.gated_mlp):
+        return ""
+    module = "megatron.core.fusions.fused_bias_geglu" if name == "quick_gelu" else "megatron.core.activations"
+    return f"from {module} import {name}\n"
 
 
 def build_embedding_config(model: ModelSpec) -> dict[str, object]:
-    """The fields of the embedding and its positions."""
-    return {
+    """The fields of the embedding and its positions, as arguments of GPTModel; those of latent attention are in its
+    own configuration.
+    """
+    config: dict[str, object] = {
         "share_embeddings_and_output_weights": model.tied_embeddings,
         "position_embedding_type": "learned_absolute" if model.learned_positions else "rope",
     }
+    if model.has_rotary_positions and model.mla is None:
+        config |= {"rotary_base": format_rope_base(model), "rotary_percent": model.rope_fraction}
+    return config
+
+
+def format_rope_base(model: ModelSpec) -> int | float:
+    """The base of rotary positions, a whole number where it is one."""
+    return int(model.rope_base) if model.rope_base.is_integer() else model.rope_base
+
+
+def compute_vocab_divisor(run: PlannedRun) -> int:
+    """The multiple that the vocabulary of each tensor-parallel rank is padded to: a power of two up to 128 that needs
+    no padding, or 128 where the ranks do not divide the vocabulary.
+    """
+    vocab_size, tp = run.decoder.vocab_size, run.strategy.tp
+    return next((size for size in (128, 64, 32, 16, 8, 4, 2, 1) if vocab_size % (size * tp) == 0), 128)
+
+
+def compute_padded_vocab_size(run: PlannedRun) -> int:
+    """Rows of the embedding and of the head after padding."""
+    multiple = compute_vocab_divisor(run) * run.strategy.tp
+    return -(-run.decoder.vocab_size // multiple) * multiple
 
 
 def get_pipeline_dtype(run: PlannedRun) -> PythonSource:

@@ -9,20 +9,24 @@ from planner.export.text import format_bash_array
 from planner.export.trainer import TrainerExport, format_torchrun_array
 from planner.export.trainers import megatron_core
 from planner.trainers.megatron import MEGATRON_LM
+from planner.workload.spec import ModelSpec
 
 _OPTION_NAMES = {
     "num_moe_experts": "--num-experts",
+    "layernorm_epsilon": "--norm-epsilon",
     "fp8": "--fp8-format",
     "fp4": "--fp4-format",
     "virtual_pipeline_model_parallel_size": "--num-virtual-stages-per-pipeline-rank",
 }
 _SPECIAL_OPTIONS: dict[tuple[str, megatron_core.ConfigValue], tuple[str, ...]] = {
     ("add_bias_linear", False): ("--disable-bias-linear",),
-    ("gated_linear_unit", True): ("--swiglu",),
     ("grad_reduce_in_fp32", True): ("--accumulate-allreduce-grads-in-fp32",),
     ("grad_reduce_in_fp32", False): ("--grad-reduce-in-bf16",),
 }
 """Arguments whose name differs from their field."""
+
+_FIELDS_WITHOUT_OPTION = ("gated_linear_unit", "original_max_position_embeddings", "beta_fast", "beta_slow")
+"""Fields that are set by another argument, or that are always at their default."""
 
 _LAUNCH_TEMPLATE = """
 : "${MEGATRON_LM:?the folder of Megatron-LM, with pretrain_gpt.py}"
@@ -73,11 +77,15 @@ def _build_script_body(run: PlannedRun) -> str:
     model, strategy, fields = run.decoder, run.strategy, megatron_core.build_transformer_config(run)
     parallel_names = {name for name in fields if "parallel" in name or name in ("cp_comm_type", "tp_comm_overlap")}
     learned_positions, on_host = model.learned_positions, "optimizer" in run.settings.offload
-    model_fields = {name: value for name, value in fields.items() if name not in parallel_names} | {
+    model_fields = {
+        **{name: value for name, value in fields.items() if name not in (*parallel_names, *_FIELDS_WITHOUT_OPTION)},
+        **_build_activation_fields(model),
         "seq_length": run.seq_length,
         "max_position_embeddings": learned_positions or run.seq_length,
         "position_embedding_type": "learned_absolute" if learned_positions else "rope",
+        **_build_rope_fields(model),
         "untie_embeddings_and_output_weights": not model.tied_embeddings,
+        "make_vocab_size_divisible_by": megatron_core.compute_vocab_divisor(run),
     }
     parallel_fields = {
         **{name: value for name, value in fields.items() if name in parallel_names},
@@ -106,6 +114,28 @@ def _build_script_body(run: PlannedRun) -> str:
         # the null tokenizer adds its end-of-document token to the vocabulary
         + _LAUNCH_TEMPLATE % (model.vocab_size - 1)
     )
+
+
+def _build_activation_fields(model: ModelSpec) -> megatron_core.ConfigFields:
+    """The activation function of the MLP. Without an argument it is gelu, of which the kernel that is fused with a
+    bias has the tanh form (megatron/core/fusions/fused_bias_gelu.py).
+    """
+    if model.gated_mlp:
+        return {"swiglu" if model.mlp_activation == "silu" else "quick_geglu": True}
+    if model.mlp_activation == "squared-relu":
+        return {"squared_relu": True}
+    return {"no_bias_gelu_fusion": True} if model.mlp_activation == "gelu" and model.mlp_bias else {}
+
+
+def _build_rope_fields(model: ModelSpec) -> dict[str, megatron_core.ConfigValue | None]:
+    """Rotary positions of attention that is not latent; the factor of Llama 3.1's scaling is 8 in the code."""
+    if model.mla is not None or not model.has_rotary_positions:
+        return {}
+    return {
+        "rotary_base": megatron_core.format_rope_base(model),
+        "rotary_percent": model.rope_fraction,
+        "use_rope_scaling": model.rope_scaling is not None,
+    }
 
 
 TRAINER = TrainerExport(

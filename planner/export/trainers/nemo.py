@@ -10,6 +10,7 @@ from planner.export.text import format_comments, format_python_call
 from planner.export.trainer import TrainerExport, describe_plan
 from planner.export.trainers import megatron_core
 from planner.trainers.megatron import NEMO
+from planner.workload.spec import RopeScaling
 
 NEMO_SCRIPT_FILE = "planned_nemo.py"
 
@@ -17,12 +18,12 @@ _SCRIPT = '''{comments}"""A plan for NeMo 2: torchrun runs this file. Data and o
 
 import torch
 import torch.nn.functional as F
-from megatron.core.distributed import DistributedDataParallelConfig
+{activation}from megatron.core.distributed import DistributedDataParallelConfig
 from megatron.core.optimizer import OptimizerConfig
 from megatron.core.transformer.enums import AttnBackend
 from nemo import lightning as nl
 from nemo.collections import llm
-from nemo.collections.nlp.modules.common.tokenizer_utils import get_nmt_tokenizer
+{llama}from nemo.collections.nlp.modules.common.tokenizer_utils import get_nmt_tokenizer
 
 
 def model(tokenizer) -> llm.GPTModel:
@@ -71,19 +72,26 @@ _STRATEGY_FIELDS = (
     "expert_tensor_parallel_size",
 )
 """Arguments of NeMo's strategy, which it passes to the model's configuration."""
+_LLAMA_IMPORT = "from nemo.collections.llm.gpt.model.llama import Llama31Config\n"
 _PRECISION_NAMES = {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32", "tf32": "32"}
 
 
 def _render_script(run: PlannedRun) -> str:
     arguments = megatron_core.build_provider_arguments(run)
+    scaling = run.decoder.rope_scaling
     model_arguments = {
         **{name: value for name, value in arguments.items() if name not in _STRATEGY_FIELDS},
         "seq_length": run.seq_length,
+        "make_vocab_size_divisible_by": megatron_core.compute_vocab_divisor(run),
         **megatron_core.build_embedding_config(run.decoder),
+        **_build_rope_scaling_arguments(scaling),
     }
+    config_class = "llm.GPTConfig" if scaling is None or scaling.type == "linear" else "Llama31Config"
     return _SCRIPT.format(
         comments=format_comments(describe_plan(run, NEMO.name)),
-        model=format_python_call("llm.GPTConfig", model_arguments, 1),
+        llama=_LLAMA_IMPORT if config_class == "Llama31Config" else "",
+        activation=megatron_core.format_activation_imports(run.decoder),
+        model=format_python_call(config_class, model_arguments, 1),
         strategy=format_python_call("nl.MegatronStrategy", _build_strategy_arguments(run), 1),
         precision=format_python_call("nl.MegatronMixedPrecision", _build_precision_arguments(run), 2),
         devices=run.devices_per_node,
@@ -95,6 +103,19 @@ def _render_script(run: PlannedRun) -> str:
         micro_batch=run.strategy.micro_batch,
         optimizer=format_python_call("OptimizerConfig", megatron_core.build_optimizer_config(run), 1),
     )
+
+
+def _build_rope_scaling_arguments(scaling: RopeScaling | None) -> dict[str, object]:
+    if scaling is None:
+        return {}
+    if scaling.type == "linear":
+        return {"seq_len_interpolation_factor": scaling.factor}
+    return {
+        "scale_factor": scaling.factor,
+        "low_freq_factor": scaling.low_freq_factor,
+        "high_freq_factor": scaling.high_freq_factor,
+        "old_context_len": scaling.original_seq_length,
+    }
 
 
 def _build_strategy_arguments(run: PlannedRun) -> dict[str, object]:

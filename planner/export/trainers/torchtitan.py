@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from planner.export.run import PlannedRun
-from planner.export.text import format_comments
+from planner.export.text import PythonSource, format_comments, format_python_call
 from planner.export.trainer import TrainerExport, describe_plan, format_torchrun_array
 from planner.export.trainers.fsdp2 import build_kernel_launch_note, compute_fsdp_mesh
 from planner.trainers.torchtitan import TORCHTITAN, find_native_flavor
+from planner.workload.spec import ModelSpec, MoeSpec
 
 TORCHTITAN_MODULE = "planned_torchtitan"
 
@@ -19,15 +20,23 @@ _SCHEDULE_NAMES = {"1f1b": ("1F1B", "Interleaved1F1B"), "zero-bubble": ("Interle
 """Schedules with a single chunk per stage, and with several. PyTorch's interleaved zero bubble with one chunk is ZB1P
 (arXiv 2401.10241)."""
 
-_LLAMA_IMPORTS = """import dataclasses
+_DECODER_IMPORTS = """import dataclasses
 from functools import partial
 
 import torch.nn as nn
-from torchtitan.models.common import ComplexRoPE, Embedding, Linear, RMSNorm
-from torchtitan.models.common.config_utils import get_attention_config, make_ffn_config, make_gqa_config
-from torchtitan.models.llama3 import model_registry
-from torchtitan.models.llama3.model import Llama3Model, Llama3TransformerBlock
+from torchtitan.models.common import {rope}, Embedding, Linear, RMSNorm, TransformerBlock
+from torchtitan.models.common.config_utils import (
+    get_attention_config,
+    make_ffn_config,
+    make_gqa_config,{moe_imports}
+)
+from torchtitan.models.{module} import model_registry
+from torchtitan.models.{module}.model import {model_class}, {block_class}
 """
+_MOE_IMPORTS = """
+    make_moe_config,
+    make_routed_experts_config,
+    make_router_config,"""
 _IMPORTS_TEMPLATE = """from torchtitan.components.checkpoint import CheckpointManager
 from torchtitan.components.loss import ChunkedLossWrapper, CrossEntropyLoss
 from torchtitan.components.optimizer import default_adamw
@@ -37,52 +46,106 @@ from torchtitan.models.common.config_utils import decoder_vocab_size
 from torchtitan.protocols.model_spec import ModelSpec
 from torchtitan.trainer import Trainer
 """
-_LLAMA_TEMPLATE = '''
+_DECODER_TEMPLATE = '''
 LAYERS, DIM, FFN, VOCABULARY = {layers}, {dim}, {ffn}, {vocabulary}
 HEADS, KV_HEADS, HEAD_DIM = {heads}, {kv_heads}, {head_dim}
+EPSILON = {epsilon!r}
+MATRIX = {{"weight": partial(nn.init.trunc_normal_, std=0.02), "bias": nn.init.zeros_}}
 
 
-def _layer() -> Llama3TransformerBlock.Config:
-    matrix = {{"weight": partial(nn.init.trunc_normal_, std=0.02), "bias": nn.init.zeros_}}
-    norm = {{"weight": nn.init.ones_}}
-    return Llama3TransformerBlock.Config(
-        attention_norm=RMSNorm.Config(normalized_shape=DIM, param_init=norm),
-        ffn_norm=RMSNorm.Config(normalized_shape=DIM, param_init=norm),
-        attention=make_gqa_config(
-            dim=DIM,
-            n_heads=HEADS,
-            n_kv_heads=KV_HEADS,
-            head_dim=HEAD_DIM,
-            wqkv_param_init=matrix,
-            wo_param_init=matrix,
-            inner_attention=get_attention_config("flex"),
-            rope=ComplexRoPE.Config(dim=HEAD_DIM, max_seq_len={length}, theta=500000),{qk_norm}
-        ),
-        feed_forward=make_ffn_config(
-            dim=DIM, hidden_dim=FFN, w1_param_init=matrix, w2w3_param_init=matrix
-        ),
+def _norm(size: int) -> RMSNorm.Config:
+    return RMSNorm.Config(normalized_shape=size, eps=EPSILON, param_init={{"weight": nn.init.ones_}})
+
+{experts}
+def _layer(number: int) -> TransformerBlock.Config:
+    attention = make_gqa_config(
+        dim=DIM,
+        n_heads=HEADS,
+        n_kv_heads=KV_HEADS,
+        head_dim=HEAD_DIM,
+        wqkv_param_init=MATRIX,
+        wo_param_init=MATRIX,
+        inner_attention=get_attention_config("flex"),
+        rope={rope},{qk_norm}
+    )
+{qkv_bias}    return {block_class}.Config(
+        attention_norm=_norm(DIM),
+        ffn_norm=_norm(DIM),
+        attention=attention,
+        {mlp}
     )
 
 
 def model_spec() -> ModelSpec:
-    """The model: the parts of Llama with these sizes."""
+    """The model: the parts of {parts} with these sizes."""
     table = {{"weight": partial(nn.init.normal_, std=1.0)}}
     head = {{"weight": partial(nn.init.trunc_normal_, std=DIM**-0.5), "bias": nn.init.zeros_}}
-    model = Llama3Model.Config(
+    model = {model_class}.Config(
         dim=DIM,
         vocab_size=VOCABULARY,{tied}
         tok_embeddings=Embedding.Config(num_embeddings=VOCABULARY, embedding_dim=DIM, param_init=table),
-        norm=RMSNorm.Config(normalized_shape=DIM, param_init={{"weight": nn.init.ones_}}),
+        norm=_norm(DIM),
         lm_head=Linear.Config(in_features=DIM, out_features=VOCABULARY, param_init=head),
-        layers=[_layer() for _ in range(LAYERS)],
+        layers=[_layer(number) for number in range(LAYERS)],
     )
     {converted}return dataclasses.replace(model_registry("debugmodel"), flavor="plan", model=model)
 '''
+_DENSE_MLP = (
+    "feed_forward=make_ffn_config(dim=DIM, hidden_dim=FFN, w1_param_init=MATRIX, w2w3_param_init=MATRIX){condition},"
+)
+_EXPERTS_TEMPLATE = """
+def _experts():
+    init = partial(nn.init.trunc_normal_, std=0.02)
+    return make_moe_config(
+        num_experts={experts},
+        load_balance_coeff={balance},
+        router=make_router_config(
+            dim=DIM,
+            num_experts={experts},
+            gate_param_init=MATRIX,
+            top_k={topk},
+            score_func="{score}",
+            route_norm={normalized},
+            route_scale={scaling!r},
+            num_expert_groups={groups},
+            num_limited_groups={topk_groups},
+        ),
+        routed_experts=make_routed_experts_config(
+            dim=DIM,
+            hidden_dim={expert_ffn},
+            num_experts={experts},
+            top_k={topk},
+            param_init={{"w1_EFD": init, "w2_EDF": init, "w3_EFD": init}},
+            comm_backend="standard",
+        ),{shared}
+    )
+
+"""
+_SHARED_EXPERTS = """
+        shared_experts=make_ffn_config(
+            dim=DIM, hidden_dim={shared_ffn}, w1_param_init=MATRIX, w2w3_param_init=MATRIX
+        ),"""
+_BALANCE_COEFFICIENT = 1e-3
+"""The step of the bias that balances experts: torchtitan's default, DeepSeek-V3's rate (arXiv 2412.19437)."""
 _NATIVE_MODEL_TEMPLATE = '''
+
+def _set_epsilon(part: object) -> None:
+    """Give all norms the epsilon of the model: the preset has torchtitan's default."""
+    if isinstance(part, RMSNorm.Config):
+        part.eps = {epsilon!r}
+    elif isinstance(part, (list, tuple)):
+        for item in part:
+            _set_epsilon(item)
+    elif dataclasses.is_dataclass(part):
+        for field in dataclasses.fields(part):
+            _set_epsilon(getattr(part, field.name))
+
 
 def model_spec() -> ModelSpec:
     """The model, a preset of torchtitan."""
-    return model_registry({flavour!r}, attn_backend="flex"{converters})
+    spec = model_registry({flavour!r}, attn_backend="flex"{converters})
+    _set_epsilon(spec.model)
+    return spec
 '''
 _PLAN_TEMPLATE = '''
 
@@ -101,15 +164,18 @@ def plan() -> Trainer.Config:
         compile=CompileConfig({compile}),
         # the plan does not determine these: choose them
         hf_assets_path="./assets/hf",
-        loss=ChunkedLossWrapper.Config(
-            loss_fn=CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec))
-        ),
+        loss={loss},
         optimizer=default_adamw(lr=3e-4),
         dataloader=HuggingFaceTextDataLoader.Config(dataset="c4"),
         checkpoint=CheckpointManager.Config(interval=500),
     )
 '''
-_QK_NORM_ARGUMENT = "\n            qk_norm=RMSNorm.Config(normalized_shape=HEAD_DIM, param_init=norm),"
+_QK_NORM_ARGUMENT = "\n        qk_norm=_norm(HEAD_DIM),"
+_QKV_BIAS_CODE = "    attention.qkv_linear.wq.bias = attention.qkv_linear.wkv.bias = True\n"
+_LOSS = """ChunkedLossWrapper.Config(
+            loss_fn=CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec))
+        )"""
+_MTP_LOSS = "MTPLoss.Config(global_vocab_size=decoder_vocab_size(spec))"
 _RECOMPUTE_CLASSES = {"selective": "SelectiveAC", "full": "FullAC"}
 _PRECISION_CONVERTERS = {
     "fp8": ("Float8LinearConverter", ""),
@@ -123,9 +189,22 @@ exec "${{torchrun[@]}}" -m torchtitan.train --module {TORCHTITAN_MODULE} --confi
 
 
 def _build_notes(run: PlannedRun) -> Iterator[str]:
+    model = run.decoder
     if run.settings.communication == "bf16":
         yield "gradients are communicated in fp32, where the plan has bf16: steps are longer"
+    if model.moe is not None and model.moe.aux_loss:
+        yield (
+            f"torchtitan has no loss that balances experts (coefficient {model.moe.aux_loss:g}): a bias of the "
+            "choice balances them"
+        )
+    if model.mtp_layers:
+        yield "layers of multi-token prediction are not in the plan's times and bytes: steps are longer"
     yield from build_kernel_launch_note(run)
+
+
+def _uses_qwen_blocks(model: ModelSpec) -> bool:
+    """Whether layers are Qwen3's, which have experts and norms of queries and keys, and not Llama 3's."""
+    return model.moe is not None or model.qk_norm
 
 
 def _render_module(run: PlannedRun) -> str:
@@ -134,14 +213,31 @@ def _render_module(run: PlannedRun) -> str:
     parts = [
         format_comments(describe_plan(run, TORCHTITAN.name)),
         f'"""A plan for torchtitan: torchtitan.train --module {TORCHTITAN_MODULE} --config plan."""\n\n',
-        _LLAMA_IMPORTS
+        _format_decoder_imports(run.decoder)
         if native_flavor is None
-        else f"from torchtitan.models.{native_flavor[0]} import model_registry\n",
+        else "import dataclasses\n\nfrom torchtitan.models.common import RMSNorm\n"
+        f"from torchtitan.models.{native_flavor[0]} import model_registry\n",
         _format_imports(run),
-        _format_llama_model(run) if native_flavor is None else _format_native_model(run, native_flavor[1]),
+        _format_decoder(run) if native_flavor is None else _format_native_model(run, native_flavor[1]),
         _format_plan_function(run),
     ]
     return "".join(parts)
+
+
+def _find_decoder_parts(model: ModelSpec) -> dict[str, str]:
+    """Names of the module and classes that the model is built from. Llama's scaling is in the complex form alone."""
+    scales = model.rope_scaling is not None
+    if _uses_qwen_blocks(model):
+        names = {"module": "qwen3", "model_class": "Qwen3Model", "block_class": "Qwen3TransformerBlock"}
+        return {**names, "rope": "ComplexRoPE" if scales else "CosSinRoPE"}
+    names = {"module": "llama3", "model_class": "Llama3Model", "block_class": "Llama3TransformerBlock"}
+    return {**names, "rope": "ComplexRoPE"}
+
+
+def _format_decoder_imports(model: ModelSpec) -> str:
+    return _DECODER_IMPORTS.format(
+        **_find_decoder_parts(model), moe_imports=_MOE_IMPORTS if model.moe is not None else ""
+    )
 
 
 def _format_imports(run: PlannedRun) -> str:
@@ -151,6 +247,8 @@ def _format_imports(run: PlannedRun) -> str:
         if recompute_class
         else ""
     )
+    if run.decoder.mtp_layers:
+        imports += "from torchtitan.models.deepseek_v3.mtp import MTPLoss\n"
     if run.precision in _PRECISION_CONVERTERS:
         imports += f"from torchtitan.components.quantization import {_PRECISION_CONVERTERS[run.precision][0]}\n"
     return imports
@@ -163,9 +261,9 @@ def _format_converter(run: PlannedRun) -> str:
     return f"{class_name}.Config({arguments}model_compile_enabled={run.launch != 'eager'})"
 
 
-def _format_llama_model(run: PlannedRun) -> str:
-    model, converter = run.decoder, _format_converter(run)
-    return "\n" + _LLAMA_TEMPLATE.format(
+def _format_decoder(run: PlannedRun) -> str:
+    model, converter, parts = run.decoder, _format_converter(run), _find_decoder_parts(run.decoder)
+    return "\n" + _DECODER_TEMPLATE.format(
         layers=model.layers,
         dim=model.hidden_size,
         ffn=model.ffn_size,
@@ -173,17 +271,76 @@ def _format_llama_model(run: PlannedRun) -> str:
         heads=model.heads,
         kv_heads=model.kv_head_count,
         head_dim=model.head_size,
-        length=run.seq_length,
+        epsilon=model.norm_epsilon,
+        rope=_format_rope(run, parts["rope"]),
+        experts=_format_experts(model.moe) if model.moe is not None else "",
+        mlp=_format_mlp(model),
+        qkv_bias=_QKV_BIAS_CODE if model.qkv_bias else "",
         qk_norm=_QK_NORM_ARGUMENT if model.qk_norm else "",
         tied="\n        enable_weight_tying=True," if model.tied_embeddings else "",
         converted=f"model = {converter}.build().convert(model)\n    " if converter else "",
+        parts="Qwen3" if _uses_qwen_blocks(model) else "Llama 3",
+        model_class=parts["model_class"],
+        block_class=parts["block_class"],
     )
 
 
+def _format_rope(run: PlannedRun, class_name: str) -> str:
+    """Rotary positions, as a call over several lines."""
+    scaling = run.decoder.rope_scaling
+    arguments: dict[str, object] = {
+        "dim": PythonSource("HEAD_DIM"),
+        "max_seq_len": run.seq_length,
+        "theta": run.decoder.rope_base,
+    }
+    if scaling is not None:
+        arguments |= {
+            "scaling": "llama",
+            "scaling_factor": scaling.factor,
+            "low_freq_factor": scaling.low_freq_factor,
+            "high_freq_factor": scaling.high_freq_factor,
+            "original_max_position_embeddings": scaling.original_seq_length,
+        }
+    return format_python_call(f"{class_name}.Config", arguments, 2)
+
+
+def _format_experts(moe: MoeSpec) -> str:
+    """The function that configures the experts of a layer."""
+    return _EXPERTS_TEMPLATE.format(
+        experts=moe.experts,
+        balance=_BALANCE_COEFFICIENT if moe.balances_by_bias or moe.aux_loss else None,
+        topk=moe.topk,
+        score=moe.score_function,
+        normalized=moe.normalizes_topk,
+        scaling=moe.router_scaling,
+        groups=moe.router_groups or None,
+        topk_groups=moe.router_topk_groups or None,
+        expert_ffn=moe.expert_ffn_size,
+        shared=_SHARED_EXPERTS.format(shared_ffn=moe.shared_ffn_size) if moe.shared_ffn_size else "",
+    )
+
+
+def _format_mlp(model: ModelSpec) -> str:
+    """Arguments of a layer's configuration: its MLP, or its experts by the layer's number."""
+    moe = model.moe
+    if moe is None:
+        return _DENSE_MLP.format(condition="")
+    conditions = [f"number >= {moe.first_dense_layers}"] if moe.first_dense_layers else []
+    conditions += [f"(number + 1) % {moe.every} == 0"] if moe.every > 1 else []
+    if not conditions:
+        return "moe=_experts(),"
+    has_experts = " and ".join(conditions)
+    dense = _DENSE_MLP.format(condition=f"\n        if not ({has_experts})\n        else None")
+    return f"moe=_experts() if {has_experts} else None,\n        {dense}"
+
+
 def _format_native_model(run: PlannedRun, flavor_name: str) -> str:
-    converter = _format_converter(run)
+    converter, mtp_layers = _format_converter(run), run.decoder.mtp_layers
+    options = f", converters=[{converter}]" if converter else ""
     return _NATIVE_MODEL_TEMPLATE.format(
-        flavour=flavor_name, converters=f", converters=[{converter}]" if converter else ""
+        flavour=flavor_name,
+        converters=options + (f", num_mtp_layers={mtp_layers}" if mtp_layers else ""),
+        epsilon=run.decoder.norm_epsilon,
     )
 
 
@@ -191,6 +348,7 @@ def _format_plan_function(run: PlannedRun) -> str:
     recompute_class = _RECOMPUTE_CLASSES.get(run.strategy.recompute)
     overlap = ", enable_async_tensor_parallel=True" if run.overlaps_tp else ""
     return _PLAN_TEMPLATE.format(
+        loss=_MTP_LOSS if run.decoder.mtp_layers else _LOSS,
         training=_format_keyword_lines(_build_training_config(run)),
         parallelism=_format_keyword_lines(_build_parallelism_config(run)),
         recompute=f"{recompute_class}.Config()" if recompute_class else "None",

@@ -22,16 +22,20 @@ model=(
   --num-query-groups 8
   --kv-channels 128
   --normalization RMSNorm
-  --swiglu
+  --norm-epsilon 1e-05
   --disable-bias-linear
   --hidden-dropout 0.0
   --attention-dropout 0.0
   --attention-backend flash
   --bf16
+  --swiglu
   --seq-length 8192
   --max-position-embeddings 8192
   --position-embedding-type rope
+  --rotary-base 500000
+  --rotary-percent 1.0
   --untie-embeddings-and-output-weights
+  --make-vocab-size-divisible-by 128
 )
 # the plan: parallelism, batch and recomputation
 parallel=(

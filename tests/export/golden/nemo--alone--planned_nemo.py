@@ -24,6 +24,7 @@ def model(tokenizer) -> llm.GPTModel:
         num_query_groups=8,
         kv_channels=128,
         normalization="RMSNorm",
+        layernorm_epsilon=1e-05,
         gated_linear_unit=True,
         add_bias_linear=False,
         hidden_dropout=0.0,
@@ -31,9 +32,13 @@ def model(tokenizer) -> llm.GPTModel:
         cp_comm_type="p2p",
         attention_backend=AttnBackend.flash,
         activation_func=F.silu,
+        bias_activation_fusion=True,
         seq_length=8192,
+        make_vocab_size_divisible_by=128,
         share_embeddings_and_output_weights=False,
         position_embedding_type="rope",
+        rotary_base=500000,
+        rotary_percent=1.0,
     )
     return llm.GPTModel(config, tokenizer=tokenizer)
 

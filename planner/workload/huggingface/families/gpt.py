@@ -37,6 +37,7 @@ def read_gpt_neox(config: HuggingFaceConfig) -> SpecFields:
         "activation": config.read_activation("hidden_act", default="gelu"),
         "norm_epsilon": config.read_number("layer_norm_eps", default=1e-5),
         **config.read_rope(base_key="rotary_emb_base", default_fraction=0.25),
+        "parallel_residual": config.read_flag("use_parallel_residual", True),
         "qkv_bias": has_bias,
         "attention_out_bias": has_bias,
         "ffn_size": config.read_integer("intermediate_size"),
