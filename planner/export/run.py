@@ -22,6 +22,8 @@ from planner.workload.spec import ModelSpec
 
 SHORT_RUN_STEPS = 100
 """Steps of a run without tokens: enough to measure it."""
+CHECKPOINT_INTERVAL_S = 3600.0
+"""Seconds between checkpoints of a plan without failures."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class PlannedRun:
 
     `name`: of jobs, of letters, digits and dashes. `model`: None for a list of operators. `chunk_layers`: layers of
     each chunk of the pipeline in the model's order, vpp x pp of them; chunk i is on stage i modulo pp. `hosts`: in
-    the order of the ranks, empty for a regular cluster.
+    the order of the ranks, empty for a regular cluster. `checkpoint_steps`: between two checkpoints.
     """
 
     name: str
@@ -63,6 +65,7 @@ class PlannedRun:
     step_time_s: float
     mfu: float
     tokens: int | None
+    checkpoint_steps: int
 
     @property
     def devices(self) -> int:
@@ -181,7 +184,15 @@ def build_planned_run(
         step_time_s=plan.step_time_s,
         mfu=plan.mfu,
         tokens=document.run.tokens if document.run else None,
+        checkpoint_steps=_compute_checkpoint_steps(document, plan.step_time_s),
     )
+
+
+def _compute_checkpoint_steps(document: PlanDocument, step_time_s: float) -> int:
+    """Steps between two checkpoints: Daly's interval of the document's first plan, or an hour without failures."""
+    reliability = document.reliability
+    interval_s = CHECKPOINT_INTERVAL_S if reliability is None else reliability.checkpoint.interval_s
+    return max(1, round(interval_s / step_time_s))
 
 
 def strip_control_characters(text: str) -> str:

@@ -1,7 +1,8 @@
 """The interface of a trainer: its files, and `train.sh`, which runs a node's part of the job.
 
 Every trainer writes a `train.sh`; every launcher runs it once on each node with NODE_RANK, MASTER_ADDR and
-MASTER_PORT set. The numbers of nodes and devices are the plan's. What the trainer supports is stated in
+MASTER_PORT set. A launcher whose job ends before the run sets EXIT_MINUTES, after which a trainer that can saves a
+checkpoint and stops. The numbers of nodes and devices are the plan's. What the trainer supports is stated in
 `planner/trainers/`, as rules of its `Program`.
 """
 
@@ -74,7 +75,9 @@ class TrainerExport:
         body, variables = self.build_script_body(run), self.build_environment(run)
         script = (
             format_script_header(run, self.name)
-            + ('here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)\n' if '"$here' in body else "")
+            + 'here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)\n'
+            + "# Checkpoints are saved there, and a run goes on from the last of them.\n"
+            + 'export CHECKPOINTS="${CHECKPOINTS:-$here/checkpoints}"\n'
             + format_exports({name: value for name, value in variables.items() if name not in extras.variables})
             + "".join(f"export {name}={quote_words(value)}\n" for name, value in extras.variables.items())
         )
@@ -131,7 +134,8 @@ def format_script_duties(run: PlannedRun, *, recomputes: bool) -> str:
     lines = [
         "Your script has to implement these parts of the plan:",
         f"  micro-batches of {run.strategy.micro_batch}, {run.micro_batches} per step on each data-parallel rank;",
-        f"  attention: {run.attention}; kernels: {run.launch}; {run.steps} steps",
+        f"  attention: {run.attention}; kernels: {run.launch}; {run.steps} steps;",
+        f"  a checkpoint in $CHECKPOINTS every {run.checkpoint_steps} steps, and the last one read at the start",
     ]
     if recomputes and run.strategy.recompute != "none":
         lines.append(f"  recomputation: {_describe_recompute(run)}")

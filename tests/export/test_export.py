@@ -1,8 +1,11 @@
 """`planner export`: files of every trainer and launcher, what is refused, and hostile names."""
 
+import itertools
 import json
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +17,7 @@ from planner.export.trainers import TRAINERS
 from tests.cli.run import call
 from tests.export.plans import CASES, PLANS, PLANS_BY_TRAINER, build_run, estimate_document, export_plan
 from tests.export.real.words import capture_arguments
+from tests.export.test_launchers import build_launcher_file
 
 STORED = Path(__file__).parents[1] / "fixtures" / "plan.json"
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "export.md"
@@ -199,10 +203,68 @@ def test_slurm_has_the_size_and_the_time_of_the_plan(tmp_path: Path) -> None:
     assert "#SBATCH --partition='big one'\n" in text
     assert "--container-image='a b.sqsh' " in text
     plan = build_run("dense")
-    days, clock = text.split("--time=")[1].split("\n")[0].split("-")
+    assert plan.training_time_s > 48 * 3600
+    assert "#SBATCH --time=1-00:00:00\n" in text
+    assert "#SBATCH --time=2-00:00:00\n" in build_launcher_file("slurm", plan, "megatron-lm", hours="48")
+    days, clock = (
+        build_launcher_file("slurm", plan, "megatron-lm", hours="99999").split("--time=")[1].split("\n")[0].split("-")
+    )
     hours, minutes, _ = map(int, clock.split(":"))
     limit = int(days) * 86_400 + hours * 3600 + minutes * 60
     assert plan.training_time_s < limit < 1.5 * plan.training_time_s + 3600
+
+
+def test_a_job_that_ends_before_the_run_is_queued_again(tmp_path: Path) -> None:
+    folder = export_plan(tmp_path, "dense", "megatron-lm", "--launcher", "slurm")
+    captured = folder / "captured"
+    variables = {"SLURM_SUBMIT_DIR": str(folder), "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_ID": "7"}
+    # the nodes' names are those of the plan's node 0; srun goes on until it is ended, as Slurm does with a job
+    write_program(folder, "scontrol", f'[[ $1 == show ]] && echo n1 || echo "$@" >> {captured}')
+    write_program(folder, "srun", 'kill -USR1 "$PPID"; sleep 1')
+    path = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", str(folder / "slurm.sbatch")], env={**variables, **path}, check=False, timeout=60)
+    assert done.returncode == 0
+    assert captured.read_text() == "requeue 7\n"
+    # a trainer that stopped by the clock, and one that was done before
+    captured.unlink()
+    write_program(folder, "srun", "sleep 1")
+    for minutes, expected in (("0", True), ("9", False)):
+        environment = {**variables, **path, "EXIT_MINUTES": minutes}
+        subprocess.run(["bash", str(folder / "slurm.sbatch")], env=environment, check=True, timeout=60)
+        assert captured.exists() == expected
+        captured.unlink(missing_ok=True)
+    write_program(folder, "srun", "exit 3")
+    done = subprocess.run(["bash", str(folder / "slurm.sbatch")], env={**variables, **path}, check=False, timeout=60)
+    assert done.returncode == 3
+    assert not captured.exists()
+
+
+@pytest.mark.parametrize("trainer", list(TRAINERS))
+def test_a_run_goes_on_from_the_checkpoints_that_it_saves(trainer: str, tmp_path: Path) -> None:
+    name = PLANS_BY_TRAINER[trainer][0]
+    plan, folder = build_run(name), export_plan(tmp_path, name, trainer)
+    texts = [path.read_text() for path in folder.iterdir()]
+    assert any(re.search(rf"\b{plan.checkpoint_steps}\b", text) for text in texts)
+    assert any("CHECKPOINTS" in text for text in texts)
+    if trainer == "megatron-lm":
+        words, _ = capture_arguments("torchrun", folder / "train.sh", MEGATRON_LM="/m", EXIT_MINUTES="90")
+        captured = dict(itertools.pairwise(words))
+        assert captured["--save"] == captured["--load"] == str(folder / "checkpoints")
+        assert (captured["--save-interval"], captured["--exit-duration-in-mins"]) == (
+            str(plan.checkpoint_steps),
+            "90",
+        )
+        words, _ = capture_arguments("torchrun", folder / "train.sh", MEGATRON_LM="/m", CHECKPOINTS="/my folder")
+        assert words[words.index("--load") + 1] == "/my folder"
+        assert "--exit-duration-in-mins" not in words
+
+
+def test_the_interval_of_checkpoints_is_the_planned_one(tmp_path: Path) -> None:
+    question = "llama-3-8b --cluster dgx-h100 --nodes 16 --global-batch 512 --tp 2 --zero 1 --recompute full"
+    plan = write_plan_document(tmp_path, f"{question} --failures")
+    interval_steps = json.loads(plan.read_text())["reliability"]["checkpoint"]["interval_steps"]
+    done = call("planner", "export", str(plan), "--to", "megatron-lm")
+    assert f"--save-interval {interval_steps}\n" in done.stdout
 
 
 def test_hosts_are_started_in_the_order_of_the_ranks(tmp_path: Path) -> None:

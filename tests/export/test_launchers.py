@@ -45,6 +45,9 @@ LAUNCHER_CASES: list[tuple[str, tuple[str, str], dict[str, str], str]] = [
     ("skypilot", H100, {"setup": "pip install x"}, "setup: |\n  pip install x\n"),
     ("azureml", H100, {"compute": "mine"}, "compute: azureml:mine\n"),
     ("sagemaker", H100, {"volume": "9"}, '"VolumeSizeInGB": 9\n'),
+    ("gcp-tpu", TPU, {"bucket": "mine"}, "CHECKPOINTS=gs://mine/llama-3-8b bash plan/train.sh"),
+    ("skypilot", H100, {"bucket": "s3://mine"}, "CHECKPOINTS: /checkpoints/llama-3-8b\n"),
+    ("kubernetes", H100, {"claim": "data"}, "value: /data/llama-3-8b\n"),
     ("torchrun", ("one-node", "torchtitan"), {}, "NODE_RANK=0 MASTER_ADDR=127.0.0.1\n"),
 ]
 
@@ -62,6 +65,8 @@ def test_a_launchers_file_has_the_fields_of_the_user(
     [
         ("sagemaker", {"volume": "much"}, "--with volume: not a count"),
         ("sagemaker", {"volume": "²"}, "--with volume: not a count"),
+        ("slurm", {"hours": "long"}, "--with hours: not a count"),
+        ("slurm", {"hours": "0"}, "--with hours: out of range"),
         ("sagemaker", {"role": ""}, "--with role: is empty"),
         ("kubernetes", {"image": ""}, "--with image: is empty"),
         ("kubernetes", {"node_selector": "a=b,c"}, "--with node-selector: not a label"),

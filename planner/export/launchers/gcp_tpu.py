@@ -48,7 +48,7 @@ tpu=(gcloud compute tpus tpu-vm)
 if [[ -n $setup ]]; then
   "${{tpu[@]}}" ssh "$name" "${{where[@]}}" --worker all --command "$setup"
 fi
-"${{tpu[@]}}" ssh "$name" "${{where[@]}}" --worker all --command 'bash plan/train.sh'
+"${{tpu[@]}}" ssh "$name" "${{where[@]}}" --worker all --command {command}
 """
 
 
@@ -56,6 +56,7 @@ def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
     return (
         LauncherField("zone", "ZONE", "zone that has the slice"),
         LauncherField("project", "", "project that is charged"),
+        LauncherField("bucket", "BUCKET", "Cloud Storage bucket of the checkpoints"),
         LauncherField("setup", "python3 -m pip install maxtext", "command that installs the trainer"),
     )
 
@@ -79,6 +80,7 @@ def _build_files(job: LaunchJob) -> FileTexts:
     location_options = ["--zone", job.field_values["zone"]]
     if job.field_values["project"]:
         location_options += ["--project", job.field_values["project"]]
+    checkpoints = f"gs://{job.field_values['bucket']}/{job.run.name}"
     text = format_script_header(job.run, job.trainer_name) + _SCRIPT_TEMPLATE.format(
         name=quote_words(job.run.name),
         where=quote_words(*location_options),
@@ -86,6 +88,7 @@ def _build_files(job: LaunchJob) -> FileTexts:
         slice_type=tpu_slice[0],
         runtime=tpu_slice[1],
         files=quote_words(*job.files),
+        command=quote_words(f"CHECKPOINTS={quote_words(checkpoints)} bash plan/train.sh"),
     )
     return {"gcp-tpu.sh": text}
 

@@ -32,6 +32,8 @@ _DEVICE_RESOURCES = {
     ("Huawei", "npu"): "huawei.com/Ascend910",
 }
 """Names of accelerators in device plugins."""
+_RESTARTS = 10
+"""Failures of the job after which it is given up; in each the pods of all nodes may fail."""
 _INDEX_ANNOTATION = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 
 
@@ -45,7 +47,7 @@ def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
         LauncherField("resource", default_resource, "name of the accelerator in the device plugin"),
         LauncherField("namespace", "", "namespace of the job"),
         LauncherField("service-account", "", "service account of the pods"),
-        LauncherField("claim", "", "persistent volume claim, mounted at /data"),
+        LauncherField("claim", "", "persistent volume claim, mounted at /data: checkpoints outlive the pods"),
         LauncherField("node-selector", "", "labels of the nodes, KEY=VALUE,..."),
     )
 
@@ -73,7 +75,7 @@ def _build_job_spec(job: LaunchJob) -> dict[str, object]:
         "completionMode": "Indexed",
         "completions": run.nodes,
         "parallelism": run.nodes,
-        "backoffLimit": 0,
+        "backoffLimit": _RESTARTS * run.nodes,
     }
     if time_limit_s is not None:
         spec["activeDeadlineSeconds"] = time_limit_s
@@ -125,6 +127,8 @@ def _build_container(job: LaunchJob, mounts: list[dict[str, str]]) -> dict[str, 
             {"name": "NODE_RANK", "valueFrom": {"fieldRef": {"fieldPath": _INDEX_ANNOTATION}}},
             {"name": "MASTER_ADDR", "value": f"{run.name}-0.{run.name}"},
             {"name": "MASTER_PORT", "value": str(MASTER_PORT)},
+            # the folder of the files is read-only
+            {"name": "CHECKPOINTS", "value": f"{'/data' if job.field_values['claim'] else '/tmp'}/{run.name}"},
         ],
         "volumeMounts": mounts,
     }

@@ -39,6 +39,8 @@ INSTANCE_TYPES = {
 """Training instance types of its API (botocore, TrainingInstanceType); sizes of docs.aws.amazon.com/ec2."""
 _MAX_RUNTIME_S = 28 * int(DAY_S)
 """Longest run of a training job (docs.aws.amazon.com/general/latest/gr/sagemaker.html)."""
+_RETRIES = 30
+"""Most retries of a job after a fault of the service."""
 _DEFAULT_RUNTIME_S = int(DAY_S)
 _PROGRAM_TEMPLATE = """config=/opt/ml/input/config/resourceconfig.json
 read -r MASTER_ADDR NODE_RANK < <(python3 - "$config" << 'END'
@@ -49,7 +51,7 @@ hosts = sorted(config["hosts"], key=lambda name: int(name.rsplit("-", 1)[-1]))
 print(hosts[0], hosts.index(config["current_host"]))
 END
 )
-export MASTER_ADDR NODE_RANK
+export MASTER_ADDR NODE_RANK CHECKPOINTS=/opt/ml/checkpoints
 exec bash "$(dirname -- "${BASH_SOURCE[0]}")/%s"
 """
 
@@ -67,7 +69,10 @@ def _build_notes(run: PlannedRun) -> Iterator[str]:
     yield from build_host_order_note(run)
     time_limit_s = compute_time_limit_s(run)
     if time_limit_s is not None and time_limit_s > _MAX_RUNTIME_S:
-        yield "a training job of SageMaker ends after 28 days, before all of the plan's tokens are trained"
+        yield (
+            "a training job of SageMaker ends after 28 days, before all of the plan's tokens are trained: a job of "
+            "another name goes on from its checkpoints"
+        )
 
 
 def _build_files(job: LaunchJob) -> FileTexts:
@@ -85,6 +90,8 @@ def _build_files(job: LaunchJob) -> FileTexts:
         "RoleArn": values["role"],
         "InputDataConfig": [{"ChannelName": "plan", "DataSource": {"S3DataSource": s3_source}}],
         "OutputDataConfig": {"S3OutputPath": f"{s3_prefix}/output/"},
+        "CheckpointConfig": {"S3Uri": f"{s3_prefix}/checkpoints/", "LocalPath": "/opt/ml/checkpoints"},
+        "RetryStrategy": {"MaximumRetryAttempts": _RETRIES},
         "ResourceConfig": {
             "InstanceType": INSTANCE_TYPES[run.node],
             "InstanceCount": run.nodes,

@@ -38,6 +38,7 @@ def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
         LauncherField("image", "", "container image or image of the cloud"),
         LauncherField("infra", "", "cloud, region and zone: aws, gcp/us-central1"),
         LauncherField("setup", "", "command that installs the trainer"),
+        LauncherField("bucket", "", "bucket of the checkpoints, s3://... or gs://..."),
     )
 
 
@@ -71,10 +72,16 @@ def _build_files(job: LaunchJob) -> FileTexts:
         "resources": resources,
         "envs": {"MASTER_PORT": str(MASTER_PORT)},
     }
+    if values["bucket"]:
+        task["file_mounts"] = {"/checkpoints": {"source": values["bucket"], "mode": "MOUNT"}}
+        task["envs"] = {"MASTER_PORT": str(MASTER_PORT), "CHECKPOINTS": f"/checkpoints/{run.name}"}
     if values["setup"]:
         task["setup"] = values["setup"] + "\n"
     task["run"] = f"bash {TRAIN_SCRIPT}\n" if is_tpu else _RUN_COMMANDS
-    lines = [*job.description, "From its folder: sky launch skypilot.yaml"]
+    lines = [
+        *job.description,
+        "From its folder: sky launch skypilot.yaml, or with a bucket, to go on after failures: sky jobs launch",
+    ]
     return {"skypilot.yaml": format_yaml(lines, task)}
 
 

@@ -34,7 +34,7 @@ _MODULE_TEMPLATE = '''{comments}"""A plan for PyTorch's FSDP2. In your script:
 
 {imports}
 GLOBAL_BATCH, MICRO_BATCH, MICRO_BATCHES = {batch}, {micro_batch}, {micro_batches}
-SEQUENCE, STEPS = {sequence}, {steps}
+SEQUENCE, STEPS, CHECKPOINT_STEPS = {sequence}, {steps}, {checkpoint_steps}
 REPLICAS, SHARDS = {replicas}, {shards}
 
 
@@ -112,6 +112,7 @@ def _render_module(run: PlannedRun) -> str:
         micro_batches=run.micro_batches,
         sequence=run.seq_length,
         steps=run.steps,
+        checkpoint_steps=run.checkpoint_steps,
         replicas=replicas,
         shards=shards,
         mesh=f"return init_device_mesh(device.type, {mesh_arguments})",

@@ -23,7 +23,9 @@ _ACTIVATION_NAMES = {"silu": "silu", "gelu-tanh": "gelu", "relu": "relu"}
 """Functions of jax.nn; its gelu is the tanh form."""
 _BIAS_UPDATE_RATE = 1e-3
 """Step of the bias that balances experts (DeepSeek-V3, arXiv 2412.19437, section 4.2)."""
-_LAUNCH_COMMAND = 'exec python3 -m maxtext.trainers.pre_train.train "$here/maxtext.yml" "$@"\n'
+_LAUNCH_COMMAND = """exec python3 -m maxtext.trainers.pre_train.train "$here/maxtext.yml" \\
+  base_output_directory="$CHECKPOINTS" "$@"
+"""
 _GPU_ENV = """export NNODES={nodes} JAX_COORDINATOR_IP="$MASTER_ADDR" JAX_COORDINATOR_PORT="$MASTER_PORT" NODE_RANK
 """
 
@@ -56,6 +58,8 @@ def _build_config(run: PlannedRun) -> dict[str, object]:
         "per_device_batch_size": int(batch_per_device) if batch_per_device.is_integer() else batch_per_device,
         "gradient_accumulation_steps": run.micro_batches,
         "steps": run.steps,
+        "enable_checkpointing": True,
+        "checkpoint_period": run.checkpoint_steps,
         "remat_policy": _REMAT_POLICIES[strategy.recompute],
         "dtype": "float32" if run.precision == "fp32" else "bfloat16",
         "weight_dtype": "float32",
@@ -65,7 +69,6 @@ def _build_config(run: PlannedRun) -> dict[str, object]:
         **({"parameter_memory_host_offload": True} if "weights" in settings.offload else {}),
         # the plan does not determine these: choose them
         "dataset_type": "synthetic",
-        "enable_checkpointing": False,
         "learning_rate": 3.0e-4,
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from planner.export.run import PlannedRun
-from planner.export.text import format_comments, format_python_call
+from planner.export.text import PythonSource, format_comments, format_python_call
 from planner.export.trainer import TrainerExport, describe_plan
 from planner.export.trainers import megatron_core
 from planner.trainers.megatron import MEGATRON_BRIDGE
@@ -14,6 +14,8 @@ from planner.workload.spec import ModelSpec
 BRIDGE_SCRIPT_FILE = "planned_bridge.py"
 
 _SCRIPT = '''{comments}"""A plan for Megatron-Bridge: torchrun runs it. Data and optimizer are yours to change."""
+
+import os
 
 import torch
 import torch.nn.functional as F
@@ -52,7 +54,7 @@ def config() -> ConfigContainer:
         scheduler=SchedulerConfig(lr_decay_style="cosine"),
         dataset={data},
         tokenizer=TokenizerConfig(tokenizer_type="NullTokenizer", vocab_size={vocabulary}),
-        checkpoint=CheckpointConfig(save=None, ckpt_format="{checkpoint}"),
+        checkpoint={checkpoint},
         logger=LoggerConfig(log_interval=10),
     )
 
@@ -102,6 +104,15 @@ def _render_script(run: PlannedRun) -> str:
         "train_iters": run.steps,
         "global_batch_size": run.global_batch,
         "micro_batch_size": run.strategy.micro_batch,
+        # a launcher whose job ends before the run sets it
+        "exit_duration_in_mins": PythonSource('int(os.environ.get("EXIT_MINUTES", 0)) or None'),
+    }
+    checkpoints = PythonSource('os.environ.get("CHECKPOINTS", "checkpoints")')
+    checkpoint_arguments = {
+        "save": checkpoints,
+        "load": checkpoints,
+        "save_interval": run.checkpoint_steps,
+        "ckpt_format": "fsdp_dtensor" if uses_fsdp else "torch_dist",
     }
     dist_arguments = {
         **({"use_megatron_fsdp": True} if uses_fsdp else {}),
@@ -131,7 +142,7 @@ def _render_script(run: PlannedRun) -> str:
         optimizer=format_call("OptimizerConfig", megatron_core.build_optimizer_config(run)),
         data=format_call("MockGPTDatasetConfig", synthetic_data_arguments),
         vocabulary=model.vocab_size - 1,
-        checkpoint="fsdp_dtensor" if uses_fsdp else "torch_dist",
+        checkpoint=format_call("CheckpointConfig", checkpoint_arguments),
     )
 
 

@@ -277,7 +277,7 @@ def build_provider_arguments(run: PlannedRun) -> dict[str, object]:
 
 
 def _build_activation_arguments(model: ModelSpec) -> dict[str, object]:
-    """The activation function of the MLP, in a kernel of its own where there is one: for gelu it has the tanh form."""
+    """The activation function of the MLP, in a kernel of its own where there is one: gelu's has the tanh form."""
     if model.mlp_activation == "gelu-tanh" and model.mlp_bias and not model.gated_mlp:
         return {"activation_func": PythonSource("F.gelu"), "bias_activation_fusion": True}
     function = PythonSource(_ACTIVATION_FUNCTIONS[model.mlp_activation])

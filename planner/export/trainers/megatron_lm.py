@@ -30,12 +30,13 @@ _FIELDS_WITHOUT_OPTION = ("gated_linear_unit", "original_max_position_embeddings
 
 _LAUNCH_TEMPLATE = """
 : "${MEGATRON_LM:?the folder of Megatron-LM, with pretrain_gpt.py}"
-# Without arguments of your own (--data-path, --tokenizer-type, --save, ...) it runs on synthetic data.
+# Without arguments of your own (--data-path, --tokenizer-type, ...) it runs on synthetic data.
 if (( $# == 0 )); then
   set -- --mock-data --tokenizer-type NullTokenizer --vocab-size %s
 fi
 exec "${torchrun[@]}" "$MEGATRON_LM/pretrain_gpt.py" \\
-  "${model[@]}" "${parallel[@]}" "${training[@]}" "${yours[@]}" "$@"
+  "${model[@]}" "${parallel[@]}" "${training[@]}" --save "$CHECKPOINTS" --load "$CHECKPOINTS" \\
+  ${EXIT_MINUTES:+--exit-duration-in-mins "$EXIT_MINUTES"} "${yours[@]}" "$@"
 """
 
 
@@ -99,6 +100,7 @@ def _build_script_body(run: PlannedRun) -> str:
         "micro_batch_size": strategy.micro_batch,
         "global_batch_size": run.global_batch,
         "train_iters": run.steps,
+        "save_interval": run.checkpoint_steps,
         "te_rng_tracker": "cuda_graph_impl" in fields,
         "no_check_for_nan_in_loss_and_grad": "cuda_graph_impl" in fields,
     }

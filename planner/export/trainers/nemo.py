@@ -16,6 +16,8 @@ NEMO_SCRIPT_FILE = "planned_nemo.py"
 
 _SCRIPT = '''{comments}"""A plan for NeMo 2: torchrun runs this file. Data and optimizer are for you to change."""
 
+import os
+
 import torch
 import torch.nn.functional as F
 {activation}from megatron.core.distributed import DistributedDataParallelConfig
@@ -40,6 +42,7 @@ def trainer() -> nl.Trainer:
         devices={devices},
         num_nodes={nodes},
         max_steps={steps},
+        max_time={{"minutes": int(os.environ["EXIT_MINUTES"])}} if "EXIT_MINUTES" in os.environ else None,
         limit_val_batches=0,
         use_distributed_sampler=False,
         strategy=strategy,
@@ -55,7 +58,13 @@ def main() -> None:
         seq_length={length}, global_batch_size={batch}, micro_batch_size={micro_batch}, tokenizer=tokenizer
     )
     optim = nl.MegatronOptimizerModule(config={optimizer})
-    llm.pretrain(model=model(tokenizer), data=data, trainer=trainer(), optim=optim)
+    # saved every {checkpoint_steps} steps; a run goes on from the last checkpoint
+    saved = nl.ModelCheckpoint(
+        every_n_train_steps={checkpoint_steps}, save_last=True, save_top_k=1, monitor="reduced_train_loss"
+    )
+    log = nl.NeMoLogger(log_dir=os.environ.get("CHECKPOINTS", "checkpoints"), name="plan", version="run", ckpt=saved)
+    resume = nl.AutoResume(resume_if_exists=True, resume_ignore_no_checkpoint=True)
+    llm.pretrain(model=model(tokenizer), data=data, trainer=trainer(), optim=optim, log=log, resume=resume)
 
 
 if __name__ == "__main__":
@@ -97,6 +106,7 @@ def _render_script(run: PlannedRun) -> str:
         devices=run.devices_per_node,
         nodes=run.nodes,
         steps=run.steps,
+        checkpoint_steps=run.checkpoint_steps,
         vocabulary=run.decoder.vocab_size - 1,
         length=run.seq_length,
         batch=run.global_batch,

@@ -21,6 +21,7 @@ _SCHEDULE_NAMES = {"1f1b": ("1F1B", "Interleaved1F1B"), "zero-bubble": ("Interle
 (arXiv 2401.10241)."""
 
 _DECODER_IMPORTS = """import dataclasses
+import os
 from functools import partial
 
 import torch.nn as nn
@@ -167,7 +168,11 @@ def plan() -> Trainer.Config:
         loss={loss},
         optimizer=default_adamw(lr=3e-4),
         dataloader=HuggingFaceTextDataLoader.Config(dataset="c4"),
-        checkpoint=CheckpointManager.Config(interval=500),
+        checkpoint=CheckpointManager.Config(
+            enable=True,
+            interval={checkpoint_steps},
+            folder=os.environ.get("CHECKPOINTS", "checkpoints"),
+        ),
     )
 '''
 _QK_NORM_ARGUMENT = "\n        qk_norm=_norm(HEAD_DIM),"
@@ -215,7 +220,7 @@ def _render_module(run: PlannedRun) -> str:
         f'"""A plan for torchtitan: torchtitan.train --module {TORCHTITAN_MODULE} --config plan."""\n\n',
         _format_decoder_imports(run.decoder)
         if native_flavor is None
-        else "import dataclasses\n\nfrom torchtitan.models.common import RMSNorm\n"
+        else "import dataclasses\nimport os\n\nfrom torchtitan.models.common import RMSNorm\n"
         f"from torchtitan.models.{native_flavor[0]} import model_registry\n",
         _format_imports(run),
         _format_decoder(run) if native_flavor is None else _format_native_model(run, native_flavor[1]),
@@ -348,6 +353,7 @@ def _format_plan_function(run: PlannedRun) -> str:
     recompute_class = _RECOMPUTE_CLASSES.get(run.strategy.recompute)
     overlap = ", enable_async_tensor_parallel=True" if run.overlaps_tp else ""
     return _PLAN_TEMPLATE.format(
+        checkpoint_steps=run.checkpoint_steps,
         loss=_MTP_LOSS if run.decoder.mtp_layers else _LOSS,
         training=_format_keyword_lines(_build_training_config(run)),
         parallelism=_format_keyword_lines(_build_parallelism_config(run)),

@@ -4,6 +4,8 @@
 # Predicted: 3.523 s per step, MFU 54.4 %.
 """A plan for Megatron-Bridge: torchrun runs it. Data and optimizer are yours to change."""
 
+import os
+
 import torch
 import torch.nn.functional as F
 from megatron.core.transformer.enums import AttnBackend
@@ -61,6 +63,7 @@ def config() -> ConfigContainer:
             train_iters=190735,
             global_batch_size=64,
             micro_batch_size=1,
+            exit_duration_in_mins=int(os.environ.get("EXIT_MINUTES", 0)) or None,
         ),
         ddp=DistributedDataParallelConfig(
             grad_reduce_in_fp32=True,
@@ -96,7 +99,12 @@ def config() -> ConfigContainer:
             dataloader_type="single",
         ),
         tokenizer=TokenizerConfig(tokenizer_type="NullTokenizer", vocab_size=128255),
-        checkpoint=CheckpointConfig(save=None, ckpt_format="torch_dist"),
+        checkpoint=CheckpointConfig(
+            save=os.environ.get("CHECKPOINTS", "checkpoints"),
+            load=os.environ.get("CHECKPOINTS", "checkpoints"),
+            save_interval=10322,
+            ckpt_format="torch_dist",
+        ),
         logger=LoggerConfig(log_interval=10),
     )
 

@@ -4,6 +4,9 @@
 # global batch 64 of 8,192 tokens, bf16.
 # Predicted: 3.523 s per step, MFU 54.4 %.
 set -euo pipefail
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+# Checkpoints are saved there, and a run goes on from the last of them.
+export CHECKPOINTS="${CHECKPOINTS:-$here/checkpoints}"
 export CUDA_DEVICE_MAX_CONNECTIONS=${CUDA_DEVICE_MAX_CONNECTIONS:-1}
 : "${NODE_RANK:?the number of this node, from 0 to 1}"
 : "${MASTER_ADDR:?the name or address of node 0}"
@@ -52,6 +55,7 @@ training=(
   --micro-batch-size 1
   --global-batch-size 64
   --train-iters 190735
+  --save-interval 10322
 )
 # the plan does not determine these: choose them
 yours=(
@@ -61,9 +65,10 @@ yours=(
 )
 
 : "${MEGATRON_LM:?the folder of Megatron-LM, with pretrain_gpt.py}"
-# Without arguments of your own (--data-path, --tokenizer-type, --save, ...) it runs on synthetic data.
+# Without arguments of your own (--data-path, --tokenizer-type, ...) it runs on synthetic data.
 if (( $# == 0 )); then
   set -- --mock-data --tokenizer-type NullTokenizer --vocab-size 128255
 fi
 exec "${torchrun[@]}" "$MEGATRON_LM/pretrain_gpt.py" \
-  "${model[@]}" "${parallel[@]}" "${training[@]}" "${yours[@]}" "$@"
+  "${model[@]}" "${parallel[@]}" "${training[@]}" --save "$CHECKPOINTS" --load "$CHECKPOINTS" \
+  ${EXIT_MINUTES:+--exit-duration-in-mins "$EXIT_MINUTES"} "${yours[@]}" "$@"

@@ -4,6 +4,8 @@
 # Predicted: 3.523 s per step, MFU 54.4 %.
 """A plan for NeMo 2: torchrun runs this file. Data and optimizer are for you to change."""
 
+import os
+
 import torch
 import torch.nn.functional as F
 from megatron.core.distributed import DistributedDataParallelConfig
@@ -62,6 +64,7 @@ def trainer() -> nl.Trainer:
         devices=8,
         num_nodes=2,
         max_steps=190735,
+        max_time={"minutes": int(os.environ["EXIT_MINUTES"])} if "EXIT_MINUTES" in os.environ else None,
         limit_val_batches=0,
         use_distributed_sampler=False,
         strategy=strategy,
@@ -89,7 +92,13 @@ def main() -> None:
         bf16=True,
         use_distributed_optimizer=True,
     ))
-    llm.pretrain(model=model(tokenizer), data=data, trainer=trainer(), optim=optim)
+    # saved every 10322 steps; a run goes on from the last checkpoint
+    saved = nl.ModelCheckpoint(
+        every_n_train_steps=10322, save_last=True, save_top_k=1, monitor="reduced_train_loss"
+    )
+    log = nl.NeMoLogger(log_dir=os.environ.get("CHECKPOINTS", "checkpoints"), name="plan", version="run", ckpt=saved)
+    resume = nl.AutoResume(resume_if_exists=True, resume_ignore_no_checkpoint=True)
+    llm.pretrain(model=model(tokenizer), data=data, trainer=trainer(), optim=optim, log=log, resume=resume)
 
 
 if __name__ == "__main__":
