@@ -40,13 +40,13 @@ def find_native_flavor(model: ModelSpec) -> tuple[str, str] | None:
     fields = [name for name in ModelSpec.__struct_fields__ if name not in _PRESET_NAMES]
     for preset, module_and_flavor in _read_native_presets():
         has_same_head_dim = model.head_dim in (preset.head_dim, None) or preset.mla is not None
-        has_same_layers = all(
-            getattr(model, name) == getattr(preset, name) for name in fields if name not in ("head_dim", "kv_heads")
-        )
+        derived = ("head_dim", "kv_heads", "activation")
+        has_same_layers = all(getattr(model, name) == getattr(preset, name) for name in fields if name not in derived)
         if (
             has_same_layers
             and has_same_head_dim
             and model.kv_head_count == preset.kv_head_count
+            and model.mlp_activation == preset.mlp_activation
             and _strip_aux_loss(model.moe) == _strip_aux_loss(preset.moe)
             and (model.mtp_layers == 0 or module_and_flavor[0] == "deepseek_v3")
         ):
