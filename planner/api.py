@@ -70,6 +70,7 @@ class SharedOptions(TypedDict, total=False):
     order: str | Sequence[str]
     shard_group: IntegerValues
     recompute_layers: IntegerValues
+    loss: str | Sequence[str]
     memory_limit: float | str
     headroom: str
     failures: bool

@@ -25,7 +25,7 @@ from planner.cost.settings import (
 )
 from planner.errors import InputError
 from planner.hardware.accelerator import Accelerator
-from planner.trainers.names import GradientDtype, LaunchMode, TrainerName
+from planner.trainers.names import GradientDtype, LaunchMode, LossKernel, TrainerName
 from planner.trainers.registry import TRAINERS_BY_NAME, find_default_trainer
 from planner.trainers.trainer import (
     WIDE_VALUE_BYTES,
@@ -137,6 +137,11 @@ class Scenario:
     def grad_reduce_dtype(self) -> GradientDtype:
         """The dtype in which gradients are reduced."""
         return "bf16" if self.trainer.grad_reduce_bytes == 2.0 else "fp32"
+
+    @property
+    def loss(self) -> LossKernel:
+        """The implementation of the loss."""
+        return self.trainer.loss
 
     @property
     def offload_states(self) -> list[str]:
@@ -261,9 +266,15 @@ def _apply_offload(scenario: Scenario, states: list[str]) -> Scenario:
     return replace(scenario, offload=Offload(**dict.fromkeys(states, True)))
 
 
+def _apply_loss(scenario: Scenario, loss: LossKernel) -> Scenario:
+    """Another implementation of the loss."""
+    return replace(scenario, trainer=replace(scenario.trainer, loss=loss))
+
+
 _APPLY_FUNCTIONS: dict[str, Callable[[Scenario, Any], Scenario]] = {
     "gradients": _apply_gradients,
     "communication": _apply_communication,
     "offload": _apply_offload,
+    "loss": _apply_loss,
 }
 """How settings are applied that are more than a field of the scenario."""

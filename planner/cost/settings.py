@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations, permutations
 from typing import Any, Literal, get_args
 
-from planner.trainers.names import GradientDtype
+from planner.trainers.names import GradientDtype, LossKernel
 
 AttentionKernel = Literal["flash", "unfused"]
 FlopsConvention = Literal["full", "causal"]
@@ -141,6 +141,11 @@ _DECLARED = (
         "Layers of each chunk that full recomputation repeats: all, 1, ...",
         description="layers per virtual stage that are recomputed, or all", label="recompute {} layers",
         terms=("recompute",), affects=lambda s: s.recompute == "full", otherwise="no full recomputation",
+    ),
+    Setting(
+        "loss", "loss", "choice", get_args(LossKernel), _KERNELS,
+        "Cross-entropy: plain, compiled, fused, chunked. Default: the trainer's.",
+        description="implementation of the loss", label="{} loss", terms=("forward", "backward"),
     ),
 )  # fmt: skip
 

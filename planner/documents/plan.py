@@ -31,10 +31,10 @@ from planner.documents.schema import (
 )
 from planner.documents.site import CarbonPart, PowerPart, ReliabilityPart
 from planner.search.objective import ObjectiveName
-from planner.trainers.names import GradientDtype, LaunchMode, TrainerName
+from planner.trainers.names import GradientDtype, LaunchMode, LossKernel, TrainerName
 from planner.units import DAY_S
 
-SCHEMA_VERSION: Literal["1.4"] = "1.4"
+SCHEMA_VERSION: Literal["1.5"] = "1.5"
 
 
 class ModelPart(DocumentPart, frozen=True, kw_only=True):
@@ -137,6 +137,7 @@ class SettingsPart(DocumentPart, frozen=True, kw_only=True):
     order: Annotated[str, _declare_setting("order")]
     shard_group: Annotated[PositiveInt | None, _declare_setting("shard_group")]
     recompute_layers: Annotated[PositiveInt | None, _declare_setting("recompute_layers")]
+    loss: Annotated[LossKernel, _declare_setting("loss")]
 
 
 class MemoryBreakdownPart(DocumentPart, frozen=True, kw_only=True):
@@ -331,7 +332,7 @@ class PlanDocument(Document, frozen=True, kw_only=True):
 
     NAME: ClassVar[str] = "plan"
 
-    schema_version: Literal["1.4"]
+    schema_version: Literal["1.5"]
     model: ModelPart
     cluster: ClusterPart
     scenario: ScenarioPart = msgspec.field(name="training")

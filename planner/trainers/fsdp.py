@@ -29,7 +29,7 @@ FSDP1 = replace(
     FSDP2,
     name="fsdp",
     programs=("fsdp2", "accelerate"),
-    loss_bytes_per_logit=4.0,
+    loss="fused",
     saves_quantized_inputs=True,
     fragmentation_share=0.0,
 )

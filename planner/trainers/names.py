@@ -1,4 +1,4 @@
-"""Names of trainers, programs, launch modes and gradient dtypes: values of options, in the order of their help."""
+"""Names of trainers, programs, launch modes, gradient dtypes and losses: values of options, in the order of their help."""
 
 from typing import Literal
 
@@ -8,3 +8,4 @@ ProgramName = Literal[
 ]
 LaunchMode = Literal["graph", "fused", "compiled", "eager"]
 GradientDtype = Literal["fp32", "bf16"]
+LossKernel = Literal["plain", "compiled", "fused", "chunked"]

@@ -5,8 +5,8 @@ The rules of a program stand in the order in which a refusal names the first tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import combinations
 from operator import and_, attrgetter
@@ -63,6 +63,9 @@ class PlanValues:
     vendor: str
     """Empty, as `device_type` is, for an accelerator that is not in hardware_db."""
     device_type: str
+    loss: str = "plain"
+    own_values: Mapping[str, object] = field(default_factory=dict)
+    """By setting what the trainer has where it is told nothing; a setting that is left out has any value."""
 
     @property
     def has_experts(self) -> bool:
@@ -101,6 +104,8 @@ class Program:
     version: str
     """The version whose configuration is written, and whose rules these are."""
     rules: tuple[Rule, ...]
+    written_settings: tuple[str, ...] = ()
+    """Of the settings with a trainer's own value those that its files may change."""
 
     def find_broken_rules(self, plan: PlanValues) -> Iterator[Rule]:
         """The rules that one plan breaks, in order."""
@@ -126,6 +131,16 @@ def accept_accelerators(*device_types: str) -> Rule:
         return plan.device_type != "" and not names & set(device_types)
 
     return Rule("accelerator", f"one of {', '.join(device_types)}", is_broken)
+
+
+def accept_own_value(setting: str) -> Rule:
+    """The value that the plan's trainer has by itself."""
+
+    def is_broken(plan: PlanValues) -> bool:
+        value: object = getattr(plan, setting)
+        return plan.own_values.get(setting, value) != value
+
+    return Rule(setting, f"the trainer's own {setting}", is_broken)
 
 
 def accept_degrees(*degrees: str) -> tuple[Rule, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from planner.trainers.names import GradientDtype, LaunchMode, ProgramName, TrainerName
+from planner.trainers.names import GradientDtype, LaunchMode, LossKernel, ProgramName, TrainerName
 from planner.workload.techniques import Techniques
 
 WIDE_VALUE_BYTES = {"fp32": 4.0, "tf32": 4.0, "fp64": 8.0}
@@ -51,9 +51,11 @@ class Trainer:
     stage's ranks, whatever else these are (`planner/cost/rank_groups.py`, with the sources)."""
 
     loss_bytes_per_logit: float
-    """Bytes per logit at the peak of the loss, from the head's forward to its backward pass: 4 where one kernel turns
-    16-bit logits into their gradient in place, 8 with a 32-bit copy beside them (Megatron-LM's
-    `vocab_parallel_cross_entropy`), 12 or 14 with the 32-bit passes of `torch.nn.functional.cross_entropy`."""
+    """Bytes per logit at the peak of the trainer's plain loss, from the head's forward to its backward pass: 8 with a
+    32-bit copy beside the 16-bit logits (Megatron-LM's `vocab_parallel_cross_entropy`), 12 or 14 with the 32-bit passes
+    of `torch.nn.functional.cross_entropy`."""
+    loss: LossKernel = "plain"
+    """The loss without `--loss`."""
     launch_mode: LaunchMode
     """How kernels reach the GPU without `--launch`: a step as one graph, fused, compiled, eager."""
 
@@ -106,6 +108,9 @@ def find_numbering_order(trainer: Trainer, order: str, degrees: Mapping[str, int
         if is_supported and drop_trivial(own_order) == drop_trivial(order):
             return own_order
     return trainer.rank_orders[0]
+def list_own_values(trainer: Trainer) -> dict[str, object]:
+    """By setting what the trainer has without an option, of those that each program must be able to write."""
+    return {"loss": trainer.loss}
 
 
 def widen_trainer_state(trainer: Trainer, precision: str) -> Trainer:

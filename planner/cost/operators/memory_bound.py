@@ -8,10 +8,18 @@ import numpy as np
 
 from planner.cost.arrays import Floats
 from planner.cost.operators import roofline
+from planner.cost.operators.matmul import compute_gemm_arithmetic_s
 from planner.cost.operators.operator_cost import LayerShard, OperatorCost, PassTimes, build_weightless_times
 from planner.cost.scenario import Scenario
 from planner.workload.operators import Loss, Pointwise
 
+LOSS_CHUNKS = 8
+"""Pieces of the sequence of a chunked loss (torchtitan 0.3.0, `ChunkedLossWrapper` in `components/loss.py`)."""
+_FUSED_LOGIT_BYTES = 4.0
+"""Of one logit in 16 bit and its gradient, where one kernel makes it (compiled: AOTAutograd of torch 2.13 saves the
+16-bit logits and two numbers of each row, and returns a 16-bit gradient)."""
+_HIDDEN_GRADIENT_BYTES = 4.0
+"""Of one hidden value that chunks add their gradient to, in 32 bit (`GradAccumulator` there)."""
 _TEACHER_LOGIT_BYTES = 6.0
 """Of one logit where there is a teacher: its logit in 16 bit, and its probability in 32."""
 
@@ -77,12 +85,45 @@ class LossCost(OperatorCost[Loss]):
     is_memory_bound = True
 
     def compute_times(self, scenario: Scenario, op: Loss, shard: LayerShard) -> PassTimes:
-        """The bytes of each logit are written and read once, and again backward."""
-        moved_bytes = 2.0 * scenario.trainer.loss_bytes_per_logit * op.vocab_size * op.rows * shard.tokens / shard.tp
-        return _compute_traffic_times(scenario, moved_bytes, backward_ratio=0.5)
+        """The bytes of each logit are written and read once, and again backward; a chunked loss also multiplies by
+        the head's matrix piece by piece.
+        """
+        logits = op.vocab_size * op.rows * shard.tokens / shard.tp
+        moved_bytes = 2.0 * _get_moved_logit_bytes(scenario) * logits
+        times = _compute_traffic_times(scenario, moved_bytes, backward_ratio=0.5)
+        return times + _compute_chunk_times(scenario, op, shard) if scenario.loss == "chunked" else times
 
     def compute_saved_bytes(self, scenario: Scenario, op: Loss, shard: LayerShard) -> Floats:
-        """The trainer's bytes per logit; of a teacher's logits also 16-bit ones and their 32-bit probabilities."""
+        """Bytes per logit of the loss; of a teacher's logits also 16-bit ones and their 32-bit probabilities. A
+        chunked loss has the logits of one chunk, and the 32-bit gradient of all hidden states.
+        """
         teacher_bytes = 0.0 if scenario.techniques.teacher is None else _TEACHER_LOGIT_BYTES
-        logit_bytes = scenario.trainer.loss_bytes_per_logit + teacher_bytes
-        return op.rows * shard.tokens * op.vocab_size * logit_bytes / shard.tp
+        is_chunked = scenario.loss == "chunked"
+        logit_bytes = _get_moved_logit_bytes(scenario) / (LOSS_CHUNKS if is_chunked else 1) + teacher_bytes
+        hidden_bytes = _HIDDEN_GRADIENT_BYTES * scenario.workload.hidden_size if is_chunked else 0.0
+        return op.rows * shard.tokens * (op.vocab_size * logit_bytes / shard.tp + hidden_bytes)
+
+
+def _get_moved_logit_bytes(scenario: Scenario) -> float:
+    """Bytes of one logit that the loss has at its peak, where it has all logits at once. Chunks are compiled where the
+    model is.
+    """
+    is_plain = scenario.loss == "plain" or (scenario.loss == "chunked" and scenario.launch_mode == "eager")
+    return scenario.trainer.loss_bytes_per_logit if is_plain else _FUSED_LOGIT_BYTES
+
+
+def _compute_chunk_times(scenario: Scenario, op: Loss, shard: LayerShard) -> PassTimes:
+    """What the head's three multiplies, and the loss, take longer in pieces: launches, and the edges that each piece
+    pays in full. Forward and backward pass of a piece follow each other, so nothing is repeated.
+    """
+    vocab, hidden = op.vocab_size / shard.tp, np.full_like(shard.tp, scenario.workload.hidden_size)
+    flops_per_s, none = roofline.compute_gemm_flops_per_s(scenario, full_precision=True), np.zeros_like(shard.tp)
+
+    def compute_edges_s(m: Floats, n: Floats, k: Floats) -> Floats:
+        edge_s = compute_gemm_arithmetic_s(scenario, m, n, k, flops_per_s=flops_per_s)
+        return (LOSS_CHUNKS - 1) * (edge_s + 2.0 * scenario.calibration.kernel_launch_s)
+
+    weight_grad_s = compute_edges_s(hidden, vocab, none)
+    return PassTimes(
+        compute_edges_s(none, vocab, hidden), compute_edges_s(none, hidden, vocab) + weight_grad_s, weight_grad_s
+    )
