@@ -66,6 +66,9 @@ class SharedOptions(TypedDict, total=False):
     cp_exchange: str | Sequence[str]
     gradients: str | Sequence[str]
     communication: str | Sequence[str]
+    gather: str | Sequence[str]
+    moments: str | Sequence[str]
+    master: str | Sequence[str]
     offload: str | Sequence[str]
     order: str | Sequence[str]
     shard_group: IntegerValues

@@ -110,7 +110,8 @@ def _compute_data_parallel_comm(
     """All collectives; dense and experts one after the other."""
     network, layout, state = scenario.network, scenario.rank_layout, scenario.trainer_state
     # what the optimizer changed is gathered once a step, under ZeRO 3 all weights before each pass
-    updated_weight_bytes = scenario.trained_share * scenario.trainer.weight_bytes
+    gathered_weight_bytes = state.gather_bytes or state.weight_bytes
+    updated_weight_bytes = scenario.trained_share * (scenario.trainer.gather_bytes or scenario.trainer.weight_bytes)
     comm = DataParallelComm(*[np.zeros(len(s))] * 5)
     for parameters, group, shards in (
         (dense_parameters, rank_groups.build_data_group(layout, s), count_shards(scenario, s.dp * s.cp)),
@@ -118,10 +119,10 @@ def _compute_data_parallel_comm(
     ):
         if not (parameters > 0).any():
             continue
-        gradient_bytes, weight_bytes = parameters * state.grad_reduce_bytes, parameters * state.weight_bytes
+        gradient_bytes, weight_bytes = parameters * state.grad_reduce_bytes, parameters * gathered_weight_bytes
         shard_ranks, replica_ranks = group.split(shards)
         all_gather_s = updated_all_gather_s = collectives.compute_all_gather_s(network, weight_bytes, shard_ranks)
-        if updated_weight_bytes != state.weight_bytes:
+        if updated_weight_bytes != gathered_weight_bytes:
             updated_all_gather_s = collectives.compute_all_gather_s(
                 network, parameters * updated_weight_bytes, shard_ranks
             )

@@ -18,8 +18,8 @@ from planner.cost.plan_tables import PlanTables, compute_sharded_parameters
 from planner.cost.scenario import NO_OFFLOAD, Scenario
 from planner.cost.strategies import Strategies
 
-_HOST_UPDATE_BYTES = 28.0
-"""Of one parameter that Adam on the host moves: gradient read, master copy and two moments read and written."""
+_HOST_GRADIENT_BYTES = 4.0
+"""Of the gradient of one parameter that Adam on the host reads; it also reads and writes the optimizer's state."""
 
 
 def compute_offload_s(
@@ -55,8 +55,9 @@ def compute_offload_s(
     if offload.optimizer:
         owned_parameters = scenario.trained_share * count_owned_parameters(scenario, s, plan_tables.parameters)
         transfer_bytes = owned_parameters * (trainer.gradient_bytes + trainer.weight_bytes)
+        host_bytes = _HOST_GRADIENT_BYTES + 2.0 * trainer.optimizer_bytes
         # the devices of a host share its memory
-        update_bytes = owned_parameters * _HOST_UPDATE_BYTES * scenario.devices_per_host
+        update_bytes = owned_parameters * host_bytes * scenario.devices_per_host
         per_step_s = transfer_bytes / link_bytes_per_s + update_bytes / host.memory_bandwidth_bytes_per_s
     transfer_s = (forward_bytes + backward_bytes) / link_bytes_per_s
     return per_step_s + micro_batches * exposed_s, micro_batches * (transfer_s - exposed_s)

@@ -25,13 +25,25 @@ from planner.cost.settings import (
 )
 from planner.errors import InputError
 from planner.hardware.accelerator import Accelerator
-from planner.trainers.names import GradientDtype, LaunchMode, LossKernel, TrainerName
+from planner.trainers.names import (
+    GradientDtype,
+    LaunchMode,
+    LossKernel,
+    MasterDtype,
+    MomentDtype,
+    TrainerName,
+    WeightDtype,
+)
 from planner.trainers.registry import TRAINERS_BY_NAME, find_default_trainer
 from planner.trainers.trainer import (
     WIDE_VALUE_BYTES,
     Trainer,
     apply_techniques_to_state,
+    find_gather_format,
+    replace_gather_format,
     replace_gradient_bytes,
+    replace_master_format,
+    replace_moment_format,
     widen_trainer_state,
 )
 from planner.units import format_bytes
@@ -137,6 +149,21 @@ class Scenario:
     def grad_reduce_dtype(self) -> GradientDtype:
         """The dtype in which gradients are reduced."""
         return "bf16" if self.trainer.grad_reduce_bytes == 2.0 else "fp32"
+
+    @property
+    def gather_dtype(self) -> WeightDtype:
+        """The dtype in which weights are gathered."""
+        return find_gather_format(self.trainer)
+
+    @property
+    def moments(self) -> MomentDtype:
+        """The dtype of the optimizer's moments."""
+        return self.trainer.moments
+
+    @property
+    def master(self) -> MasterDtype:
+        """The dtype of the master weights."""
+        return self.trainer.master
 
     @property
     def loss(self) -> LossKernel:
@@ -266,6 +293,31 @@ def _apply_offload(scenario: Scenario, states: list[str]) -> Scenario:
     return replace(scenario, offload=Offload(**dict.fromkeys(states, True)))
 
 
+def _apply_gather(scenario: Scenario, dtype: WeightDtype) -> Scenario:
+    """Weights gathered in another dtype."""
+    return replace(scenario, trainer=replace_gather_format(scenario.trainer, dtype))
+
+
+def _apply_moments(scenario: Scenario, dtype: MomentDtype) -> Scenario:
+    """Moments in another dtype. Raises InputError beside an optimizer whose moments have a format of their own."""
+    if scenario.techniques.optimizer == "adam8bit" and dtype != scenario.moments:
+        expected = "no --moments beside --optimizer adam8bit, whose moments have 8 bits"
+        raise InputError("two formats of moments", key="--moments", value=dtype, expected=expected)
+    return replace(scenario, trainer=replace_moment_format(scenario.trainer, dtype))
+
+
+def _apply_master(scenario: Scenario, dtype: MasterDtype) -> Scenario:
+    """Master weights in another dtype. Raises InputError where parameters are wider than 16 bit and are their own."""
+    if scenario.precision in WIDE_VALUE_BYTES and dtype != scenario.master:
+        raise InputError(
+            f"parameters of {scenario.precision} have no master weights beside them",
+            key="--master",
+            value=dtype,
+            expected="--precision of 16 bits or less",
+        )
+    return replace(scenario, trainer=replace_master_format(scenario.trainer, dtype))
+
+
 def _apply_loss(scenario: Scenario, loss: LossKernel) -> Scenario:
     """Another implementation of the loss."""
     return replace(scenario, trainer=replace(scenario.trainer, loss=loss))
@@ -275,6 +327,9 @@ _APPLY_FUNCTIONS: dict[str, Callable[[Scenario, Any], Scenario]] = {
     "gradients": _apply_gradients,
     "communication": _apply_communication,
     "offload": _apply_offload,
+    "gather": _apply_gather,
+    "moments": _apply_moments,
+    "master": _apply_master,
     "loss": _apply_loss,
 }
 """How settings are applied that are more than a field of the scenario."""

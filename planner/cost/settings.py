@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations, permutations
 from typing import Any, Literal, get_args
 
-from planner.trainers.names import GradientDtype, LossKernel
+from planner.trainers.names import GradientDtype, LossKernel, MasterDtype, MomentDtype, WeightDtype
 
 AttentionKernel = Literal["flash", "unfused"]
 FlopsConvention = Literal["full", "causal"]
@@ -119,6 +119,22 @@ _DECLARED = (
         "Number format of gradients in communication, where it differs from memory: fp32, bf16.",
         description="dtype of gradient reduction", label="sent in {}", terms=("data_parallel",),
         affects=lambda s: s.dp * s.cp > 1, otherwise="dp 1",
+    ),
+    Setting(
+        "gather", "gather_dtype", "dtype", get_args(WeightDtype), _KERNELS,
+        "Number format of weights in communication: bf16, fp32, fp8.",
+        description="dtype of the weights' all-gather", label="gathered in {}", terms=("data_parallel",),
+        affects=lambda s: s.zero_stage > 0, otherwise="ZeRO 0",
+    ),
+    Setting(
+        "moments", "moments", "dtype", get_args(MomentDtype), _KERNELS,
+        "Number format of the optimizer's moments: fp32, bf16, fp8.",
+        description="dtype of the optimizer's moments", label="{} moments", terms=("optimizer",),
+    ),
+    Setting(
+        "master", "master", "dtype", get_args(MasterDtype), _KERNELS,
+        "Number format of master weights: fp32, bf16, none.",
+        description="dtype of the master weights, or none", label="{} master weights", terms=("optimizer",),
     ),
     Setting(
         "offload", "offload_states", "parts", ("none", *_OFFLOADS), _MEMORY,

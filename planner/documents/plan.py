@@ -31,7 +31,15 @@ from planner.documents.schema import (
 )
 from planner.documents.site import CarbonPart, PowerPart, ReliabilityPart
 from planner.search.objective import ObjectiveName
-from planner.trainers.names import GradientDtype, LaunchMode, LossKernel, TrainerName
+from planner.trainers.names import (
+    GradientDtype,
+    LaunchMode,
+    LossKernel,
+    MasterDtype,
+    MomentDtype,
+    TrainerName,
+    WeightDtype,
+)
 from planner.units import DAY_S
 
 SCHEMA_VERSION: Literal["1.5"] = "1.5"
@@ -133,6 +141,9 @@ class SettingsPart(DocumentPart, frozen=True, kw_only=True):
     cp_exchange: Annotated[CpCommType, _declare_setting("cp_exchange")]
     gradients: Annotated[GradientDtype, _declare_setting("gradients")]
     communication: Annotated[GradientDtype, _declare_setting("communication")]
+    gather: Annotated[WeightDtype, _declare_setting("gather")]
+    moments: Annotated[MomentDtype, _declare_setting("moments")]
+    master: Annotated[MasterDtype, _declare_setting("master")]
     offload: Annotated[list[OffloadState], _declare_setting("offload")]
     order: Annotated[str, _declare_setting("order")]
     shard_group: Annotated[PositiveInt | None, _declare_setting("shard_group")]

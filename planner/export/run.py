@@ -15,8 +15,7 @@ from planner.studies.explain import check_plan_split
 from planner.trainers.names import TrainerName
 from planner.trainers.registry import TRAINERS_BY_NAME
 from planner.trainers.rules import PlanValues
-from planner.trainers.trainer import find_numbering_order
-from planner.trainers.trainer import list_own_values
+from planner.trainers.trainer import find_numbering_order, list_own_values, widen_trainer_state
 from planner.workload.operator_list.spec import OperatorListSpec
 from planner.workload.operators import Workload
 from planner.workload.spec import ModelSpec
@@ -136,7 +135,7 @@ class PlannedRun:
             accelerator=self.accelerator.name,
             vendor=self.accelerator.vendor,
             device_type=self.accelerator.device_type,
-            own_values=list_own_values(TRAINERS_BY_NAME[self.framework]),
+            own_values=list_own_values(widen_trainer_state(TRAINERS_BY_NAME[self.framework], self.precision)),
         )
 
 

@@ -1,4 +1,4 @@
-"""Names of trainers, programs, launch modes, gradient dtypes and losses: values of options, in the order of their help."""
+"""Names of trainers, programs, launch modes, dtypes and losses: values of options, in the order of their help."""
 
 from typing import Literal
 
@@ -8,4 +8,7 @@ ProgramName = Literal[
 ]
 LaunchMode = Literal["graph", "fused", "compiled", "eager"]
 GradientDtype = Literal["fp32", "bf16"]
+WeightDtype = Literal["bf16", "fp32", "fp8"]
+MomentDtype = Literal["fp32", "bf16", "fp8"]
+MasterDtype = Literal["fp32", "bf16", "none"]
 LossKernel = Literal["plain", "compiled", "fused", "chunked"]

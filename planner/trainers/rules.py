@@ -63,6 +63,9 @@ class PlanValues:
     vendor: str
     """Empty, as `device_type` is, for an accelerator that is not in hardware_db."""
     device_type: str
+    gather: str = "bf16"
+    moments: str = "fp32"
+    master: str = "fp32"
     loss: str = "plain"
     own_values: Mapping[str, object] = field(default_factory=dict)
     """By setting what the trainer has where it is told nothing; a setting that is left out has any value."""

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from planner.trainers.names import GradientDtype, LaunchMode, LossKernel, ProgramName, TrainerName
+from planner.trainers.names import (
+    GradientDtype,
+    LaunchMode,
+    LossKernel,
+    MasterDtype,
+    MomentDtype,
+    ProgramName,
+    TrainerName,
+    WeightDtype,
+)
 from planner.workload.techniques import Techniques
 
 WIDE_VALUE_BYTES = {"fp32": 4.0, "tf32": 4.0, "fp64": 8.0}
@@ -14,6 +23,8 @@ WIDE_VALUE_BYTES = {"fp32": 4.0, "tf32": 4.0, "fp64": 8.0}
 ADAM_MOMENT_BYTES = 4.0
 """Bytes of one of Adam's two moments in 32 bit (arXiv 1910.02054, section 3.1)."""
 _GRADIENT_BYTES: dict[GradientDtype, float] = {"fp32": 4.0, "bf16": 2.0}
+_VALUE_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp8": 1.0, "none": 0.0}
+"""Of one value by its format; scales of FP8 tensors are one number a tensor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +51,16 @@ class Trainer:
     optimizer_bytes: float = 12.0
     """Bytes per parameter: 32-bit master weights and Adam's two moments, at all times; sharded from ZeRO 1 on
     (arXiv 1910.02054, section 3.1)."""
+    moments: MomentDtype = "fp32"
+    """The format of Adam's moments without `--moments`."""
+    moment_bytes: float = 2 * ADAM_MOMENT_BYTES
+    """Of `optimizer_bytes` those of all moments."""
+    master: MasterDtype = "fp32"
+    """The format of the master weights without `--master`; 4 of `optimizer_bytes`."""
     grad_reduce_bytes: float
     """Bytes per parameter: a gradient as the data-parallel reduction sends it."""
+    gather_bytes: float | None = None
+    """Bytes per parameter: a weight as the data-parallel all-gather sends it; None: as `weight_bytes`."""
 
     rank_orders: tuple[str, ...] = ("tp-cp-dp-pp",)
     """Orders of the dimensions in which the trainer numbers ranks, innermost first: the first by default, the others
@@ -52,8 +71,8 @@ class Trainer:
 
     loss_bytes_per_logit: float
     """Bytes per logit at the peak of the trainer's plain loss, from the head's forward to its backward pass: 8 with a
-    32-bit copy beside the 16-bit logits (Megatron-LM's `vocab_parallel_cross_entropy`), 12 or 14 with the 32-bit passes
-    of `torch.nn.functional.cross_entropy`."""
+    32-bit copy beside the 16-bit logits (Megatron-LM's `vocab_parallel_cross_entropy`), 12 or 14 with the 32-bit
+    passes of `torch.nn.functional.cross_entropy`."""
     loss: LossKernel = "plain"
     """The loss without `--loss`."""
     launch_mode: LaunchMode
@@ -110,7 +129,12 @@ def find_numbering_order(trainer: Trainer, order: str, degrees: Mapping[str, int
     return trainer.rank_orders[0]
 def list_own_values(trainer: Trainer) -> dict[str, object]:
     """By setting what the trainer has without an option, of those that each program must be able to write."""
-    return {"loss": trainer.loss}
+    return {
+        "gather": find_gather_format(trainer),
+        "moments": trainer.moments,
+        "master": trainer.master,
+        "loss": trainer.loss,
+    }
 
 
 def widen_trainer_state(trainer: Trainer, precision: str) -> Trainer:
@@ -125,6 +149,7 @@ def widen_trainer_state(trainer: Trainer, precision: str) -> Trainer:
         sharded_weight_bytes=value_bytes if trainer.sharded_weight_bytes else 0.0,
         gradient_bytes=value_bytes,
         optimizer_bytes=moment_bytes if trainer.sharded_weight_bytes else value_bytes + moment_bytes,
+        moment_bytes=moment_bytes,
         grad_reduce_bytes=value_bytes,
     )
 
@@ -139,7 +164,40 @@ def replace_gradient_bytes(
 
 def replace_moment_bytes(trainer: Trainer, moment_bytes: float) -> Trainer:
     """The trainer under another optimizer: `moment_bytes` per parameter in place of Adam's two moments."""
-    return replace(trainer, optimizer_bytes=trainer.optimizer_bytes - 2 * ADAM_MOMENT_BYTES + moment_bytes)
+    optimizer_bytes = trainer.optimizer_bytes - trainer.moment_bytes + moment_bytes
+    return replace(trainer, optimizer_bytes=optimizer_bytes, moment_bytes=moment_bytes)
+
+
+def replace_moment_format(trainer: Trainer, moments: MomentDtype) -> Trainer:
+    """The trainer with all moments in another format (megatron-core 0.16.1, `exp_avg_dtype` and `exp_avg_sq_dtype` of
+    `optimizer/optimizer_config.py`).
+    """
+    moment_bytes = trainer.moment_bytes * _VALUE_BYTES[moments] / _VALUE_BYTES[trainer.moments]
+    return replace(replace_moment_bytes(trainer, moment_bytes), moments=moments)
+
+
+def replace_master_format(trainer: Trainer, master: MasterDtype) -> Trainer:
+    """The trainer with master weights in another format, or none beside the 16-bit weights.
+
+    In bf16: 16 bits beside the 16-bit weight (`main_params_dtype` and `store_param_remainders` there). Where the
+    master weights are what is sharded, they are the parameters: in bf16 and with none they are 16-bit parameters.
+    """
+    master_bytes, kept_bytes = (
+        2.0 if name == "none" and not trainer.sharded_weight_bytes else _VALUE_BYTES[name]
+        for name in (master, trainer.master)
+    )
+    return replace(trainer, optimizer_bytes=trainer.optimizer_bytes - kept_bytes + master_bytes, master=master)
+
+
+def replace_gather_format(trainer: Trainer, gather: WeightDtype) -> Trainer:
+    """The trainer with weights gathered in another format."""
+    return replace(trainer, gather_bytes=_VALUE_BYTES[gather])
+
+
+def find_gather_format(trainer: Trainer) -> WeightDtype:
+    """The format in which weights are gathered; fp32 for wider ones."""
+    gather_bytes = trainer.gather_bytes or trainer.weight_bytes
+    return "fp8" if gather_bytes == 1.0 else "bf16" if gather_bytes == 2.0 else "fp32"
 
 
 def apply_techniques_to_state(trainer: Trainer, techniques: Techniques) -> Trainer:
@@ -153,6 +211,7 @@ def apply_techniques_to_state(trainer: Trainer, techniques: Techniques) -> Train
             gradient_bytes=lora.adapter_share * trainer.gradient_bytes,
             optimizer_bytes=lora.adapter_share * trainer.optimizer_bytes,
             grad_reduce_bytes=lora.adapter_share * trainer.grad_reduce_bytes,
+            gather_bytes=trainer.gather_bytes and lora.frozen_bytes + lora.adapter_share * trainer.gather_bytes,
         )
     if pruning is not None:
         pruning_bytes = pruning.pruned_share * pruning.extra_bytes

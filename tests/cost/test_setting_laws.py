@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from planner.cost.memory import compute_peak_memory_bytes
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies, build_strategy
+from planner.cost.techniques import apply_optimizer
+from planner.errors import InputError
 from planner.search.settings import enumerate_setting_scenarios
 from planner.trainers.names import TrainerName
-from tests.examples import lab, lab_scenario, tiny
+from tests.examples import lab, tiny
 
 
 def change(q: Scenario, **values: str) -> Scenario:
@@ -63,3 +64,46 @@ def test_the_loss_is_the_trainers_own(framework: TrainerName, own: str) -> None:
     q = build(framework)
     assert q.loss == own
     assert change(q, loss=own) == q
+
+
+@pytest.mark.parametrize(("framework", "shard_bytes"), [("megatron", 12), ("fsdp2", 12), ("deepspeed", 12)])
+def test_the_optimizer_holds_master_weights_and_moments(framework: TrainerName, shard_bytes: int) -> None:
+    q, plan = build(framework), build_strategy(dp=16, zero_stage=1)
+    own = held(q, plan, "optimizer")
+    assert own == pytest.approx(shard_bytes * q.workload.parameters / 16)
+    for moments, bytes_less in (("bf16", 4), ("fp8", 6)):
+        assert own - held(change(q, moments=moments), plan, "optimizer") == pytest.approx(own * bytes_less / 12)
+    assert own - held(change(q, master="bf16"), plan, "optimizer") == pytest.approx(own * 2 / 12)
+    # FSDP's parameters are its master weights: without these they are the 16-bit parameters
+    least = 2 if framework == "fsdp2" else 0
+    assert held(change(q, master="none", moments="bf16"), plan, "optimizer") == pytest.approx(own * (least + 4) / 12)
+
+
+def test_the_update_moves_the_state_twice() -> None:
+    q, plan = build("megatron"), build_strategy(dp=16, zero_stage=1)
+    own, narrow = (
+        compute_step_costs(scenario, plan).terms["optimizer"][0]
+        for scenario in (q, change(q, moments="bf16", master="bf16"))
+    )
+    assert narrow / own == pytest.approx((4 + 2 * 6 + 2) / (4 + 2 * 12 + 2))
+
+
+def test_weights_are_gathered_in_their_format() -> None:
+    q, plan = build("fsdp2"), build_strategy(dp=16, zero_stage=3)
+    bulk = replace(q, dp_overlap=False)
+    seconds = [
+        float(compute_step_costs(change(bulk, gather=name), plan).terms["data_parallel"][0])
+        for name in ("fp8", "bf16", "fp32")
+    ]
+    assert seconds[0] < seconds[1] < seconds[2]
+    assert seconds[1] == compute_step_costs(bulk, plan).terms["data_parallel"][0]
+    assert held(change(q, gather="fp8"), plan, "weights") == held(q, plan, "weights")
+
+
+def test_formats_that_contradict_are_refused() -> None:
+    q = build("megatron")
+    with pytest.raises(InputError, match="adam8bit"):
+        change(apply_optimizer(q, "adam8bit"), moments="bf16")
+    wide = build_scenario(tiny(), lab(), global_batch=32, precision="bf16")
+    with pytest.raises(InputError, match="no master weights"):
+        change(replace(wide, precision="fp32"), master="none")

@@ -105,9 +105,7 @@ class LossCost(OperatorCost[Loss]):
 
 
 def _get_moved_logit_bytes(scenario: Scenario) -> float:
-    """Bytes of one logit that the loss has at its peak, where it has all logits at once. Chunks are compiled where the
-    model is.
-    """
+    """Bytes of one logit at the peak of a loss that has all logits at once; chunks are compiled as the model is."""
     is_plain = scenario.loss == "plain" or (scenario.loss == "chunked" and scenario.launch_mode == "eager")
     return scenario.trainer.loss_bytes_per_logit if is_plain else _FUSED_LOGIT_BYTES
 
