@@ -72,6 +72,7 @@ class SharedOptions(TypedDict, total=False):
     offload: str | Sequence[str]
     order: str | Sequence[str]
     shard_group: IntegerValues
+    reshard: str | Sequence[str]
     recompute_layers: IntegerValues
     loss: str | Sequence[str]
     memory_limit: float | str

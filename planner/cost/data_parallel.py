@@ -4,7 +4,8 @@ Dense parameters are shared by dp x cp ranks, experts by what the expert group l
 What moves, by ZeRO stage (arXiv 1910.02054, section 7):
 0: one all-reduce of the gradients a step. 1: reduce-scatter of gradients, all-gather of weights, once a step.
 2: reduce-scatter after every micro-batch, since no rank keeps all gradients; all-gather once a step.
-3: all-gather of weights before every forward and every backward pass, reduce-scatter after every micro-batch.
+3: all-gather of weights before every forward and every backward pass, reduce-scatter after every micro-batch; never
+resharded after the forward pass, weights are gathered before that alone.
 Under hybrid sharding (arXiv 2304.11277, section 3.2.2) gathers and scatters stay within the sharding group; what is
 scattered is then reduced over its replicas, once a step.
 
@@ -169,7 +170,8 @@ def compute_data_parallel_s(
 
     # of every micro-batch
     forward_s = np.where(zero == 3, comm.all_gather_s, 0.0)
-    backward_s = forward_s + np.where(zero >= 2, comm.reduce_scatter_s, 0.0)
+    gathered_again_s = np.zeros_like(forward_s) if scenario.reshard == "never" else forward_s
+    backward_s = gathered_again_s + np.where(zero >= 2, comm.reduce_scatter_s, 0.0)
     # of every step
     weights_s = np.where((zero == 1) | (zero == 2), comm.updated_all_gather_s, 0.0)
     scattered_s = np.where(zero == 1, comm.reduce_scatter_s, 0.0) + comm.replica_all_reduce_s

@@ -46,7 +46,7 @@ def compute_model_state_bytes(
         return np.where(zero_stage[:, None] >= first_stage, sharded_bytes, unsharded_bytes)
 
     largest_layer = (parameters.largest_dense + parameters.largest_expert)[:, None]
-    gathered = 2.0 * largest_layer + (parameters.embedding_and_head if state.keeps_embedding_gathered else 0.0)
+    gathered = compute_gathered_parameters(scenario, parameters)
     weights = compute_bytes(state.weight_bytes, 3, gathered, state.sharded_weight_bytes)
     gradients = compute_bytes(state.gradient_bytes, 2, largest_layer, state.gradient_bytes)
     optimizer = compute_bytes(state.optimizer_bytes, 1, 0.0, state.optimizer_bytes)
@@ -58,6 +58,23 @@ def compute_model_state_bytes(
     if teacher is not None:
         weights = weights + WEIGHT_16BIT_BYTES * teacher.parameters / (s.tp * s.pp)[:, None]
     return {"weights": weights, "gradients": gradients, "optimizer": optimizer}
+
+
+def compute_gathered_parameters(scenario: Scenario, parameters: StageParameters) -> Floats:
+    """Parameters that a device of each stage has gathered at the peak under ZeRO 3, [plans, stages].
+
+    Two layers, the one at work and the one being fetched; embedding and head too where the trainer keeps them.
+    Resharded always, they are gathered only while at work; never resharded, all are gathered (FSDP2's
+    `reshard_after_forward`).
+    """
+    if scenario.reshard == "never":
+        return parameters.dense + parameters.expert
+    largest_layer = (parameters.largest_dense + parameters.largest_expert)[:, None]
+    if not scenario.trainer.keeps_embedding_gathered:
+        return 2.0 * largest_layer + np.zeros_like(parameters.dense)
+    if scenario.reshard == "always":
+        return largest_layer + np.maximum(largest_layer, parameters.larger_end)
+    return 2.0 * largest_layer + parameters.embedding_and_head
 
 
 def count_micro_batches_in_flight(

@@ -28,6 +28,8 @@ class StageParameters:
     expert: Floats
     embedding_and_head: Floats
     """Those of `dense` that embedding and head have."""
+    larger_end: Floats
+    """Of embedding and head the larger on the stage."""
     largest_dense: Floats
     """Of the layer that has most, [plans]."""
     largest_expert: Floats
@@ -120,11 +122,14 @@ def compute_stage_parameters(
     # a tied output matrix is the embedding's own where both are on one stage, a copy where they are not
     tied = scenario.workload.tied_parameters * (counts[:, :, -1] - counts[:, :, -1] * counts[:, :, -2]) / tp
     dense = sum_products(counts, dense_by_type[:, None, :]) + tied
+    ends = counts[:, :, -2:] * dense_by_type[:, None, -2:]
+    larger_end = np.maximum(ends[:, :, 0], ends[:, :, 1] + tied)
     embedding_and_head = sum_products(counts[:, :, -2:], dense_by_type[:, None, -2:]) + tied
     return StageParameters(
         dense=take_columns(dense, unique.inverse),
         expert=take_columns(sum_products(counts, expert_by_type[:, None, :]), unique.inverse),
         embedding_and_head=take_columns(embedding_and_head, unique.inverse),
+        larger_end=take_columns(larger_end, unique.inverse),
         largest_dense=dense_by_type[:, :-2].max(axis=1)[unique.inverse],
         largest_expert=expert_by_type[:, :-2].max(axis=1)[unique.inverse],
     )

@@ -20,6 +20,7 @@ from planner.cost.settings import (
     FlopsConvention,
     OffloadState,
     PipelineSchedule,
+    ReshardPolicy,
     Setting,
     SettingValue,
 )
@@ -113,6 +114,8 @@ class Scenario:
     """The order in which dimensions are placed on ranks, from the inside out."""
     shard_group: int | None = None
     """Ranks that ZeRO shards over, where fewer than all that could: hybrid sharding."""
+    reshard: ReshardPolicy = "default"
+    """When ZeRO 3 frees the weights that it gathered for the forward pass."""
     recompute_layers: int | None = None
     """Layers of a virtual stage that full recomputation repeats; None: all."""
     usd_per_device_hour: float = 0.0

@@ -19,6 +19,7 @@ AttentionKernel = Literal["flash", "unfused"]
 FlopsConvention = Literal["full", "causal"]
 RecomputeMode = Literal["none", "selective", "full"]
 PipelineSchedule = Literal["1f1b", "zero-bubble"]
+ReshardPolicy = Literal["default", "always", "never"]
 CpCommType = Literal["ring", "all-gather", "all-to-all"]
 OffloadState = Literal["optimizer", "activations", "weights"]
 RANK_ORDERS = tuple("-".join(order) for order in permutations(("tp", "cp", "dp", "pp")))
@@ -151,6 +152,12 @@ _DECLARED = (
         "shard_group", "shard_group", "count", ("all",), _MEMORY, "Ranks that ZeRO shards over: all, 8, ...",
         description="ranks that ZeRO shards over, or all", label="shard over {}",
         terms=("data_parallel", "optimizer"), affects=lambda s: s.zero_stage > 0, otherwise="ZeRO 0",
+    ),
+    Setting(
+        "reshard", "reshard", "choice", get_args(ReshardPolicy), _MEMORY,
+        "When ZeRO 3 frees gathered weights after the forward pass: default, always, never.",
+        description="when gathered weights are freed after the forward pass", label="reshard {}",
+        terms=("data_parallel",), affects=lambda s: s.zero_stage == 3, otherwise="no ZeRO 3",
     ),
     Setting(
         "recompute_layers", "recompute_layers", "count", ("all",), _MEMORY,

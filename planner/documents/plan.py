@@ -17,6 +17,7 @@ from planner.cost.settings import (
     OffloadState,
     PipelineSchedule,
     RecomputeMode,
+    ReshardPolicy,
 )
 from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS
 from planner.documents.figures import FigureUnit, declare_columns, declare_figure
@@ -147,6 +148,7 @@ class SettingsPart(DocumentPart, frozen=True, kw_only=True):
     offload: Annotated[list[OffloadState], _declare_setting("offload")]
     order: Annotated[str, _declare_setting("order")]
     shard_group: Annotated[PositiveInt | None, _declare_setting("shard_group")]
+    reshard: Annotated[ReshardPolicy, _declare_setting("reshard")]
     recompute_layers: Annotated[PositiveInt | None, _declare_setting("recompute_layers")]
     loss: Annotated[LossKernel, _declare_setting("loss")]
 

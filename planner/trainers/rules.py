@@ -66,6 +66,7 @@ class PlanValues:
     gather: str = "bf16"
     moments: str = "fp32"
     master: str = "fp32"
+    reshard: str = "default"
     loss: str = "plain"
     own_values: Mapping[str, object] = field(default_factory=dict)
     """By setting what the trainer has where it is told nothing; a setting that is left out has any value."""

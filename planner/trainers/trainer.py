@@ -133,6 +133,7 @@ def list_own_values(trainer: Trainer) -> dict[str, object]:
         "gather": find_gather_format(trainer),
         "moments": trainer.moments,
         "master": trainer.master,
+        "reshard": "default",
         "loss": trainer.loss,
     }
 

@@ -107,3 +107,21 @@ def test_formats_that_contradict_are_refused() -> None:
     wide = build_scenario(tiny(), lab(), global_batch=32, precision="bf16")
     with pytest.raises(InputError, match="no master weights"):
         change(replace(wide, precision="fp32"), master="none")
+
+
+def test_weights_that_are_never_resharded_are_gathered_once_and_stay() -> None:
+    q = replace(build("fsdp2"), dp_overlap=False)
+    plan, parameters = build_strategy(dp=16, zero_stage=3), q.workload.parameters
+    never, always = change(q, reshard="never"), change(q, reshard="always")
+    assert held(never, plan, "weights") == pytest.approx(2 * parameters)
+    ends, layer = 2 * 8192 * 512, (parameters - 2 * 8192 * 512 - 512) / 8
+    assert held(q, plan, "weights") == pytest.approx(2 * (2 * layer + ends), rel=1e-3)
+    assert held(always, plan, "weights") == pytest.approx(2 * (layer + ends / 2), rel=1e-3)
+    own_s, once_s, scatter_s = (
+        float(compute_step_costs(scenario, plan).terms["data_parallel"][0])
+        for scenario in (q, never, replace(q, trainer=replace(q.trainer, gather_bytes=1e-9)))
+    )
+    assert own_s - once_s == pytest.approx((own_s - scatter_s) / 2, rel=0.05)
+    assert compute_step_costs(always, plan).step_time_s == compute_step_costs(q, plan).step_time_s
+    shared = build_strategy(dp=16, zero_stage=2)
+    assert compute_step_costs(never, shared).step_time_s == compute_step_costs(q, shared).step_time_s
