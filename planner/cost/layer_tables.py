@@ -324,6 +324,8 @@ def _compute_expert_comm(
 ) -> AxisCommunication:
     """Dispatch and combine: every token's hidden state to its top-k experts and back, in both passes.
 
+    By `ep_exchange`: a token once to each node (DeepEP), or a copy for each of its experts (NCCL's all-to-all,
+    megatron-core 0.16.1, `MoEAlltoAllTokenDispatcher` of `transformer/moe/token_dispatcher.py`).
     `sequence_bytes`: bytes of one micro-batch's hidden states; `other_comms`: communication of tp and cp in the same
     layer. Where the trainer overlaps it, the all-to-all of one micro-batch runs beside the layer of another, while
     the layer's own overlapped communication leaves the links that it needs.
@@ -334,7 +336,10 @@ def _compute_expert_comm(
     # without tensor parallelism inside the experts each of its ranks sends its own part of the sequence
     is_split = (s.sequence_parallel == 1) | (s.etp != s.tp)
     size_bytes = np.where(is_split, sequence_bytes / s.tp, sequence_bytes)
-    comm_s = 2 * collectives.compute_expert_all_to_all_s(network, size_bytes, layer.topk, ranks)
+    if scenario.ep_exchange == "nccl":
+        comm_s = 2 * collectives.compute_all_to_all_s(network, layer.topk * size_bytes, ranks)
+    else:
+        comm_s = 2 * collectives.compute_expert_all_to_all_s(network, size_bytes, layer.topk, ranks)
     exposed_s = comm_s, comm_s
     if scenario.trainer.overlaps_expert_comm:
         overlap_share, expert_tiers = scenario.calibration.overlap, collectives.find_used_tiers(network, ranks)

@@ -17,10 +17,12 @@ from planner.cost.settings import (
     SETTINGS,
     AttentionKernel,
     CpCommType,
+    ExpertExchange,
     FlopsConvention,
     OffloadState,
     PipelineSchedule,
     ReshardPolicy,
+    SendOverlap,
     Setting,
     SettingValue,
 )
@@ -109,6 +111,9 @@ class Scenario:
     """Interleaved where vpp is above one."""
     tp_overlap: bool = False
     dp_overlap: bool = True
+    pp_overlap: SendOverlap = "interleaved"
+    """Whether sends between stages run beside compute."""
+    ep_exchange: ExpertExchange = "deepep"
     cp_comm_type: CpCommType = "ring"
     rank_order: str = RANK_ORDERS[0]
     """The order in which dimensions are placed on ranks, from the inside out."""
@@ -172,6 +177,11 @@ class Scenario:
     def loss(self) -> LossKernel:
         """The implementation of the loss."""
         return self.trainer.loss
+
+    @property
+    def ep_overlap(self) -> bool:
+        """Whether the all-to-all of experts runs beside compute."""
+        return self.trainer.overlaps_expert_comm
 
     @property
     def offload_states(self) -> list[str]:
@@ -321,6 +331,11 @@ def _apply_master(scenario: Scenario, dtype: MasterDtype) -> Scenario:
     return replace(scenario, trainer=replace_master_format(scenario.trainer, dtype))
 
 
+def _apply_ep_overlap(scenario: Scenario, overlaps: bool) -> Scenario:
+    """The all-to-all of experts beside compute, or not."""
+    return replace(scenario, trainer=replace(scenario.trainer, overlaps_expert_comm=overlaps))
+
+
 def _apply_loss(scenario: Scenario, loss: LossKernel) -> Scenario:
     """Another implementation of the loss."""
     return replace(scenario, trainer=replace(scenario.trainer, loss=loss))
@@ -330,6 +345,7 @@ _APPLY_FUNCTIONS: dict[str, Callable[[Scenario, Any], Scenario]] = {
     "gradients": _apply_gradients,
     "communication": _apply_communication,
     "offload": _apply_offload,
+    "ep_overlap": _apply_ep_overlap,
     "gather": _apply_gather,
     "moments": _apply_moments,
     "master": _apply_master,

@@ -20,6 +20,8 @@ FlopsConvention = Literal["full", "causal"]
 RecomputeMode = Literal["none", "selective", "full"]
 PipelineSchedule = Literal["1f1b", "zero-bubble"]
 ReshardPolicy = Literal["default", "always", "never"]
+SendOverlap = Literal["interleaved", "yes", "no"]
+ExpertExchange = Literal["deepep", "nccl"]
 CpCommType = Literal["ring", "all-gather", "all-to-all"]
 OffloadState = Literal["optimizer", "activations", "weights"]
 RANK_ORDERS = tuple("-".join(order) for order in permutations(("tp", "cp", "dp", "pp")))
@@ -103,6 +105,24 @@ _DECLARED = (
         "Overlap gradient communication with compute: yes, no.",
         description="gradient communication overlapped", label="dp overlap", terms=("data_parallel",),
         affects=lambda s: s.dp * s.cp > 1, otherwise="dp 1",
+    ),
+    Setting(
+        "pp_overlap", "pp_overlap", "choice", get_args(SendOverlap), _PARALLELISM,
+        "Overlap sends between stages with compute: interleaved (where vpp > 1), yes, no.",
+        description="sends between stages overlapped", label="pp overlap {}", terms=("pipeline_send",),
+        affects=lambda s: s.pp > 1, otherwise="pp 1",
+    ),
+    Setting(
+        "ep_overlap", "ep_overlap", "switch", ("no", "yes"), _PARALLELISM,
+        "Overlap the all-to-all of experts with compute of another micro-batch: no, yes. Default: the trainer's.",
+        description="expert-parallel communication overlapped", label="ep overlap", terms=("expert_parallel",),
+        affects=lambda s: s.ep > 1, otherwise="ep 1",
+    ),
+    Setting(
+        "ep_exchange", "ep_exchange", "choice", get_args(ExpertExchange), _PARALLELISM,
+        "All-to-all of experts: deepep (a token once to each node), nccl (a copy for each expert).",
+        description="all-to-all of experts", label="ep by {}", terms=("expert_parallel",),
+        affects=lambda s: s.ep > 1, otherwise="ep 1",
     ),
     Setting(
         "cp_exchange", "cp_comm_type", "choice", get_args(CpCommType), _PARALLELISM,

@@ -269,13 +269,21 @@ def compute_slowest_stage_terms(scenario: Scenario, plan_tables: PlanTables, s: 
 def compute_pipeline_send_s(scenario: Scenario, s: Strategies, micro_batches: Ints) -> tuple[Floats, Floats]:
     """Seconds of sending activations to the next stage and gradients back, exposed and overlapped, shape [plans].
 
-    A stage sends and receives for each chunk of each micro-batch; with interleaving the transfer runs beside
-    the other chunks' compute. Tensor-parallel ranks each send their part (scatter-gather, section 4.1 there).
+    A stage sends and receives for each chunk of each micro-batch; with interleaving the transfer runs beside the
+    other chunks' compute. By `pp_overlap` it never does, or beside that of other micro-batches too. Tensor-parallel
+    ranks each send their part (scatter-gather, section 4.1 there).
     """
     tokens = s.micro_batch * (scenario.workload.seq_length / s.cp)
     size_bytes = tokens * compute_boundary_width(scenario.workload, s) * scenario.value_bytes / s.tp
     stride = compute_stage_stride(scenario.rank_layout, s)
     send_s = compute_point_to_point_s(scenario.network, size_bytes, stride, s.pp)
     total_s = np.where(s.pp > 1, 2 * send_s * (micro_batches * s.vpp + s.pp - 1), 0.0)
-    overlapped_s = np.where(s.vpp > 1, total_s * scenario.calibration.overlap, 0.0)
+    # sends that fill and drain the pipeline have no other micro-batch beside them
+    steady_s = np.where(s.pp > 1, 2 * send_s * micro_batches, 0.0)
+    overlappable_s = {
+        "interleaved": np.where(s.vpp > 1, total_s, 0.0),
+        "yes": np.where(s.vpp > 1, total_s, steady_s),
+        "no": np.zeros_like(total_s),
+    }[scenario.pp_overlap]
+    overlapped_s = overlappable_s * scenario.calibration.overlap
     return total_s - overlapped_s, overlapped_s

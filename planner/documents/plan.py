@@ -13,11 +13,13 @@ from planner.cost.settings import (
     SETTINGS,
     AttentionKernel,
     CpCommType,
+    ExpertExchange,
     FlopsConvention,
     OffloadState,
     PipelineSchedule,
     RecomputeMode,
     ReshardPolicy,
+    SendOverlap,
 )
 from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS
 from planner.documents.figures import FigureUnit, declare_columns, declare_figure
@@ -139,6 +141,9 @@ class SettingsPart(DocumentPart, frozen=True, kw_only=True):
     schedule: Annotated[PipelineSchedule, _declare_setting("schedule")]
     tp_overlap: Annotated[bool, _declare_setting("tp_overlap")]
     dp_overlap: Annotated[bool, _declare_setting("dp_overlap")]
+    pp_overlap: Annotated[SendOverlap, _declare_setting("pp_overlap")]
+    ep_overlap: Annotated[bool, _declare_setting("ep_overlap")]
+    ep_exchange: Annotated[ExpertExchange, _declare_setting("ep_exchange")]
     cp_exchange: Annotated[CpCommType, _declare_setting("cp_exchange")]
     gradients: Annotated[GradientDtype, _declare_setting("gradients")]
     communication: Annotated[GradientDtype, _declare_setting("communication")]

@@ -63,6 +63,9 @@ class PlanValues:
     vendor: str
     """Empty, as `device_type` is, for an accelerator that is not in hardware_db."""
     device_type: str
+    pp_overlap: str = "interleaved"
+    ep_overlap: bool = False
+    ep_exchange: str = "deepep"
     gather: str = "bf16"
     moments: str = "fp32"
     master: str = "fp32"

@@ -130,6 +130,9 @@ def find_numbering_order(trainer: Trainer, order: str, degrees: Mapping[str, int
 def list_own_values(trainer: Trainer) -> dict[str, object]:
     """By setting what the trainer has without an option, of those that each program must be able to write."""
     return {
+        "pp_overlap": "interleaved",
+        "ep_overlap": trainer.overlaps_expert_comm,
+        "ep_exchange": "deepep",
         "gather": find_gather_format(trainer),
         "moments": trainer.moments,
         "master": trainer.master,

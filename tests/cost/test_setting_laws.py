@@ -14,6 +14,7 @@ from planner.cost.techniques import apply_optimizer
 from planner.errors import InputError
 from planner.search.settings import enumerate_setting_scenarios
 from planner.trainers.names import TrainerName
+from planner.workload.spec import MoeSpec
 from tests.examples import lab, tiny
 
 
@@ -125,3 +126,49 @@ def test_weights_that_are_never_resharded_are_gathered_once_and_stay() -> None:
     assert compute_step_costs(always, plan).step_time_s == compute_step_costs(q, plan).step_time_s
     shared = build_strategy(dp=16, zero_stage=2)
     assert compute_step_costs(never, shared).step_time_s == compute_step_costs(q, shared).step_time_s
+
+
+@pytest.mark.parametrize("vpp", [1, 2])
+def test_sends_overlap_as_told(vpp: int) -> None:
+    q, plan = build("megatron"), build_strategy(pp=4, dp=4, vpp=vpp)
+    costs = {name: compute_step_costs(change(q, pp_overlap=name), plan) for name in ("interleaved", "yes", "no")}
+    exposed = {name: float(cost.terms["pipeline_send"][0]) for name, cost in costs.items()}
+    total = exposed["no"]
+    for name, cost in costs.items():
+        assert exposed[name] + float(cost.overlapped["pipeline_send"][0]) == pytest.approx(total), name
+    if vpp == 1:
+        # 8 micro-batches, and 3 sends to fill and drain
+        assert exposed["interleaved"] == total
+        assert exposed["yes"] == pytest.approx(total * (1 - q.calibration.overlap * 8 / 11))
+    else:
+        assert exposed["yes"] == exposed["interleaved"] < total
+
+
+def build_experts(framework: TrainerName) -> Scenario:
+    return build(framework, moe=MoeSpec(experts=16, topk=4, expert_ffn_size=512))
+
+
+def test_the_all_to_all_overlaps_as_told() -> None:
+    plan = build_strategy(dp=16, ep=16)
+    for framework in ("megatron", "megatron-classic"):
+        q = build_experts(framework)
+        assert q.ep_overlap == (framework == "megatron")
+        beside, alone = (compute_step_costs(change(q, ep_overlap=name), plan) for name in ("yes", "no"))
+        assert alone.overlapped["expert_parallel"][0] == 0 < beside.overlapped["expert_parallel"][0]
+        assert beside.terms["expert_parallel"][0] < alone.terms["expert_parallel"][0]
+        # but for contention, what is exposed and what is overlapped is all of it
+        contention = 1 - q.calibration.contention
+        total = beside.terms["expert_parallel"][0] + contention * beside.overlapped["expert_parallel"][0]
+        assert total == pytest.approx(alone.terms["expert_parallel"][0])
+
+
+def test_nccl_sends_a_copy_for_each_expert() -> None:
+    q, plan = change(build_experts("megatron-classic"), ep_overlap="no"), build_strategy(dp=16, ep=16)
+    once, copies = (
+        float(compute_step_costs(change(q, ep_exchange=name), plan).terms["expert_parallel"][0])
+        for name in ("deepep", "nccl")
+    )
+    # 4 nodes of 4: a token goes to 3 (1 - (3/4)^4) other nodes, its 4 copies to 4 * 12/16
+    assert once < copies <= 6 * once
+    one = change(build_experts("megatron-classic"), ep_exchange="nccl")
+    assert compute_step_costs(one, build_strategy(dp=16)).terms["expert_parallel"][0] == 0
