@@ -127,6 +127,8 @@ def find_numbering_order(trainer: Trainer, order: str, degrees: Mapping[str, int
         if is_supported and drop_trivial(own_order) == drop_trivial(order):
             return own_order
     return trainer.rank_orders[0]
+
+
 def list_own_values(trainer: Trainer) -> dict[str, object]:
     """By setting what the trainer has without an option, of those that each program must be able to write."""
     return {
