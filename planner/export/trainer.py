@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from planner.export.huggingface import HUGGINGFACE_FILE, build_huggingface_config
 from planner.export.run import PlannedRun
-from planner.export.text import format_comments, format_exports, quote_words
+from planner.export.text import format_comments, format_exports, format_json, quote_words
 from planner.trainers.names import ProgramName
 from planner.trainers.rules import Program
 
@@ -129,10 +130,29 @@ def format_torchrun_array(run: PlannedRun) -> str:
     )
 
 
+def build_model_file(run: PlannedRun) -> FileTexts:
+    """The model as a `config.json` for the user's script, where Hugging Face's library has its family."""
+    config = None if run.model is None else build_huggingface_config(run.model, run.seq_length)
+    return {} if config is None else {HUGGINGFACE_FILE: format_json(config)}
+
+
+def build_model_notes(run: PlannedRun) -> Iterator[str]:
+    """The note on a model that the user's script has to build by itself."""
+    if run.model is None or not build_model_file(run):
+        yield "no family of Hugging Face's library is this model: your script has to build it"
+    elif run.model.mtp_layers:
+        yield "Hugging Face's library has no layers of multi-token prediction; the plan's times and bytes neither"
+
+
 def format_script_duties(run: PlannedRun, *, recomputes: bool) -> str:
     """Comments on what the user's script has to do. `recomputes`: also recomputation."""
     lines = [
         "Your script has to implement these parts of the plan:",
+        *(
+            [f"  the model: AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(...)) of {HUGGINGFACE_FILE};"]
+            if build_model_file(run)
+            else []
+        ),
         f"  micro-batches of {run.strategy.micro_batch}, {run.micro_batches} per step on each data-parallel rank;",
         f"  attention: {run.attention}; kernels: {run.launch}; {run.steps} steps;",
         f"  a checkpoint in $CHECKPOINTS every {run.checkpoint_steps} steps, and the last one read at the start",

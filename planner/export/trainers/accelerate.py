@@ -16,6 +16,8 @@ from planner.export.trainer import (
     SCRIPT_USAGE_CHECK,
     FileTexts,
     TrainerExport,
+    build_model_file,
+    build_model_notes,
     build_recompute_note,
     describe_plan,
     format_rendezvous,
@@ -41,6 +43,7 @@ def get_sharding_engine(run: PlannedRun) -> Literal["ddp", "fsdp", "deepspeed"]:
 
 def _build_notes(run: PlannedRun) -> Iterator[str]:
     """Notes on the format of gradients, and on the duties of the script."""
+    yield from build_model_notes(run)
     if get_sharding_engine(run) != "fsdp":
         yield from build_recompute_note(run, accelerate.ACCELERATE.name)
     elif run.settings.communication == "fp32" and run.precision in ("bf16", "fp8", "fp16"):
@@ -100,7 +103,7 @@ def _build_config_files(run: PlannedRun) -> FileTexts:
     files = {ACCELERATE_CONFIG_FILE: format_yaml(describe_plan(run, accelerate.ACCELERATE.name), _build_config(run))}
     if get_sharding_engine(run) == "deepspeed":
         files[deepspeed.DEEPSPEED_CONFIG_FILE] = format_json(deepspeed.build_deepspeed_config(run))
-    return files
+    return files | build_model_file(run)
 
 
 def _build_script_body(run: PlannedRun) -> str:

@@ -12,6 +12,8 @@ from planner.export.text import format_json
 from planner.export.trainer import (
     SCRIPT_USAGE_CHECK,
     TrainerExport,
+    build_model_file,
+    build_model_notes,
     build_recompute_note,
     format_script_duties,
     format_torchrun_array,
@@ -27,6 +29,7 @@ _LAUNCH_COMMAND = """exec "${torchrun[@]}" "$@" --deepspeed --deepspeed_config "
 def _build_notes(run: PlannedRun) -> Iterator[str]:
     """Notes: the script recomputes, and tensor parallelism works for models of Hugging Face only."""
     yield from build_recompute_note(run, DEEPSPEED_PROGRAM.name)
+    yield from build_model_notes(run)
     if run.strategy.tp > 1:
         yield "tensor parallelism is AutoTP: for models of Hugging Face's transformers"
 
@@ -75,7 +78,7 @@ def _build_script_body(run: PlannedRun) -> str:
 TRAINER = TrainerExport(
     DEEPSPEED_PROGRAM,
     _build_script_body,
-    lambda run: {DEEPSPEED_CONFIG_FILE: format_json(build_deepspeed_config(run))},
+    lambda run: {DEEPSPEED_CONFIG_FILE: format_json(build_deepspeed_config(run)), **build_model_file(run)},
     build_notes=_build_notes,
     needs_script=True,
 )

@@ -13,6 +13,8 @@ from planner.export.text import format_comments
 from planner.export.trainer import (
     SCRIPT_USAGE_CHECK,
     TrainerExport,
+    build_model_file,
+    build_model_notes,
     describe_plan,
     format_script_duties,
     format_torchrun_array,
@@ -177,7 +179,7 @@ def _build_script_body(run: PlannedRun) -> str:
 TRAINER = TrainerExport(
     FSDP2_PROGRAM,
     _build_script_body,
-    lambda run: {f"{FSDP2_MODULE}.py": _render_module(run)},
-    build_notes=build_kernel_launch_note,
+    lambda run: {f"{FSDP2_MODULE}.py": _render_module(run), **build_model_file(run)},
+    build_notes=lambda run: (*build_kernel_launch_note(run), *build_model_notes(run)),
     needs_script=True,
 )
