@@ -50,21 +50,26 @@ REFUSED = {
 }
 
 
+def read_config(name: str) -> str:
+    """A real config.json."""
+    return (CONFIGS / name / "config.json").read_text()
+
+
 def build_model_run(name: str, program: ProgramName) -> PlannedRun:
     """A plan without splits of the model's parts, for the model of a configuration."""
-    text = (CONFIGS / name / "config.json").read_text()
+    text = read_config(name)
     base = build_run({"torchtitan": "fsdp", "maxtext": "tpu"}.get(program, "graph"))
     model = parse_huggingface_config(text, f"{name}/config.json", name)
     changes: Fields = {"strategy.tp": 1, "strategy.sequence_parallel": False, "launch": "fused"}
     run = change_plan(base, changes)
     return replace(
-        run, model=model, layers=model.layers, chunk_layers=(model.layers,), seq_length=SEQ_LENGTHS[program]
+        run, model=model, layers=model.layers, chunk_layers=(model.layers,), seq_length=SEQ_LENGTHS.get(program, 2048)
     )
 
 
-def read_config_fields(name: str, seq_length: int) -> Fields:
+def read_config_fields(text: str, seq_length: int) -> Fields:
     """The model of a config.json in words of this test; keys that are left out have the library's defaults."""
-    raw: Fields = json.loads((CONFIGS / name / "config.json").read_text())
+    raw: Fields = json.loads(text)
     family = raw["model_type"]
     is_gpt2, is_neox, is_oss = family == "gpt2", family == "gpt_neox", family == "gpt_oss"
     has_experts = family in ("mixtral", "qwen2_moe", "qwen3_moe", "deepseek_v3", "gpt_oss")
@@ -424,7 +429,7 @@ def test_every_field_of_the_model_is_that_of_its_configuration(program: ProgramN
         assert REFUSED[program, name] in unsupported
         return
     assert unsupported == []
-    expected = read_config_fields(name, run.seq_length)
+    expected = read_config_fields(read_config(name), run.seq_length)
     text = trainer.build_files(run, UserExtras())[READERS[program][0]]
     if program == "torchtitan" and "a preset of torchtitan" in text:
         # its own fields are compared by tests/export/real/test_models.py
@@ -438,3 +443,18 @@ def test_every_field_of_the_model_is_that_of_its_configuration(program: ProgramN
         notes = " ".join(trainer.build_notes(run))
         assert ("no loss that balances experts" in notes) == bool(coefficient)
     assert found == expected
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("program", ["deepspeed", "accelerate", "fsdp2"])
+def test_a_script_gets_the_configuration_of_the_model(program: ProgramName, name: str) -> None:
+    run = build_model_run(name, program)
+    text = TRAINERS[program].build_files(run, UserExtras())["config.json"]
+    for length in (1024, 2048):
+        assert read_config_fields(text, length) == read_config_fields(read_config(name), length)
+
+
+def test_a_model_of_no_family_is_noted() -> None:
+    run = change_plan(build_run("fsdp"), {"model.relative_positions": "alibi"})
+    assert "config.json" not in TRAINERS["fsdp2"].build_files(run, UserExtras())
+    assert "your script has to build it" in " ".join(TRAINERS["fsdp2"].build_notes(run))
