@@ -19,11 +19,10 @@ from planner.cost.operators import compute_operator_times, compute_teacher_s, ge
 from planner.cost.operators.attention import compute_cp_merge_s
 from planner.cost.operators.operator_cost import LayerShard, PassTimes
 from planner.cost.operators.roofline import is_16bit_or_wider
-from planner.cost.pipeline import list_layer_types
 from planner.cost.scenario import Scenario
 from planner.cost.settings import RANK_ORDERS
 from planner.cost.strategies import Strategies
-from planner.workload.operators import AttentionCore, Layer, Linear
+from planner.workload.operators import AttentionCore, Layer, Linear, Workload
 
 _DECOMPOSITION_OVERLAP = 0.6
 """Share of a multiply beside which its collective can run when both are cut in pieces: pieces multiply slower
@@ -78,6 +77,11 @@ class LayerTables:
     def communication(self) -> tuple[AxisCommunication, AxisCommunication, AxisCommunication]:
         """Of tp, cp and ep, in this order."""
         return self.tp, self.cp, self.ep
+
+
+def list_layer_types(workload: Workload) -> tuple[Layer, ...]:
+    """The columns of all tables by layer type: the workload's layer types, then the embedding, then the head."""
+    return (*workload.layer_types, workload.embedding, workload.head)
 
 
 def build_layer_tables(scenario: Scenario, s: Strategies) -> tuple[LayerTables, Ints]:

@@ -21,8 +21,14 @@ from planner.cost.arrays import (
     sum_products,
     take_columns,
 )
-from planner.cost.pipeline import IN_FLIGHT_ROUNDS, compute_in_flight_passes
-from planner.cost.plan_tables import PlanTables, StageParameters, build_plan_tables, compute_sharded_parameters
+from planner.cost.pipeline import (
+    IN_FLIGHT_ROUNDS,
+    PlanTables,
+    StageParameters,
+    build_plan_tables,
+    compute_in_flight_passes,
+    compute_sharded_parameters,
+)
 from planner.cost.scenario import NO_OFFLOAD, Scenario
 from planner.cost.strategies import FULL_RECOMPUTE, Strategies
 from planner.workload.techniques import WEIGHT_16BIT_BYTES

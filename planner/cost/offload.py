@@ -14,7 +14,7 @@ import numpy as np
 from planner.cost.arrays import Floats, Ints
 from planner.cost.data_parallel import count_owned_parameters
 from planner.cost.memory import compute_activation_bytes
-from planner.cost.plan_tables import PlanTables, compute_sharded_parameters
+from planner.cost.pipeline import PlanTables, compute_sharded_parameters
 from planner.cost.scenario import NO_OFFLOAD, Scenario
 from planner.cost.strategies import Strategies
 

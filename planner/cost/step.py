@@ -20,8 +20,7 @@ from planner.cost.flops import compute_recomputed_flops, compute_required_flops
 from planner.cost.layer_tables import LayerTables
 from planner.cost.memory import compute_recompute_layer_share
 from planner.cost.offload import compute_offload_s
-from planner.cost.pipeline import compute_boundary_width
-from planner.cost.plan_tables import PlanTables, build_plan_tables
+from planner.cost.pipeline import PlanTables, build_plan_tables, compute_boundary_width
 from planner.cost.rank_groups import compute_stage_stride
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies

@@ -11,7 +11,7 @@ from planner.cluster.model.cluster import Cluster
 from planner.cluster.network.routed_network import RoutedNetwork
 from planner.cost.breakdown import OperatorRoofline, compute_rooflines, compute_waterfall_s
 from planner.cost.memory import compute_stage_memory_bytes, count_micro_batches_in_flight
-from planner.cost.plan_tables import build_all_stage_plan_tables
+from planner.cost.pipeline import build_all_stage_plan_tables
 from planner.cost.scenario import Scenario, apply_setting, read_settings
 from planner.cost.settings import RANK_ORDERS, SETTINGS
 from planner.cost.step import OVERLAPPABLE_TERMS, StepCosts, compute_step_costs

@@ -10,7 +10,8 @@ from planner.cluster.analysis.device_graph import DEVICE_VERTEX, build_tier_grap
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster
-from planner.cluster.network.build import build_network, compute_level_paths
+from planner.cluster.network.build import build_network
+from planner.cluster.network.network import compute_level_paths
 from tests.examples import lab
 
 

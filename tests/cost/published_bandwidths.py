@@ -16,7 +16,7 @@ from planner.cluster.model.spec import ClusterSpec, LevelSpec
 from planner.cluster.network.build import build_network
 from planner.cluster.network.network import Network
 from planner.cost import collectives
-from planner.cost.collectives.library import load_collective_library
+from planner.cost.collectives import load_collective_library
 from planner.cost.rank_groups import build_rank_group
 
 PUBLISHED = Path(__file__).parents[1] / "published" / "nccl_tests.csv"

@@ -13,11 +13,14 @@ from planner.cluster.model import presets
 from planner.cluster.network.build import build_network
 from planner.cluster.network.network import Network
 from planner.cost import collectives
-from planner.cost.collectives import algorithms, compute_fastest_s
-from planner.cost.collectives.algorithms import compute_tier_crossing
-from planner.cost.collectives.library import load_collective_library
+from planner.cost.arrays import Floats
+from planner.cost.collectives import algorithms, compute_fastest_s, load_collective_library
+from planner.cost.collectives.algorithms import CollectiveSchedule, TierCrossing, compute_tier_crossing
 from planner.cost.rank_groups import RankGroup
 from planner.cost.rank_groups import build_rank_group as evenly
+from planner.decode import decode_text
+from planner.errors import InputError
+from planner.hardware import database
 from tests.examples import bulk_only, lab
 
 NETWORK = build_network(lab())
@@ -45,6 +48,12 @@ def compute_bare_seconds(collective, size: float, group: int, stride: int = 1, n
     """Without latency, with one protocol, bulk copies, that reaches all of the bandwidth."""
     with patch.object(collectives, "find_collective_library", return_value=bulk_only()):
         return compute_seconds(collective, size, group, stride, network)
+
+
+def build_in_network_schedule(crossing: TierCrossing, size_bytes: Floats) -> CollectiveSchedule:
+    library = load_collective_library("nccl")
+    share = library.get_in_network_share(crossing.network.architecture)
+    return algorithms.build_in_network_all_reduce(crossing, size_bytes, share, library.switch_reduction_share)
 
 
 def test_a_ring_inside_the_node_runs_at_the_links_rate() -> None:
@@ -110,13 +119,9 @@ def test_reducing_switches_speed_up_a_large_all_reduce() -> None:
     outside = compute_tier_crossing(
         replace(DGX, in_network=np.array([False, True])), RankGroup(np.array([[8], [4]]), np.array([[1], [8]]))
     )
-    assert algorithms.build_in_network_all_reduce(
-        outside, np.ones(2), load_collective_library("nccl")
-    ).is_available.tolist() == [False, True]
+    assert build_in_network_schedule(outside, np.ones(2)).is_available.tolist() == [False, True]
     inside = compute_tier_crossing(DGX, RankGroup(np.array([[8], [4]]), np.array([[1], [8]])))
-    assert algorithms.build_in_network_all_reduce(
-        inside, np.ones(2), load_collective_library("nccl")
-    ).is_available.tolist() == [True, False]
+    assert build_in_network_schedule(inside, np.ones(2)).is_available.tolist() == [True, False]
 
 
 def test_where_only_the_network_reduces_a_node_reduces_first() -> None:
@@ -125,9 +130,7 @@ def test_where_only_the_network_reduces_a_node_reduces_first() -> None:
 
     def parts(*adds: bool) -> list[float]:
         network = replace(DGX, in_network=np.array(adds))
-        return algorithms.build_in_network_all_reduce(
-            replace(at, network=network), size, load_collective_library("nccl")
-        ).link_time_s.tolist()
+        return build_in_network_schedule(replace(at, network=network), size).link_time_s.tolist()
 
     links, nics = at.device_bytes_per_s[:, 0], at.device_bytes_per_s[:, 1]
     chain = 2 * 7 / 8 * size[0] / links[0]
@@ -167,7 +170,7 @@ def test_a_torus_has_neither_trees_nor_reducing_switches() -> None:
     pod = build_preset_network("tpu-v4", 16)
     at = compute_tier_crossing(pod, evenly(np.array([64]), np.array([1])))
     assert not algorithms.build_tree_all_reduce(at, np.ones(1)).is_available[0]
-    assert not algorithms.build_in_network_all_reduce(at, np.ones(1), load_collective_library("nccl")).is_available[0]
+    assert not build_in_network_schedule(at, np.ones(1)).is_available[0]
     # 4 x 4 x 4: nine steps, not 63
     assert algorithms.build_torus_gather(at, np.ones(1)).steps.sum() == 9
     # beyond the pod (1,024 nodes of 4) by the data centre's network: the pod's rings, then one between the pods
@@ -251,3 +254,17 @@ def test_a_collective_takes_the_same_time_alone_and_among_others(network, many) 
         together = collective(network, size, evenly(sizes, strides))
         alone = [compute_seconds(collective, bytes_sent, *group, network=network) for group, bytes_sent in many]
         assert together.tolist() == alone
+
+
+@pytest.mark.parametrize(
+    ("correct", "misspelt", "key", "suggestion"),
+    [
+        ("algorithms.tree.", "algorithms.treee.", "algorithms", "tree"),
+        ('one_rank_a_node = ["halving"]', 'one_rank_a_node = ["halvin"]', "one_rank_a_node[0]", "halving"),
+    ],
+)
+def test_an_unknown_algorithm_of_a_library_is_refused(correct: str, misspelt: str, key: str, suggestion: str) -> None:
+    text = (database.find_database_path() / "collectives" / "nccl.toml").read_text("utf-8")
+    with pytest.raises(InputError) as refusal:
+        decode_text(text.replace(correct, misspelt), "toml", collectives.LibrarySpec, "nccl.toml")
+    assert (refusal.value.origin, refusal.value.key, refusal.value.suggestion) == ("nccl.toml", key, suggestion)

@@ -1,19 +1,15 @@
-"""The network of a cluster: bandwidth and latency of each level, and routed flows where links are listed."""
+"""The network of a cluster: the tiers of its levels, and routed flows where links are listed."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from functools import singledispatch
 
 import numpy as np
 
-from planner.cluster.model.cluster import Cluster, DegradedCluster, FabricLevel, WiredCluster, compute_group_devices
-from planner.cluster.model.wiring import Floats, Ints, Wiring, find_leaf_parts
-from planner.cluster.network.network import Network
+from planner.cluster.model.cluster import Cluster, DegradedCluster, WiredCluster
+from planner.cluster.model.wiring import Ints, Wiring, find_leaf_parts
+from planner.cluster.network.network import Network, build_tiers
 from planner.cluster.network.routed_network import build_routed_network
-from planner.cluster.regular.shares import build_bandwidth_shares
-from planner.cluster.regular.torus import Torus, find_cluster_torus
 
 
 @singledispatch
@@ -82,20 +78,7 @@ def build_network(cluster: Cluster, *, link_efficiency: float = 1.0, nic_efficie
     """The network of a cluster. Efficiencies: the fraction of the rated bandwidth that collectives reach, over links
     inside a node or rack, and over NICs.
     """
-    layout, paths = cluster.layout, compute_level_paths(cluster.levels)
-    efficiencies = [nic_efficiency if level.through_nic else link_efficiency for level in cluster.levels]
-    network = Network(
-        tier_group_ranks=np.array(compute_group_devices(layout), dtype=np.int64),
-        bandwidth_bytes_per_s=np.array(
-            [bandwidth * share for (bandwidth, _), share in zip(paths, efficiencies, strict=True)]
-        ),
-        latency_s=np.array([latency for _, latency in paths]),
-        through_nic=np.array([level.through_nic for level in cluster.levels]),
-        torus_axes=_compute_tier_axes(layout),
-        shares=build_bandwidth_shares(layout),
-        in_network=np.array([level.in_network for level in cluster.levels]),
-        architecture=cluster.accelerator.architecture,
-    )
+    network = build_tiers(cluster, link_efficiency=link_efficiency, nic_efficiency=nic_efficiency)
     return _add_routes(cluster, network)
 
 
@@ -126,35 +109,3 @@ def _(cluster: WiredCluster) -> list[float]:
     devices = np.bincount(host_parts, wiring.devices, len(host_parts))
     used_parts = np.unique(host_parts)
     return [*rates[:-1], min(rates[-1], float((uplink_rates[used_parts] / devices[used_parts]).min()))]
-
-
-def compute_level_paths(levels: Sequence[FabricLevel]) -> list[tuple[float, float]]:
-    """Bandwidth (bytes/s, one device's share) and latency (s) of the path from a device up to each level's switch.
-
-    A path over NICs passes the network levels below, and has the least of their bandwidths.
-    """
-    paths: list[tuple[float, float]] = []
-    nic_rate, nic_latency_s, steps = math.inf, 0.0, [0.0]
-    for level in levels:
-        if not level.through_nic:
-            paths.append((level.bandwidth_bytes_per_s, level.latency_s))
-            continue
-        nic_rate = min(nic_rate, level.bandwidth_bytes_per_s)
-        # summed as steps, so that the last digit does not depend on the number of levels
-        steps.append(level.latency_s - nic_latency_s)
-        nic_latency_s = level.latency_s
-        paths.append((nic_rate, math.fsum(steps)))
-    return paths
-
-
-def _compute_tier_axes(cluster: Cluster) -> tuple[Floats, ...]:
-    """Each tier's torus axes: those of the whole torus, since a part of it has no wiring of its own."""
-    torus = find_cluster_torus(cluster)
-    axes = np.zeros((0, 2)) if torus is None else _compute_torus_axes(torus)
-    return tuple(np.zeros((0, 2)) if level.axes is None else axes for level in cluster.levels)
-
-
-def _compute_torus_axes(torus: Torus) -> Floats:
-    """Strides at which each axis of a torus begins and ends, shape [axes, 2]."""
-    axis_stops = np.cumprod(torus.shape)
-    return np.stack([axis_stops / torus.shape, axis_stops], axis=1).astype(np.float64)

@@ -6,13 +6,17 @@ send into it, and what one step through it costs.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from planner.cluster.model.cluster import Cluster, FabricLevel, compute_group_devices
 from planner.cluster.model.wiring import Bools, Floats, Ints
-from planner.cluster.regular.shares import BandwidthShares
+from planner.cluster.regular.shares import BandwidthShares, build_bandwidth_shares
 from planner.cluster.regular.shares import TrafficPattern as TrafficPattern
+from planner.cluster.regular.torus import Torus, find_cluster_torus
 
 
 @dataclass(frozen=True)
@@ -128,3 +132,53 @@ def count_part_members(parts: Ints) -> Floats:
     touched_parts = 1 + (np.diff(np.sort(parts, axis=2), axis=2) != 0).sum(axis=2).max(axis=1, initial=0)
     members: Floats = parts.shape[2] / touched_parts
     return members
+
+
+def build_tiers(cluster: Cluster, *, link_efficiency: float, nic_efficiency: float) -> Network:
+    """The tiers of a cluster's levels, without routes. Efficiencies as of `build_network`."""
+    layout, paths = cluster.layout, compute_level_paths(cluster.levels)
+    efficiencies = [nic_efficiency if level.through_nic else link_efficiency for level in cluster.levels]
+    return Network(
+        tier_group_ranks=np.array(compute_group_devices(layout), dtype=np.int64),
+        bandwidth_bytes_per_s=np.array(
+            [bandwidth * share for (bandwidth, _), share in zip(paths, efficiencies, strict=True)]
+        ),
+        latency_s=np.array([latency for _, latency in paths]),
+        through_nic=np.array([level.through_nic for level in cluster.levels]),
+        torus_axes=_compute_tier_axes(layout),
+        shares=build_bandwidth_shares(layout),
+        in_network=np.array([level.in_network for level in cluster.levels]),
+        architecture=cluster.accelerator.architecture,
+    )
+
+
+def compute_level_paths(levels: Sequence[FabricLevel]) -> list[tuple[float, float]]:
+    """Bandwidth (bytes/s, one device's share) and latency (s) of the path from a device up to each level's switch.
+
+    A path over NICs passes the network levels below, and has the least of their bandwidths.
+    """
+    paths: list[tuple[float, float]] = []
+    nic_rate, nic_latency_s, steps = math.inf, 0.0, [0.0]
+    for level in levels:
+        if not level.through_nic:
+            paths.append((level.bandwidth_bytes_per_s, level.latency_s))
+            continue
+        nic_rate = min(nic_rate, level.bandwidth_bytes_per_s)
+        # summed as steps, so that the last digit does not depend on the number of levels
+        steps.append(level.latency_s - nic_latency_s)
+        nic_latency_s = level.latency_s
+        paths.append((nic_rate, math.fsum(steps)))
+    return paths
+
+
+def _compute_tier_axes(cluster: Cluster) -> tuple[Floats, ...]:
+    """Each tier's torus axes: those of the whole torus, since a part of it has no wiring of its own."""
+    torus = find_cluster_torus(cluster)
+    axes = np.zeros((0, 2)) if torus is None else _compute_torus_axes(torus)
+    return tuple(np.zeros((0, 2)) if level.axes is None else axes for level in cluster.levels)
+
+
+def _compute_torus_axes(torus: Torus) -> Floats:
+    """Strides at which each axis of a torus begins and ends, shape [axes, 2]."""
+    axis_stops = np.cumprod(torus.shape)
+    return np.stack([axis_stops / torus.shape, axis_stops], axis=1).astype(np.float64)

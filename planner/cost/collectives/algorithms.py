@@ -15,7 +15,6 @@ import numpy as np
 
 from planner.cluster.network.network import Network, TrafficPattern
 from planner.cost.arrays import Bools, Floats, Ints, compute_ceil_log2, find_unique_rows
-from planner.cost.collectives.library import CollectiveLibrary
 from planner.cost.rank_groups import RankGroup, RankRun
 
 CollectiveAlgorithm = Literal["ring", "tree", "halving", "hierarchical", "in-network", "torus", "exchange"]
@@ -255,7 +254,7 @@ def _compute_tree_or_chain_ratio(crossing: TierCrossing) -> Floats:
 
 
 def build_in_network_all_reduce(
-    crossing: TierCrossing, size_bytes: Floats, library: CollectiveLibrary
+    crossing: TierCrossing, size_bytes: Floats, in_network_share: float, switch_reduction_share: float
 ) -> CollectiveSchedule:
     """All-reduce by switches that add up what passes through them, pipelined over the tiers.
 
@@ -263,12 +262,13 @@ def build_in_network_all_reduce(
     already summed over all members and writes the sum to all of them at once, S (1 + 1/r) each way. Between nodes
     SHARP (Graham et al. 2016, Scalable Hierarchical Aggregation Protocol), S up and S down, or trees where the
     network does not add (NVLSTree). Further out each device has its own share. Where only the network adds (CollNet),
-    what the devices of a node reduce and copy among themselves is not overlapped.
+    what the devices of a node reduce and copy among themselves is not overlapped. Of their bandwidth, switches reach
+    `in_network_share` in a node and `switch_reduction_share` between nodes.
     """
     network, parts = crossing.network, crossing.parts
     is_reducing, through_nic = network.reducing_tiers, network.through_nic
-    intra_node_ratio = (1 + 1 / parts) / library.get_in_network_share(network.architecture)
-    inter_node_ratio = np.full_like(parts, 1 / library.switch_reduction_share)
+    intra_node_ratio = (1 + 1 / parts) / in_network_share
+    inter_node_ratio = np.full_like(parts, 1 / switch_reduction_share)
     sent_ratio = np.where(
         is_reducing,
         np.where(through_nic, inter_node_ratio, intra_node_ratio),
@@ -289,19 +289,19 @@ def build_in_network_all_reduce(
     )
 
 
-def build_all_to_all(crossing: TierCrossing, size_bytes: Floats, library: CollectiveLibrary) -> CollectiveSchedule:
+def build_all_to_all(crossing: TierCrossing, size_bytes: Floats, piece_bytes: float) -> CollectiveSchedule:
     """Pairwise all-to-all of `size_bytes` on each device, 1/g of it for every member: (g - m_(i-1))/g · S leaves the
     part below a tier.
 
     By symmetry a device receives as much as it sends, so that many senders to one receiver (incast) share its links
     as they share their own: what is left of incast is the number of messages. Every partner on another node gets its
-    part in pieces (NCCL, point to point: 128 KiB); the host's proxy posts each to the NIC, and meanwhile the NIC has
-    nothing else of this device to send.
+    part in pieces of `piece_bytes` (NCCL, point to point: 128 KiB); the host's proxy posts each to the NIC, and
+    meanwhile the NIC has nothing else of this device to send.
     """
     group_size = crossing.group_size
     sent_bytes = (group_size[:, None] - crossing.inner_members) / group_size[:, None] * size_bytes[:, None]
     remote_partners = group_size - group_size / crossing.node_count
-    pieces = np.ceil(size_bytes / group_size / library.piece_bytes)
+    pieces = np.ceil(size_bytes / group_size / piece_bytes)
     messages = np.maximum(remote_partners * pieces, remote_partners)
     return _build_pairwise_schedule(crossing, sent_bytes, np.where(group_size > 1, messages, 0.0))
 
