@@ -14,8 +14,15 @@ from typing import Literal
 
 ShardDimension = Literal["column", "row", "none"]
 ShardDomain = Literal["tensor", "sequence", "expert"]
+PointwiseKind = Literal[
+    "norm", "head_norm", "heads", "activation", "residual", "lookup", "routing", "parameters", "listed"
+]
+"""norm: over the hidden state; head_norm: over queries and keys; heads: queries, keys and values split into heads,
+rotated where its width is not zero; lookup: rows of a table added up; routing: tokens to their experts or back;
+parameters: parameters of another operator, which moves them itself; listed: an operator of a list.
+"""
 VALUE_BYTES = 2
-"""Bytes of a value in the byte counts below, of 16 bit; the cost model scales them to the training precision."""
+"""Bytes of a value in `TokenBytes`, of 16 bit; the cost model scales them to the training precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,22 +149,40 @@ class AttentionCore:
 
 
 @dataclass(frozen=True, slots=True)
-class Pointwise:
-    """A memory-bound operator: norm, activation, residual, lookup, permutation.
+class TokenBytes:
+    """Bytes per token of a memory-bound operator, unsharded, in 16 bit."""
 
-    `traffic_bytes`: read and written per token in the forward pass; `saved_bytes`: saved per token for the backward
-    pass. Selective recomputation repeats it where that frees memory: `dropped_inputs`: values per token that a
-    multiply after it saves as its input; `dropped_bytes`: of its own saved bytes.
+    moved: float
+    """Read and written in the forward pass."""
+    saved: float
+    """Saved for the backward pass."""
+    dropped: float = 0.0
+    """Of its own saved bytes those that selective recomputation drops."""
+    dropped_inputs: int = 0
+    """Values that a multiply after it saves as its input, and selective recomputation drops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pointwise:
+    """A memory-bound operator. The bytes that it moves and saves follow from its kind and its width, by
+    `compute_token_bytes` in `planner/cost/operators/memory_bound.py`, or are `listed_bytes`.
     """
 
     name: str
-    traffic_bytes: float
-    saved_bytes: float
+    kind: PointwiseKind
+    width: int
+    """Values per token that it is given, once where it is gated."""
     domain: ShardDomain
     sharded_parameters: int = 0
     replicated_parameters: int = 0
-    dropped_inputs: int = 0
-    dropped_bytes: float = 0.0
+    kept_width: int = 0
+    """Of kind "heads": values of queries, keys and values."""
+    gated: bool = False
+    """An activation that multiplies one width by another."""
+    dropout: bool = False
+    """Drops values, by a mask of one byte each."""
+    recomputed: bool = False
+    """Repeated by selective recomputation (the heads of latent attention)."""
     rows: int = 1
     """Rows per token (topk for operators on routed tokens)."""
     unfused: bool = False
@@ -166,6 +191,8 @@ class Pointwise:
     """Several kernels where the framework does not fuse it (RMSNorm, rotary, gated activation)."""
     fuses_with_convolution: bool = False
     """In a convolutional network: fused into the convolution next to it by a compiler."""
+    listed_bytes: TokenBytes | None = None
+    """Of an operator of a list, of kind "listed"."""
 
 
 @dataclass(frozen=True, slots=True)

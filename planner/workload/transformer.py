@@ -7,7 +7,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from planner.workload.operators import (
-    VALUE_BYTES,
     AttentionCore,
     ExpertLinear,
     Layer,
@@ -83,7 +82,7 @@ def _build_layer(spec: ModelSpec, layer_type: _LayerType) -> Layer:
     operators = _build_attention(spec, window=window, is_causal=_is_causal(spec, layer_type.has_cross_attention))
     if layer_type.has_position_table:
         bias_parameters = spec.relative_buckets * spec.heads
-        operators.append(Pointwise("relative_bias", 0.0, 0.0, "tensor", replicated_parameters=bias_parameters))
+        operators.append(Pointwise("relative_bias", "parameters", 0, "tensor", replicated_parameters=bias_parameters))
     all_reduces = 2
     if layer_type.has_cross_attention:
         operators += _build_attention(spec, window=0, is_causal=False, prefix="cross_")
@@ -110,19 +109,16 @@ def _build_norm(spec: ModelSpec, name: str, width: int | None = None) -> Pointwi
     parameters = width * (2 if spec.norm == "layernorm" and spec.norm_bias else 1)
     return Pointwise(
         name,
-        traffic_bytes=2 * width * VALUE_BYTES,
-        saved_bytes=width * VALUE_BYTES,
-        domain="sequence",
+        "norm",
+        width,
+        "sequence",
         replicated_parameters=parameters,
-        dropped_inputs=width,
         composite=spec.norm == "rmsnorm",
     )
 
 
 def _build_residual(spec: ModelSpec, name: str) -> Pointwise:
-    """Residual add; with dropout also its one-byte mask."""
-    mask = spec.hidden_size if spec.dropout else 0
-    return Pointwise(name, 3 * spec.hidden_size * VALUE_BYTES + mask, float(mask), "sequence")
+    return Pointwise(name, "residual", spec.hidden_size, "sequence", dropout=spec.dropout)
 
 
 def _build_attention(spec: ModelSpec, *, window: int, is_causal: bool, prefix: str = "") -> list[Operator]:
@@ -131,11 +127,11 @@ def _build_attention(spec: ModelSpec, *, window: int, is_causal: bool, prefix: s
         return _build_latent_attention(spec, spec.mla, is_causal)
     head_dim, kv_heads = spec.head_size, spec.kv_head_count
     query_width, key_width = spec.heads * head_dim, kv_heads * head_dim
-    qk_bytes, qkv_bytes = (query_width + key_width) * VALUE_BYTES, (query_width + 2 * key_width) * VALUE_BYTES
+    qk_width, qkv_width = query_width + key_width, query_width + 2 * key_width
     qkv = Linear(
         f"{prefix}qkv",
         spec.hidden_size,
-        query_width + 2 * key_width,
+        qkv_width,
         "column",
         bias=spec.qkv_bias,
         kv_outputs=2 * key_width,
@@ -145,16 +141,14 @@ def _build_attention(spec: ModelSpec, *, window: int, is_causal: bool, prefix: s
     operators += _build_relative_positions(spec, query_width)
     if spec.qk_norm:
         parameters = 2 * head_dim
-        operators.append(
-            Pointwise(f"{prefix}qk_norm", 2 * qk_bytes, qk_bytes, "tensor", 0, parameters, dropped_bytes=qk_bytes)
-        )
+        operators.append(Pointwise(f"{prefix}qk_norm", "head_norm", qk_width, "tensor", 0, parameters))
     has_rotary = spec.learned_positions == 0 and spec.relative_positions in ("none", "alibi")
-    name, traffic_bytes = ("rotary", 2 * qk_bytes) if has_rotary else ("split_heads", 0.0)
+    name, rotated_width = ("rotary", qk_width) if has_rotary else ("split_heads", 0)
     sinks = spec.heads if spec.attention_sinks else 0
     core_name, out_bias = f"{prefix}attention", spec.attention_out_bias
     return [
         *operators,
-        Pointwise(f"{prefix}{name}", traffic_bytes, qkv_bytes, "tensor", sinks, composite=True),
+        Pointwise(f"{prefix}{name}", "heads", rotated_width, "tensor", sinks, kept_width=qkv_width, composite=True),
         AttentionCore(core_name, spec.heads, kv_heads, head_dim, head_dim, causal=is_causal, window=window),
         Linear(f"{prefix}attention_out", query_width, spec.hidden_size, "row", bias=out_bias),
         _build_residual(spec, f"{prefix}attention_residual"),
@@ -169,7 +163,7 @@ def _build_relative_positions(spec: ModelSpec, query_width: int) -> list[Operato
         return []
     return [
         Linear("positions", spec.hidden_size, query_width, "column"),
-        Pointwise("relative_bias", 0.0, 0.0, "tensor", sharded_parameters=5 * query_width),
+        Pointwise("relative_bias", "parameters", 0, "tensor", sharded_parameters=5 * query_width),
     ]
 
 
@@ -178,8 +172,7 @@ def _build_latent_attention(spec: ModelSpec, mla: MlaSpec, is_causal: bool) -> l
     hidden, heads, bias = spec.hidden_size, spec.heads, spec.qkv_bias
     qk_dim = mla.qk_nope_head_dim + mla.qk_rope_head_dim
     kv_up_width = heads * (mla.qk_nope_head_dim + mla.v_head_dim)
-    saved_bytes = heads * (2 * qk_dim + mla.v_head_dim) * VALUE_BYTES
-    traffic_bytes = 2 * heads * 2 * qk_dim * VALUE_BYTES
+    qk_width, qkv_width = heads * 2 * qk_dim, heads * (2 * qk_dim + mla.v_head_dim)
     queries: list[Operator] = [Linear("q", hidden, heads * qk_dim, "column")]
     if mla.q_lora_rank:
         queries = [
@@ -195,7 +188,7 @@ def _build_latent_attention(spec: ModelSpec, mla: MlaSpec, is_causal: bool) -> l
         Linear("kv_down", hidden, kv_width, "none", bias=bias, saves_input=False),
         _build_norm(spec, "kv_norm", mla.kv_lora_rank),
         Linear("kv_up", mla.kv_lora_rank, kv_up_width, "column", recomputed=True),
-        Pointwise("rotary", traffic_bytes, saved_bytes, "tensor", dropped_bytes=saved_bytes, composite=True),
+        Pointwise("rotary", "heads", qk_width, "tensor", kept_width=qkv_width, recomputed=True, composite=True),
         AttentionCore("attention", heads, heads, qk_dim, mla.v_head_dim, causal=is_causal),
         Linear("attention_out", heads * mla.v_head_dim, hidden, "row", bias=spec.attention_out_bias),
         _build_residual(spec, "attention_residual"),
@@ -203,14 +196,13 @@ def _build_latent_attention(spec: ModelSpec, mla: MlaSpec, is_causal: bool) -> l
 
 
 def _build_activation(name: str, width: int, is_gated: bool, *, topk: int = 0, has_bias: bool = False) -> Pointwise:
-    """The MLP's non-linearity: reads one or two widths, writes one, saves its input."""
-    read_width = (2 if is_gated else 1) * width
+    """The MLP's non-linearity, of one width, or gated of two."""
     return Pointwise(
         name,
-        (read_width + width) * VALUE_BYTES,
-        read_width * VALUE_BYTES,
+        "activation",
+        width,
         "expert" if topk else "tensor",
-        dropped_inputs=width,
+        gated=is_gated,
         rows=topk or 1,
         unfused=has_bias,
         composite=is_gated,
@@ -238,11 +230,11 @@ def _build_moe_mlp(spec: ModelSpec, moe: MoeSpec) -> list[Operator]:
         _build_norm(spec, "mlp_norm"),
         # DeepSeek-V3's authors count the router's selection bias with the parameters
         Linear("router", hidden, experts, "none", moe.router_bias, full_precision=True, saves_input=False),
-        Pointwise("dispatch", 2 * hidden * VALUE_BYTES, 0.0, "expert", rows=topk),
+        Pointwise("dispatch", "routing", hidden, "expert", rows=topk),
         ExpertLinear("expert_up", hidden, up_factor * width, "column", experts, topk, has_bias),
         _build_activation("expert_activation", width, spec.gated_mlp, topk=topk, has_bias=has_bias),
         ExpertLinear("expert_down", width, hidden, "row", experts, topk, has_bias),
-        Pointwise("combine", 2 * hidden * VALUE_BYTES, 0.0, "expert", rows=topk),
+        Pointwise("combine", "routing", hidden, "expert", rows=topk),
     ]
     if moe.shared_ffn_size:
         operators += [
@@ -264,7 +256,7 @@ def _build_embedding(spec: ModelSpec) -> Layer:
         patch_values = spec.vision.channels * spec.vision.patch_size**2
         patches = Linear("patches", patch_values, hidden, "none", bias=True)
         parameters = (spec.learned_positions + 1) * hidden
-        positions = Pointwise("positions", 2 * hidden * VALUE_BYTES, 0.0, "sequence", 0, parameters)
+        positions = Pointwise("positions", "lookup", hidden, "sequence", 0, parameters)
         return Layer("embedding", (patches, positions), tp_all_reduces=1)
     replicated_parameters = (spec.learned_positions + spec.token_types) * hidden
     if spec.embedding_norm:
@@ -273,9 +265,10 @@ def _build_embedding(spec: ModelSpec) -> Layer:
         replicated_parameters += hidden  # the mask embedding
     lookup = Pointwise(
         "lookup",
-        2 * hidden * VALUE_BYTES,
-        float(hidden if spec.dropout else 0),
+        "lookup",
+        hidden,
         "sequence",
+        dropout=spec.dropout,
         sharded_parameters=spec.vocab_size * hidden,
         replicated_parameters=replicated_parameters,
     )

@@ -69,16 +69,16 @@ def test_a_tensor_is_saved_once() -> None:
 
 
 def test_the_saved_input_of_a_matrix_multiply_can_be_recomputed() -> None:
-    norm = next(
-        op
+    norm_bytes = next(
+        op.listed_bytes
         for op in build_network(GOOD).embedding.operators
         + build_layer(
             '{ op = "linear", out = 64 }, { op = "batch_norm", relu = true }, { op = "linear", out = 64 }'
         ).operators
-        if isinstance(op, Pointwise) and op.dropped_bytes
+        if isinstance(op, Pointwise) and op.listed_bytes is not None and op.listed_bytes.dropped
     )
-    assert norm.dropped_bytes == 2 * 64 * 100
-    assert norm.saved_bytes == 2 * 64 * 100, "its own input"
+    assert norm_bytes.dropped == 2 * 64 * 100
+    assert norm_bytes.saved == 2 * 64 * 100, "its own input"
 
 
 def test_attention_reads_queries_keys_and_values() -> None:

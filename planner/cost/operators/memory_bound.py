@@ -1,5 +1,5 @@
-"""Operators that memory bounds (norms, activations, residuals, lookups, routing, the loss): time, saved and dropped
-bytes.
+"""Operators that memory bounds (norms, activations, residuals, lookups, routing, the loss): the bytes that they move,
+save and drop, and their time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from planner.cost.operators import roofline
 from planner.cost.operators.matmul import compute_gemm_arithmetic_s
 from planner.cost.operators.operator_cost import LayerShard, OperatorCost, PassTimes, build_weightless_times
 from planner.cost.scenario import Scenario
-from planner.workload.operators import Loss, Pointwise
+from planner.workload.operators import VALUE_BYTES, Loss, Pointwise, TokenBytes
 
 LOSS_CHUNKS = 8
 """Pieces of the sequence of a chunked loss (torchtitan 0.3.0, `ChunkedLossWrapper` in `components/loss.py`)."""
@@ -22,6 +22,35 @@ _HIDDEN_GRADIENT_BYTES = 4.0
 """Of one hidden value that chunks add their gradient to, in 32 bit (`GradAccumulator` there)."""
 _TEACHER_LOGIT_BYTES = 6.0
 """Of one logit where there is a teacher: its logit in 16 bit, and its probability in 32."""
+
+
+def compute_token_bytes(op: Pointwise) -> TokenBytes:
+    """What an operator moves and saves per token, by its kind; activations as Korthikanti et al. 2022 (arXiv
+    2205.05198), section 4.1, counts them.
+    """
+    width_bytes, mask_bytes = op.width * VALUE_BYTES, op.width if op.dropout else 0
+    match op.kind:
+        case "norm":  # saves its input; its output is the input of the multiply after it
+            return TokenBytes(2 * width_bytes, width_bytes, dropped_inputs=op.width)
+        case "head_norm":  # saves its input; its output is what the heads save
+            return TokenBytes(2 * width_bytes, width_bytes, dropped=width_bytes)
+        case "heads":  # attention reads queries, keys and values in its backward pass
+            kept_bytes = op.kept_width * VALUE_BYTES
+            return TokenBytes(2 * width_bytes, kept_bytes, dropped=kept_bytes if op.recomputed else 0.0)
+        case "activation":  # GELU, SiLU, ...: saves what it reads; its output is the input of the multiply after it
+            read_bytes = (2 if op.gated else 1) * width_bytes
+            return TokenBytes(read_bytes + width_bytes, read_bytes, dropped_inputs=op.width)
+        case "residual":  # two tensors are read and their sum is written; dropout saves its mask alone
+            return TokenBytes(3 * width_bytes + mask_bytes, mask_bytes)
+        case "lookup":  # dropout's mask is saved, and written by the same kernel
+            return TokenBytes(2 * width_bytes, mask_bytes)
+        case "routing":  # the backward pass of a copy reads nothing but the gradient
+            return TokenBytes(2 * width_bytes, 0.0)
+        case "parameters":
+            return TokenBytes(0.0, 0.0)
+        case "listed":
+            assert op.listed_bytes is not None
+            return op.listed_bytes
 
 
 def _compute_traffic_times(
@@ -42,8 +71,9 @@ class PointwiseCost(OperatorCost[Pointwise]):
         """The backward pass moves the gradient beside what the forward pass moved. What stands beside a convolution
         is computed in it by XLA on TPUs, not by the libraries of GPUs.
         """
+        token_bytes = compute_token_bytes(op)
         fuses = scenario.trainer.fuses_convolution_neighbors and scenario.accelerator.architecture.startswith("tpu")
-        if op.traffic_bytes == 0 or (op.fuses_with_convolution and fuses):
+        if token_bytes.moved == 0 or (op.fuses_with_convolution and fuses):
             return build_weightless_times(np.zeros_like(shard.tokens), np.zeros_like(shard.tokens))
         is_unfused = (op.composite and scenario.launch_mode == "eager") or (
             op.unfused and not scenario.trainer.fuses_expert_kernels
@@ -51,27 +81,30 @@ class PointwiseCost(OperatorCost[Pointwise]):
         factor = scenario.calibration.eager_traffic if is_unfused else 1.0
         if op.domain == "expert":
             factor *= scenario.calibration.routing_traffic
-        moved_bytes = op.rows * shard.tokens * op.traffic_bytes * (scenario.value_bytes / 2.0)
+        moved_bytes = op.rows * shard.tokens * token_bytes.moved * (scenario.value_bytes / 2.0)
         return _compute_traffic_times(
             scenario, moved_bytes / _get_token_divisor(op, shard), factor=factor, backward_ratio=1.5
         )
 
     def compute_saved_bytes(self, scenario: Scenario, op: Pointwise, shard: LayerShard) -> Floats:
-        """Its `saved_bytes`, scaled to the precision of the scenario."""
-        saved_bytes = op.rows * shard.tokens * op.saved_bytes * scenario.value_bytes / 2.0
+        """Those of `compute_token_bytes`, scaled to the precision of the scenario."""
+        saved_bytes = op.rows * shard.tokens * compute_token_bytes(op).saved * scenario.value_bytes / 2.0
         return saved_bytes / _get_token_divisor(op, shard)
 
     def compute_dropped_bytes(self, scenario: Scenario, op: Pointwise, shard: LayerShard) -> Floats:
         """What it saves itself, and the input of the multiply after it; nothing where attention drops its scores."""
         if scenario.attention_kernel == "unfused":
             return np.zeros_like(shard.tokens)
-        multiply_input_bytes = op.dropped_inputs * roofline.get_saved_input_bytes(scenario)
-        bytes_per_token = multiply_input_bytes + op.dropped_bytes * scenario.value_bytes / 2.0
+        token_bytes = compute_token_bytes(op)
+        multiply_input_bytes = token_bytes.dropped_inputs * roofline.get_saved_input_bytes(scenario)
+        bytes_per_token = multiply_input_bytes + token_bytes.dropped * scenario.value_bytes / 2.0
         return op.rows * shard.tokens * bytes_per_token / _get_token_divisor(op, shard)
 
     def compute_selective_share(self, scenario: Scenario, op: Pointwise) -> float:
         """All of norms and activations, cheap by FLOPs and large, where a fused kernel keeps no scores."""
-        return 1.0 if scenario.attention_kernel != "unfused" and (op.dropped_inputs or op.dropped_bytes) else 0.0
+        token_bytes = compute_token_bytes(op)
+        is_repeated = scenario.attention_kernel != "unfused" and (token_bytes.dropped_inputs or token_bytes.dropped)
+        return 1.0 if is_repeated else 0.0
 
 
 def _get_token_divisor(op: Pointwise, shard: LayerShard) -> Floats:

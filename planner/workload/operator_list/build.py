@@ -184,7 +184,9 @@ def _build_operators(
     if isinstance(op, listed.AttentionOp):
         heads, kv_heads, size = op.heads, op.kv_heads or op.heads, op.head_dim
         return [
-            workload.Pointwise(f"{step.name}_heads", 0.0, saved_bytes, "tensor"),
+            workload.Pointwise(
+                f"{step.name}_heads", "listed", 0, "tensor", listed_bytes=workload.TokenBytes(0.0, saved_bytes)
+            ),
             workload.AttentionCore(step.name, heads, kv_heads, size, size, op.causal, attended_rows=positions),
         ]
     if isinstance(op, listed.LossOp):
@@ -193,11 +195,15 @@ def _build_operators(
         saved_bytes += op.keeps * VALUE_BYTES * input_shape.value_count
     pointwise = workload.Pointwise(
         step.name,
-        float(VALUE_BYTES * _count_moved_values(step)),
-        saved_bytes,
+        "listed",
+        input_shape.value_count,
         "tensor",
         replicated_parameters=_count_parameters(step),
-        dropped_bytes=float(VALUE_BYTES * output_shape.value_count) if is_recomputable else 0.0,
+        listed_bytes=workload.TokenBytes(
+            float(VALUE_BYTES * _count_moved_values(step)),
+            saved_bytes,
+            dropped=float(VALUE_BYTES * output_shape.value_count) if is_recomputable else 0.0,
+        ),
         fuses_with_convolution=op.op in ("batch_norm", "add", "activation"),
     )
     return [pointwise]
