@@ -3,7 +3,7 @@
     import planner
 
     answer = planner.plan("llama-3-70b", "dgx-h100", 1024, nodes=64, tokens="15T")
-    assert isinstance(answer, planner.PlanDocument)  # of several kinds of nodes it is a planner.HeterogeneousDocument
+    assert isinstance(answer, planner.PlanDocument)  # of two pools of nodes it is a planner.HeterogeneousDocument
     best = answer.plans[0]
     print(best.strategy, best.step_time_s, best.mfu)
 
@@ -118,7 +118,7 @@ class PlanOptions(SharedOptions, total=False):
 def plan(
     model: NameOrPath, cluster: NameOrPath, global_batch: QuantityInput, **options: Unpack[PlanOptions]
 ) -> PlanDocument | HeterogeneousDocument:
-    """The best ways to train a model on a cluster, the best first; of two kinds of nodes a HeterogeneousDocument.
+    """The best plans to train a model on a cluster, the best first; of two pools of nodes a HeterogeneousDocument.
 
     `global_batch`: sequences of one step, or tokens, "4M tokens". Raises InputError for what makes no sense, with the
     option in its `key`, and NothingFits where no plan fits in memory.

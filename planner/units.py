@@ -73,7 +73,7 @@ def parse_quantity(
     dimension has none. Counts take their suffix in either case. Raises InputError that names origin and key.
     """
     input_error = InputError(
-        f"not {_DIMENSION_EXAMPLES[dimension]}",
+        f"not {_DIMENSION_EXAMPLES[dimension].partition(' such as')[0]}",
         origin=origin,
         key=key,
         value=text,
@@ -126,17 +126,16 @@ _SUFFIX_MEANINGS: dict[str, tuple[QuantityName, float]] = {
     **{suffix: ("count", factor) for suffix, factor in _COUNT_SUFFIXES.items()},
 }
 """Quantity and factor to SI of each suffix where the dimension is not given; the last entry of a suffix wins."""
-_AMBIGUOUS_SUFFIXES = ("B",)
 
 
 def find_suffix_meaning(suffix: str) -> tuple[QuantityName, float] | None:
-    """The quantity that a suffix stands for, and its factor to SI; None where it is unknown or ambiguous (`B`)."""
-    return None if suffix in _AMBIGUOUS_SUFFIXES else _SUFFIX_MEANINGS.get(suffix)
+    """The quantity that a suffix stands for, and its factor to SI; None where it is unknown. `B` is a billion."""
+    return _SUFFIX_MEANINGS.get(suffix)
 
 
 def list_unit_suffixes() -> tuple[str, ...]:
-    """All suffixes that have a single meaning."""
-    return tuple(suffix for suffix in _SUFFIX_MEANINGS if suffix and suffix not in _AMBIGUOUS_SUFFIXES)
+    """All suffixes of quantities."""
+    return tuple(suffix for suffix in _SUFFIX_MEANINGS if suffix)
 
 
 MAX_COUNT = 10**18

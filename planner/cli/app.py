@@ -24,6 +24,8 @@ _APP_SETTINGS = {
     "rich_markup_mode": None,
     "add_completion": False,  # the scripts of `planner completion` also complete files, and words joined by : and +
 }
+_OTHER_NAMES = {"--framework": "--to"}
+"""Names of options of other commands that a user may mean."""
 _DEFAULT_SAMPLES = 200
 """The value of `--uncertainty` without a number."""
 
@@ -43,6 +45,17 @@ class PanelCommand(TyperCommand):
             if panel in panels:
                 with formatter.section(panel):
                     formatter.write_dl(panels[panel])
+
+
+class SummaryGroup(TyperGroup):
+    """A group of commands whose help shows their whole summaries."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands with their summaries, wrapped, not cut."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, (command.help or "").partition("\n")[0]) for name, command in self.commands.items()]
+            )
 
 
 class LazyCommands(MutableMapping[str, Any]):
@@ -86,7 +99,7 @@ class LazyGroup(TyperGroup):
 
 def _build_typer_command(name: str, command: Command | CommandGroup) -> Any:
     """A command, or a group of commands, for typer."""
-    app = typer.Typer(no_args_is_help=isinstance(command, CommandGroup), **_APP_SETTINGS)  # type: ignore[arg-type]
+    app = typer.Typer(cls=SummaryGroup, no_args_is_help=isinstance(command, CommandGroup), **_APP_SETTINGS)  # type: ignore[arg-type]
     if isinstance(command, CommandGroup):
         app.callback()(lambda: None)
         app.info.help = command.help
@@ -170,19 +183,46 @@ def run_plan_program() -> None:
     _run_program(build_plan_app())
 
 
-def _run_program(program: Callable[[], object]) -> None:
+def _run_program(program: Callable[..., object]) -> None:
     """Run a program; a PlannerError becomes a message on stderr and an exit code."""
     try:
         try:
             _check_model_size_sign(sys.argv[1:])
             sys.argv[1:] = _fill_default_samples(sys.argv[1:])
-            program()
+            exit_code = program(standalone_mode=False)
+        except typer.BadParameter.__mro__[1] as error:  # the base of all of typer's errors of usage
+            raise _convert_usage_error(error) from None
         except OSError as error:
             # errors of the user's files are reported where they are read: this is an error of writing the help
             raise build_write_error(error) from None
     except PlannerError as error:
         write_stderr(f"error: {error}\n")
         sys.exit(error.exit_code)
+    if isinstance(exit_code, int):
+        sys.exit(exit_code)
+
+
+def _convert_usage_error(error: Any) -> InputError:
+    """An error of typer in the form of all others. A command without arguments prints its help and exits."""
+    if error.message == (help_text := error.ctx.get_help() if error.ctx else None):
+        write_stderr(f"{help_text}\n")
+        sys.exit(error.exit_code)
+    parameter, key = getattr(error, "param", None), getattr(error, "option_name", "")
+    if parameter is not None:
+        key = (parameter.get_error_hint(error.ctx) or "").strip("'{}")
+    message = (error.message or "is missing").removesuffix(".").removeprefix(f"Option '{key}' ")
+    possibilities = getattr(error, "possibilities", None)
+    if key and "No such option" in message:
+        message = "no such option"
+        possibilities = [_OTHER_NAMES.get(key, ""), *(possibilities or ())]
+        known_names = {name for item in error.ctx.command.params for name in item.opts}
+        possibilities = [name for name in possibilities if name in known_names]
+    return InputError(
+        f"{message[:1].lower()}{message[1:]}",
+        key=key,
+        expected=f"see `{error.ctx.command_path} --help`" if error.ctx else "",
+        suggestion=possibilities[0] if possibilities else "",
+    )
 
 
 def _fill_default_samples(arguments: list[str]) -> list[str]:

@@ -44,14 +44,14 @@ def sum_products(weights: Floats, values: Floats) -> Floats:
 
 
 def round_significant(values: Floats, bits: int = 44) -> Floats:
-    """The values rounded to so many significant bits: exp and logarithms are then the same on any processor."""
+    """The values rounded to a number of significant bits: exp and logarithms are then the same on any processor."""
     fraction, exponent = np.frexp(values)
     rounded: Floats = np.ldexp(np.rint(np.ldexp(fraction, bits)), exponent - bits)
     return rounded
 
 
 def compute_ceil_log2(parts: Floats) -> Floats:
-    """How many doublings of one part make at least so many: the logarithm to base 2, rounded upwards, exactly."""
+    """How many doublings of one part make at least a number: the logarithm to base 2, rounded upwards, exactly."""
     fraction, exponent = np.frexp(parts)
     count: Floats = exponent - (fraction == 0.5).astype(np.float64)
     return count

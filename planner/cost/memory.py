@@ -137,7 +137,7 @@ def compute_activation_bytes(
 
 
 def compute_full_recompute_share(scenario: Scenario, s: Strategies) -> Floats:
-    """Share of a stage's layers that full recomputation repeats, shape [plans]: all, or so many of them."""
+    """Share of a stage's layers that full recomputation repeats, shape [plans]: all, or a number of them."""
     if scenario.recompute_layers is None:
         return np.ones(len(s))
     return np.minimum(1.0, scenario.recompute_layers * s.pp * s.vpp / scenario.workload.layer_count)

@@ -60,7 +60,7 @@ _RESERVE_SHARE = 0.03
 
 @dataclass(frozen=True)
 class MemoryLimit:
-    """How much of a GPU's memory plans may use: one of a share, bytes, or all but so many bytes."""
+    """How much of a GPU's memory plans may use: one of a share, bytes, or all but a number of bytes."""
 
     share: float | None = None
     limit_bytes: float | None = None

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import msgspec
 
-from planner.units import DAY_S, format_bytes, format_energy, format_mass, format_seconds, format_si
+from planner.units import DAY_S, format_bytes, format_count, format_energy, format_mass, format_seconds, format_si
 
 FigureUnit = Literal["bytes", "s", "days", "usd", "j", "kg", "w", "per_s", "ratio", "count", "text", "truth"]
 FigurePrerequisite = Literal["tokens", "price", "power", "grid", "failures", "uncertainty"]
@@ -23,7 +23,8 @@ FigureValues = Mapping[str, FigureValue]
 RecordValue = str | int | float | bool | None | Sequence[str]
 """A value in CSV or JSON Lines; numbers are in SI units, which the key names."""
 
-_MAX_EXACT_INTEGER = 1e15
+_MIN_SHORTENED_COUNT = 1e6
+"""From this count on, three digits and a suffix are printed: 100B tokens."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def flatten_part(part: msgspec.Struct) -> dict[str, RecordValue]:
 
 
 def format_figure_value(value: FigureValue, unit: FigureUnit) -> str:
-    """`74.51 GiB`, `9.04 s`, `1,234,567 USD`, `45.12 %`, `yes`."""
+    """`74.51 GiB`, `9.04 s`, `1,234,567 USD`, `45.12 %`, `76.2K`, `yes`."""
     if value is None:
         return "not known"
     if isinstance(value, bool):
@@ -213,5 +214,7 @@ def format_figure_value(value: FigureValue, unit: FigureUnit) -> str:
             return format_mass(value)
         case "ratio":
             return f"{100 * value:.4g} %"
-    is_exact = float(value).is_integer() and value < _MAX_EXACT_INTEGER
+    if unit == "per_s" or value >= _MIN_SHORTENED_COUNT:
+        return format_count(value)
+    is_exact = float(value).is_integer()
     return f"{value:,.0f}" if is_exact or value >= 1e4 else f"{value:.4g}"

@@ -123,7 +123,7 @@ class Option:
         return self.parse(value, self.key)
 
 
-def _choice(
+def _declare_choice(
     name: str, group: str, help_text: str, choices: tuple[str, ...], default: str | None = None, **more: object
 ) -> Option:
     """An option whose values are a few names."""
@@ -131,7 +131,7 @@ def _choice(
     return Option(name, group, help_text, parse, choices=choices, default=default, **more)  # type: ignore[arg-type]
 
 
-def _degree(name: str, help_text: str, group: str = "Parallelism") -> Option:
+def _declare_degree(name: str, help_text: str, group: str = "Parallelism") -> Option:
     """A dimension of the space."""
     return Option(name, group, help_text, values.parse_allowed_values, in_space=True)
 
@@ -146,14 +146,14 @@ def _build_setting_options(group: str) -> Iterator[Option]:
             yield Option(setting.name, group, setting.help, parse, in_space=True, completion=completion)
 
 
-def _switch(
+def _declare_switch(
     name: str, group: str, help_text: str, *flags: str, default: bool | None = False, **more: object
 ) -> Option:
     """An option without a value."""
     return Option(name, group, help_text, values.parse_switch, flags, default=default, is_switch=True, **more)  # type: ignore[arg-type]
 
 
-def _duration(name: str, help_text: str) -> Option:
+def _declare_duration(name: str, help_text: str) -> Option:
     parse = partial(values.parse_positive, dimension="duration")
     return Option(name, "Reliability", help_text, parse, commands=_PLANS)
 
@@ -185,8 +185,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "fault", "Cluster",
-        "A host (node-3), device (node-3:2) or link ('node-3 - leaf-0') that has failed, or runs at a share of its "
-        "speed (=0.5). May be given several times.",
+        "A host (node-3), its NIC (node-3:2), a switch (leaf-0) or a link ('node-3 - leaf-0') that has failed, or "
+        "has a share of its bandwidth left (=0.5 or =50%). May be given several times.",
         values.parse_texts, metavar="PART[=RATE]", is_repeatable=True, for_pools=False,
         commands=(*_SCENARIO, TOPOLOGY, EXPLAIN),
     ),
@@ -198,18 +198,18 @@ OPTIONS: tuple[Option, ...] = (
         "global_batch", "Batch", "Sequences per step, or tokens: '4M tokens'. Default: by the model's size.",
         values.parse_global_batch, flags=("--global-batch", "-b"), commands=_RUNS,
     ),
-    _degree("micro_batch", "Sequences per micro-batch.", group="Batch"),
+    _declare_degree("micro_batch", "Sequences per micro-batch.", group="Batch"),
     Option(
         "tokens", "Batch", "Tokens of the whole run: 15T. Adds its steps and days to the answer.",
         values.parse_run_tokens, commands=_PLANS_AND_RUNS,
     ),
-    _degree("tp", f"Tensor-parallel degree; {_SIZES}."),
-    _degree("pp", "Pipeline stages."),
-    _degree("dp", "Data-parallel degree."),
-    _degree("cp", "Context-parallel degree."),
-    _degree("ep", "Expert-parallel degree."),
-    _degree("etp", "Expert-tensor-parallel degree: 1, or that of --tp."),
-    _degree("vpp", "Virtual pipeline stages (chunks) per device."),
+    _declare_degree("tp", f"Tensor-parallel degree; {_SIZES}."),
+    _declare_degree("pp", "Pipeline stages."),
+    _declare_degree("dp", "Data-parallel degree."),
+    _declare_degree("cp", "Context-parallel degree."),
+    _declare_degree("ep", "Expert-parallel degree."),
+    _declare_degree("etp", "Expert-tensor-parallel degree: 1, or that of --tp."),
+    _declare_degree("vpp", "Virtual pipeline stages (chunks) per device."),
     Option(
         "sequence_parallel", "Parallelism", "Shard norms and residuals along the sequence over the --tp ranks.",
         partial(values.parse_codes, names=("no", "yes")), ("--sequence-parallel/--no-sequence-parallel",),
@@ -217,7 +217,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     *_build_setting_options("Parallelism"),
     Option(
-        "space", "Parallelism", "A TOML file with any options of the space; the command line goes first.",
+        "space", "Parallelism", "A TOML file with any options of the space; options of the command line replace its keys.",
         commands=(PLAN, WHAT_IF), is_path=True, completion=Completion(endings=(".toml",)),
     ),
     Option(
@@ -247,16 +247,16 @@ OPTIONS: tuple[Option, ...] = (
         commands=_ALL, completion=Completion(TRAINING_PRECISIONS),
     ),
     *_build_setting_options("Kernels and precision"),
-    _choice("attention", "Kernels and precision", "Attention kernel.", ATTENTION_KERNELS, "flash"),
-    _choice(
+    _declare_choice("attention", "Kernels and precision", "Attention kernel.", ATTENTION_KERNELS, "flash"),
+    _declare_choice(
         "flops_convention", "Kernels and precision", "Count the FLOPs of causal attention in full or by half.",
         FLOPS_CONVENTIONS, "full",
     ),
-    _choice(
-        "framework", "Kernels and precision", "Trainer. Default: Megatron, ddp for images, maxtext on TPUs.",
+    _declare_choice(
+        "framework", "Kernels and precision", "The trainer (framework) that runs the plan. Default: Megatron, ddp for images, maxtext on TPUs.",
         FRAMEWORKS,
     ),
-    _choice("launch", "Kernels and precision", "How kernels are launched. Default: the trainer's.", LAUNCH_MODES),
+    _declare_choice("launch", "Kernels and precision", "How kernels are launched. Default: the trainer's.", LAUNCH_MODES),
     Option(
         "objective", "Objective", f"Objective that ranks the plans: {', '.join(OBJECTIVES)}.",
         partial(values.parse_objectives, names=OBJECTIVES, counts=(1,)), commands=(PLAN,),
@@ -271,7 +271,7 @@ OPTIONS: tuple[Option, ...] = (
         "top", "Objective", "How many plans to print. Default: 5, of a Pareto front all.",
         partial(values.parse_number, maximum=1000), metavar="INTEGER", commands=(PLAN,),
     ),
-    _switch("diverse", "Objective", "Print only plans that differ in their degrees.", commands=(PLAN,)),
+    _declare_switch("diverse", "Objective", "Print only plans that differ in their degrees.", commands=(PLAN,)),
     Option(
         "critical_batch", "Objective",
         "Tokens per step above which a larger batch helps less: '4M tokens', or as it grows: 1M,4M@500B.",
@@ -291,36 +291,36 @@ OPTIONS: tuple[Option, ...] = (
         commands=_RUNS,
     ),
     Option(
-        "budget", "Objective", "Highest rent of all devices for the run: 2MUSD.",
+        "budget", "Objective", "Highest rent of all devices for the run, in USD: 2M, 2MUSD.",
         partial(
             values.parse_in_range, dimension="usd", low=1.0, high=1e13, expected="from 1USD to 10TUSD",
             allow_bare=True,
         ),
         commands=_RUNS,
     ),
-    _switch(
+    _declare_switch(
         "failures", "Reliability", "Report the goodput of the best plan, its throughput with failures.",
         "--failures/--no-failures", default=True, commands=_PLANS,
     ),
-    _duration("mtbf_device", "Mean time between failures of one device: 50000h, 5y."),
-    _duration("mtbf_node", "Mean time between failures of one node, apart from its devices."),
+    _declare_duration("mtbf_device", "Mean time between failures of one device: 50000h, 5y."),
+    _declare_duration("mtbf_node", "Mean time between failures of one node, apart from its devices."),
     Option(
         "checkpoint_bandwidth", "Reliability", "Write bandwidth of the storage for checkpoints: 200GB/s.",
         partial(values.parse_positive, dimension="bytes_per_s"), commands=_PLANS,
     ),
-    _duration("restart_time", "Time from a failure until the checkpoint is loaded: 10min."),
-    _duration("repair_time", "Time until a failed node is repaired and a spare again."),
+    _declare_duration("restart_time", "Time from a failure until the checkpoint is loaded: 10min."),
+    _declare_duration("repair_time", "Time until a failed node is repaired and a spare again."),
     Option(
         "spares", "Reliability",
         "Spare nodes in addition to the plan's. Default: the number with the most goodput per node.",
         partial(values.parse_number, minimum=0, maximum=50_000), metavar="INTEGER", commands=_PLANS,
     ),
-    _switch(
+    _declare_switch(
         "async_checkpoint", "Reliability",
         "Write checkpoints while training continues. Default: as in the cluster file, else training stops for them.",
         "--async-checkpoint/--sync-checkpoint", default=None, commands=_PLANS,
     ),
-    _switch(
+    _declare_switch(
         "shrink", "Reliability", "Without a spare continue with fewer replicas instead of waiting for repair.",
         commands=_PLANS,
     ),
@@ -358,7 +358,7 @@ OPTIONS: tuple[Option, ...] = (
         "optimizer", "Techniques", f"Optimizer: {', '.join(OPTIMIZERS)}. Default: the trainer's.",
         partial(values.parse_choice, names=OPTIMIZERS), commands=_TECHNIQUES, completion=Completion(OPTIMIZERS),
     ),
-    _choice(
+    _declare_choice(
         "format", "Output", "Output format.", OUTPUT_FORMATS, "table", flags=("--format", "-f"),
         commands=(*_SCENARIO, COMPARE), in_answer=False,
     ),

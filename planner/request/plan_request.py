@@ -18,7 +18,7 @@ from planner.request.values import (
     GlobalBatch,
     LoraAdapters,
     OptionValue,
-    Pruning,
+    PruningPattern,
     check_option_value,
 )
 from planner.trainers.names import LaunchMode, TrainerName
@@ -79,7 +79,7 @@ class PlanRequest:
     carbon_intensity: str | None = None
     pue: Assumption | None = None
     lora: LoraAdapters | None = None
-    prune: Pruning | None = None
+    prune: PruningPattern | None = None
     low_rank: float | None = None
     distil: str | None = None
     optimizer: OptimizerName | None = None

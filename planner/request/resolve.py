@@ -17,7 +17,7 @@ from planner.request.inputs import check_precision, read_cluster, read_model
 from planner.request.notices import warn
 from planner.request.options import SCENARIO_FIELDS
 from planner.request.plan_request import PlanRequest
-from planner.request.values import LoraAdapters, Pruning
+from planner.request.values import LoraAdapters, PruningPattern
 from planner.search.objective import (
     Objective,
     check_objectives_known,
@@ -106,6 +106,7 @@ def resolve_scenarios(
         cluster = replace(cluster, pue=request.pue)
     check_attention_kernel(request, workload)
     batches = count_batches(request, workload)
+    warn_of_short_run(request.tokens, batches[0] * workload.seq_length)
     scenario = build_scenario(
         workload,
         cluster,
@@ -152,6 +153,15 @@ def count_batches(request: PlanRequest, workload: Workload) -> tuple[int, ...]:
     return batches
 
 
+def warn_of_short_run(tokens: int | None, step_tokens: int) -> None:
+    """Warn where the whole run is shorter than one step: a suffix is missing."""
+    if tokens is not None and tokens < step_tokens:
+        warn(
+            f"--tokens {tokens:,} is less than the {step_tokens:,} of one step: the run is one step; "
+            "for trillions write 15T"
+        )
+
+
 def check_attention_kernel(request: PlanRequest, workload: Workload) -> None:
     """Raise InputError for an attention kernel where the model has no attention."""
     if request.attention == "flash":
@@ -168,7 +178,7 @@ def apply_techniques(
     low_rank: float | None = None,
     optimizer: OptimizerName | None = None,
     lora: LoraAdapters | None = None,
-    prune: Pruning | None = None,
+    prune: PruningPattern | None = None,
     distil: str | None = None,
 ) -> Scenario:
     """The scenario with these techniques. Raises InputError where they exclude each other or the model."""

@@ -315,7 +315,12 @@ def parse_pue(value: OptionValue, key: str) -> object:
     """A power usage effectiveness."""
     from planner.cluster.build.power import parse_pue
 
-    return parse_pue(format_option_value(value), key, key)
+    text = format_option_value(value)
+    try:
+        return parse_pue(text, key, key)
+    except InputError as error:
+        # a share or a factor is not what is meant here
+        raise InputError(error.problem, key=key, value=text, expected="from 1 to 5, such as 1.15") from None
 
 
 def parse_share(value: OptionValue, key: str, expected: str) -> float:
@@ -352,23 +357,23 @@ def parse_lora(value: OptionValue, key: str) -> LoraAdapters:
 
 
 @dataclass(frozen=True)
-class Pruning:
+class PruningPattern:
     """Pruning of MLP weights to zero; `zero_share` None: two of each four (2:4)."""
 
     zero_share: float | None
 
 
-def parse_pruning(value: OptionValue, key: str) -> Pruning:
+def parse_pruning(value: OptionValue, key: str) -> PruningPattern:
     """The pruning of `2:4` or `unstructured:0.5`."""
     text = format_option_value(value)
     name, colon, share = text.casefold().partition(":")
     expected = "2:4, or unstructured and the share of zeros: unstructured:0.5"
     if text.strip() == "2:4":
-        return Pruning(None)
+        return PruningPattern(None)
     if name != "unstructured" or not colon:
         suggestion = find_nearest_name(text.casefold(), ["2:4", "unstructured:0.5"])
         raise InputError("unknown pattern", key=key, value=text, expected=expected, suggestion=suggestion)
-    return Pruning(parse_share(share, key, expected))
+    return PruningPattern(parse_share(share, key, expected))
 
 
 def parse_memory_limit(value: OptionValue, key: str) -> MemoryLimit:

@@ -41,7 +41,10 @@ MET = [
     "tokens == 15T", "cost_usd_per_step < 1k", "cost_usd_per_step < 4USD", "cost_usd_per_step / step_time_s < 1",
     "energy_j_per_step == 2kWh", "energy_j_per_step / step_time_s > 700kW", "power_w <= 12kW",
     "strategy.tp == 8", "strategy.recompute == 'full'", 'strategy.recompute != "none"',
-    "strategy.sequence_parallel", "strategy.sequence_parallel == true", "MFU >= 0.4 AND Step_Time_s > 1",
+    "strategy.sequence_parallel", "strategy.sequence_parallel == true", "strategy.sequence_parallel == yes",
+    "strategy.sequence_parallel != no", "tokens == 15000B", "tokens >= 100B", "tokens > 1K", "tokens >= 15e3G",
+    "strategy.recompute == full", "strategy.recompute==full and mfu > 0.1", "(strategy.recompute != none)",
+    "strategy.recompute == strategy.recompute", "MFU >= 0.4 AND Step_Time_s > 1",
     "-mfu < -0.3", "1 - mfu == 0.6", "2 * (1 + 2) == 6", "1 - 2 - 3 == -4", "8 / 4 / 2 == 1", "1 + 2 * 3 == 7",
     "(days < 30) == true", "true == (days < 30)", "(days < 10) == false", "true != (mfu > 1)",
     "step_time_s * power_w <= 0.1kWh", "power_w * step_time_s > 0.03kWh", "-mfu * -2 == 0.8", "24 * days == 480",
@@ -60,6 +63,17 @@ NOT_MET = {
     "2 * mfu > mfu + 1": "2 * mfu is 0.8, required more than 1.4 (43 % off)",
     "step_time_s > days": "step_time_s is 10.0 s, required more than 1,728,000 s (days)",
 }
+NAMES_OF_SETTINGS = {
+    "settings.schedule == 1f1b": {"settings.schedule": "1f1b"},
+    "settings.cp_exchange == all-gather": {"settings.cp_exchange": "all-gather"},
+    "settings.shard_group == all": {"settings.shard_group": "all"},
+    "settings.shard_group == 8": {"settings.shard_group": "8"},
+    "settings.offload == none": {"settings.offload": "none"},
+    "settings.offload == weights+optimizer": {"settings.offload": "optimizer+weights"},
+    "settings.order == tp-cp-dp-pp": {"settings.order": "tp-cp-dp-pp"},
+    "settings.tp_overlap == yes": {"settings.tp_overlap": True},
+    "model == llama-3-8b": {"model": "llama-3-8b"},
+}
 REFUSED = {
     "mfuu > 0.4": "did you mean mfu?",
     "terms.pipeline_buble < 1": "did you mean terms.pipeline_bubble?",
@@ -67,7 +81,8 @@ REFUSED = {
     "step_time_s + memory.total > 1": "seconds and bytes",
     "memory.headroom > 10%": "bytes and a plain number",
     "memory.headroom > 5M": "count suffix on bytes",
-    "memory.headroom > 5B": "unknown suffix B",
+    "memory.headroom > 5B": "count suffix on bytes",
+    "tokens > 5Q": "K, M, B, T",
     "memory.headroom > 5GiBs": "unknown suffix GiBs",
     "days + step_time_s > 3": "a unit, such as 30d",
     "mfu": "not a condition",
@@ -83,7 +98,13 @@ REFUSED = {
     "strategy.recompute == 'ful'": "did you mean full?",
     "framework == 'megatrom'": "did you mean megatron?",
     "strategy.recompute > 'full'": "texts and truth values have no order",
-    "strategy.recompute == 3": "sides of different types",
+    "strategy.recompute == 3": "one of none, selective, full",
+    "strategy.recompute == fulll": "did you mean full?",
+    "strategy.recompute == true": "one of none, selective, full",
+    "strategy.sequence_parallel == on": "expected: yes or no",
+    "strategy.sequence_parallel == 3": "yes or no",
+    "settings.offload == nonne": "did you mean none?",
+    "settings.shard_group == some": "one of all, or a whole number",
     "strategy.recompute + 1 == 2": "not a number",
     "mfu > 1e40": "number too large",
     "mfu > 0.4; import os": "unexpected character at character 10",
@@ -143,7 +164,7 @@ def test_each_figure_is_declared_once_for_schema_conditions_and_records() -> Non
     schema, record = PlanDocument.build_json_schema(), flatten_part(DOCUMENT.best_plan)
     for name, figure in collect_figures(PlanDocument).items():
         assert figure.label, name
-        parse_condition(f"{name} == 'x'" if figure.unit == "text" and not figure.choices else f"{name} == {name}")
+        parse_condition(f"{name} == {name}")
         node = {"$ref": schema["$ref"]}
         for key in figure.path:
             node = find_in_schema(schema, node, key)
@@ -185,6 +206,13 @@ def test_figures_of_two_documents_have_both_names_and_their_change() -> None:
 @pytest.mark.parametrize("text", MET)
 def test_a_true_condition_is_met(text: str) -> None:
     assert evaluate_condition(parse_condition(text), KNOWN).explanation == ""
+
+
+@pytest.mark.parametrize("text", NAMES_OF_SETTINGS)
+def test_values_of_settings_are_written_as_their_options_take_them(text: str) -> None:
+    assert evaluate_condition(parse_condition(text), NAMES_OF_SETTINGS[text]).is_met
+    assert not evaluate_condition(parse_condition(text.replace("==", "!=")), NAMES_OF_SETTINGS[text]).is_met
+    assert not evaluate_condition(parse_condition(text), dict.fromkeys(NAMES_OF_SETTINGS[text], "other")).is_met
 
 
 @pytest.mark.parametrize("text", NOT_MET)

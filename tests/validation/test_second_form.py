@@ -89,11 +89,11 @@ def test_every_row_is_predicted() -> None:
 
 def test_nothing_is_read_out_of_text_for_people() -> None:
     plain = predict_run(read())
-    told = "torch.compile, async tp, full recomputation, fp32 gradients, seq_parallel no, fsdp"
+    stated = "torch.compile, async tp, full recomputation, fp32 gradients, seq_parallel no, fsdp"
     assert (
         predict_run(
             read(
-                **dict.fromkeys((*TEXT_COLUMNS, "id"), told),
+                **dict.fromkeys((*TEXT_COLUMNS, "id"), stated),
             )
         ).predicted
         == plain.predicted
@@ -101,7 +101,7 @@ def test_nothing_is_read_out_of_text_for_people() -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "told"),
+    ("column", "value", "reason"),
     [
         ("tp_overlap", "perhaps", "tp_overlap 'perhaps' is not one of yes, no"),
         ("loss", "fusd", "loss 'fusd' is not one of plain, compiled, fused, chunked; did you mean fused?"),
@@ -115,13 +115,13 @@ def test_nothing_is_read_out_of_text_for_people() -> None:
         ("date", "August", "date 'August' is not a year"),
     ],
 )
-def test_a_cell_that_cannot_be_read_is_named(column: str, value: str, told: str) -> None:
+def test_a_cell_that_cannot_be_read_is_named(column: str, value: str, reason: str) -> None:
     parsed = parse_run_table(format_table(row(), row(id="bad", **{column: value})), "mine.csv")
     assert [run.id for run in parsed.runs] == [BRIDGE]
     (skipped,) = parsed.skipped
     assert (skipped.id, skipped.line) == ("bad", 3)
     assert skipped.reason.startswith("mine.csv: ")
-    assert told in skipped.reason
+    assert reason in skipped.reason
 
 
 def test_all_bad_cells_of_a_row_are_named_at_once() -> None:

@@ -23,6 +23,7 @@ with import_lazily():
     from planner.documents import heterogeneous, plan
     from planner.report.formats import diff_markdown
     from planner.studies import diff as diff_study
+    from planner.studies import explain as explain_study
     from planner.studies.conditions import evaluate, figures
     from planner.studies.conditions import parse as conditions
 
@@ -97,14 +98,29 @@ def _read_diff_document(
                 answer = checked_plan.get(key) if isinstance(checked_plan, dict) else None
                 if isinstance(answer, dict):
                     _check_schema_version(answer, version, origin, f"checked[{number}].{key}.")
-        return decode.convert_to_type(raw, check_documents.CheckDocument, origin)
+        checked_document = decode.convert_to_type(raw, check_documents.CheckDocument, origin)
+        for number, checked_plan in enumerate(checked_document.checked):
+            if checked_plan.plan is not None:
+                _check_plan_splits(checked_plan.plan, origin, f"checked[{number}].plan.")
+        return checked_document
     if "ways" in raw:
         _check_schema_version(raw, heterogeneous.SCHEMA_VERSION, origin)
         return decode.convert_to_type(raw, heterogeneous.HeterogeneousDocument, origin)
     if "plans" not in raw or "model" not in raw:
         raise InputError("not a document with plans", origin=origin, expected=_EXPECTED_DOCUMENT)
     _check_schema_version(raw, plan.SCHEMA_VERSION, origin)
-    return decode.convert_to_type(raw, plan.PlanDocument, origin)
+    document = decode.convert_to_type(raw, plan.PlanDocument, origin)
+    _check_plan_splits(document, origin)
+    return document
+
+
+def _check_plan_splits(document: plan.PlanDocument, origin: str, key_prefix: str = "") -> None:
+    """Raise InputError for a plan whose degrees do not match its cluster, or whose settings do not exist."""
+    for number, planned in enumerate(document.plans):
+        try:
+            explain_study.check_plan_split(planned, document.cluster.devices, document.model.layers)
+        except InputError as error:
+            raise error.relocate(origin, f"{key_prefix}plans[{number}].{error.key}") from None
 
 
 def _check_schema_version(raw: dict[str, object], version: str, origin: str, key_prefix: str = "") -> None:

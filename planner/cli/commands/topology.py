@@ -8,6 +8,7 @@ from planner.cli.io.output import DocumentOutput
 from planner.cli.lazy import import_lazily
 from planner.cli.options.command import OptionValues, declare_command
 from planner.cli.options.output import FORMAT, extend_output
+from planner.errors import InputError
 from planner.request.notices import warn
 from planner.request.options import CLUSTER_ENDINGS, Completion, Option
 
@@ -40,7 +41,11 @@ def topology(values: OptionValues, cluster: str, output: DocumentOutput) -> None
       planner topology tpu-v5e -o pod.svg
       planner topology gb200-nvl72 --nodes 36 --format json
     """
-    resolved_cluster = inputs.read_cluster(cluster, **plan_request.parse_option_values(values, "topology"))  # type: ignore[arg-type]
+    parsed_values = plan_request.parse_option_values(values, "topology")
+    try:
+        resolved_cluster = inputs.read_cluster(cluster, **parsed_values)  # type: ignore[arg-type]
+    except InputError as error:
+        raise error if error.key != "--cluster" else error.relocate(error.origin, "CLUSTER") from None
     wiring = prune_unused_links.list_used_links(resolved_cluster)
     document = topology_study.build_topology_document(resolved_cluster, wiring)
 

@@ -43,7 +43,12 @@ def read_plan_cluster(
     part = document.cluster
     if name_override is None:
         _check_resolvable_name("cluster", part.name, path)
-    cluster = _resolve_sized_cluster(name_override or part.name, part, fault_texts)
+    try:
+        cluster = _resolve_sized_cluster(name_override or part.name, part, fault_texts)
+    except InputError as error:
+        # the document has the size, no option
+        is_size = error.key in ("--nodes", "--devices")
+        raise error.relocate(str(path), f"cluster.{error.key[2:]}") if is_size else error from None
     if (cluster.devices, cluster.accelerator.name) != (part.devices, part.accelerator):
         expected = f"{part.devices:,} {part.accelerator}, as in {path}"
         value = f"{cluster.devices:,} {cluster.accelerator.name}"

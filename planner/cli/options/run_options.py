@@ -82,6 +82,8 @@ def resolve_run(request: RunRequest, tokens: int) -> tuple[run_estimate.Training
     workload = inputs.read_model(request.model, request.seq_length)
     batch, note = resolve_run_batch(workload, request.global_batch)
     notes = [text for text in (workload.note, note) if text]
+    if request.tokens is not None:
+        resolve.warn_of_short_run(request.tokens, batch * workload.seq_length)
     precision = inputs.check_precision(request.precision)
     return run_estimate.TrainingRun(workload, batch, tokens, precision, request.scenario_fields), notes
 

@@ -45,7 +45,7 @@ def answer_on_this_machine(
     """Answer the points in worker processes; `add_answer` takes the number and answer of each, in any order.
 
     `make_answerer` is called in each process and returns the function that answers a point; default: a
-    `PointAnswerer`. Raises InputError where the system cannot start so many, PlannerError where no worker can start.
+    `PointAnswerer`. Raises InputError where the system cannot start `count` of them, PlannerError where no worker can start.
     """
     pool = _WorkerPool(points, max(1, min(workers, len(points))), add_answer, make_answerer or _build_point_encoder)
     try:
@@ -54,7 +54,7 @@ def answer_on_this_machine(
         pool.stop_workers()
 
 
-class _Worker:
+class _SweepWorker:
     """A process, the pipe to it, and the points that it has yet to answer; it works on the first."""
 
     def __init__(self, make_answerer: MakeAnswerer) -> None:
@@ -95,10 +95,10 @@ class _WorkerPool:
         )
         self.deaths_by_point: Counter[int] = Counter()
         self.failed_starts = 0
-        self.workers: list[_Worker] = []
+        self.workers: list[_SweepWorker] = []
         try:
             for _ in range(worker_count):
-                self.workers.append(_Worker(make_answerer))
+                self.workers.append(_SweepWorker(make_answerer))
         except OSError as error:
             self.stop_workers()
             problem, expected = f"worker processes cannot start: {error.strerror}", "as many as `ulimit -a` allows"
@@ -120,7 +120,7 @@ class _WorkerPool:
         for worker in self.workers:
             worker.stop_process()
 
-    def _handle_message(self, worker: _Worker, message: bytes) -> None:
+    def _handle_message(self, worker: _SweepWorker, message: bytes) -> None:
         """Receive an answer, or the message that the worker has started; send more points to an idle worker."""
         if worker.is_ready:
             number, _ = worker.unanswered_points.popleft()
@@ -132,7 +132,7 @@ class _WorkerPool:
             share = max(1, min(_POINTS_PER_MESSAGE, len(self.unsent_points) // (2 * len(self.workers))))
             worker.send_points([self.unsent_points.popleft() for _ in range(min(share, len(self.unsent_points)))])
 
-    def _replace_worker(self, worker: _Worker) -> None:
+    def _replace_worker(self, worker: _SweepWorker) -> None:
         """Replace a worker that has died; its points are queued again."""
         code = worker.stop_process()
         if not worker.is_ready:
@@ -147,7 +147,7 @@ class _WorkerPool:
                 self.unanswered_count -= 1
                 self.add_answer(number, _build_abandoned_answer(code))
         self.unsent_points.extendleft(reversed(worker.unanswered_points))
-        self.workers[self.workers.index(worker)] = _Worker(self.make_answerer)
+        self.workers[self.workers.index(worker)] = _SweepWorker(self.make_answerer)
 
 
 def _build_abandoned_answer(code: int | None) -> bytes:

@@ -1,4 +1,4 @@
-"""A cluster of two kinds of nodes: each kind's pool on its own, and the fabric that joins them.
+"""A cluster of two types of nodes: the pool of each type on its own, and the fabric that joins them.
 
 Between the pools the slower one decides. To use the figures of uniform clusters, each pool is described twice: as
 it is, and as if every device of the whole cluster were of its kind. What a group of ranks of both kinds pays is then
@@ -41,7 +41,7 @@ class NodePool:
 
 @dataclass(frozen=True, slots=True)
 class HeteroCluster:
-    """Two kinds of nodes in one cluster. `note`: what was chosen on the user's behalf; maybe empty."""
+    """Two types of nodes in one cluster. `note`: what was chosen on the user's behalf; maybe empty."""
 
     name: str
     title: str
@@ -57,7 +57,7 @@ class HeteroCluster:
 def resolve_pools(spec: ClusterSpec, origin: str, note: str = "") -> HeteroCluster:
     """The pools of `spec`, those of equal nodes put together.
 
-    Raises InputError naming the file `origin`, unless two kinds of nodes are left.
+    Raises InputError naming the file `origin`, unless two types of nodes are left.
     """
     with name_origin(origin):
         node_counts = _count_nodes_by_type(spec)

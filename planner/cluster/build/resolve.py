@@ -47,10 +47,15 @@ def resolve_listed_cluster(
 ) -> WiredCluster:
     """`resolve_cluster` of a wired cluster, or of one with failed parts."""
     from planner.cluster.build.wired_cluster import resolve_wired_cluster
+    from planner.cluster.wired.failed_parts import format_failed_parts
 
     with name_origin(origin):
         _check_single_pool(spec)
-        return _add_operations(resolve_wired_cluster(spec, failed_parts, nodes=nodes, devices=devices), spec)
+        cluster = _add_operations(resolve_wired_cluster(spec, failed_parts, nodes=nodes, devices=devices), spec)
+    all_parts = (*spec.failed_parts, *failed_parts)
+    if not all_parts:
+        return cluster
+    return replace(cluster, title=f"{cluster.title}, degraded ({format_failed_parts(all_parts)})")
 
 
 def _check_single_pool(spec: ClusterSpec) -> None:

@@ -15,6 +15,7 @@ from planner.errors import InputError, find_nearest_name
 
 _FAILED_PART_PATTERN = re.compile(r"(?P<part>[^=]+?)\s*(?:=\s*(?P<rate>[0-9.]+)\s*(?P<percent>%)?)?")
 _MAX_FAILED_PART_CHARS = 10_000  # characters
+_MAX_PRINTED_PARTS = 4
 _EXPECTED_PARTS = "a host (node-3), its NIC (node-3:2), a switch (leaf-0) or a link (node-3 - leaf-0)"
 
 
@@ -26,6 +27,16 @@ def parse_failed_part(text: str) -> FailedPartSpec:
         expected = f"{_EXPECTED_PARTS}, with =0.5 or =50% where half of it is left"
         raise InputError("not a failed part", key="--fault", value=text, expected=expected)
     return FailedPartSpec(part=match["part"], rate=rate)
+
+
+def format_failed_parts(failed_parts: Sequence[FailedPartSpec]) -> str:
+    """`node-3, node-3:2 at 50 %`: the parts that failed or are slow; of many the first."""
+    texts = [
+        part.part if part.rate == 0 else f"{part.part} at {100 * part.rate:.4g} %"
+        for part in failed_parts[:_MAX_PRINTED_PARTS]
+    ]
+    more = len(failed_parts) - len(texts)
+    return ", ".join(texts) + (f" and {more:,} more" if more else "")
 
 
 def _parse_remaining_share(match: re.Match[str]) -> float | None:

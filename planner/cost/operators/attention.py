@@ -91,7 +91,7 @@ def _compute_fused_times(scenario: Scenario, op: AttentionCore, shard: LayerShar
 
 def _compute_unfused_times(scenario: Scenario, op: AttentionCore, shard: LayerShard) -> PassTimes:
     """All pairs: per head the two products are length x dim x length, on the GEMM curve at these sizes, without edge
-    loss; the trainer's kernels move so many bytes of scores.
+    loss; the trainer's kernels move this many bytes of scores.
     """
     length = float(op.attended_rows or scenario.workload.seq_length)
     pairs = shard.tokens * (op.attended_rows or 1) * length / shard.tp

@@ -14,7 +14,7 @@ from planner.report.report import ChartAxis
 _LOG_AXIS_DECADES = 2
 """Values that span more are drawn on a logarithmic axis."""
 _MIN_DOUBLINGS = 3
-"""So are powers of two that span at least so many."""
+"""So are powers of two that span at least this many."""
 _MIN_MAGNITUDE = 1e-100
 _TARGET_TICKS = 5
 _MAX_TICKS = 9

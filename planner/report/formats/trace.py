@@ -43,7 +43,7 @@ class StepTrace:
 def build_step_trace(scenario: Scenario, plan: PlanPart, *, all_ranks: bool = False) -> StepTrace:
     """One step of the plan, a process for each stage or for each rank; `scenario`: that of the plan.
 
-    Of many micro-batches so many are drawn that the file stays small. Raises InputError for more than
+    Of many micro-batches only as many are drawn that the file stays small. Raises InputError for more than
     MAX_TRACE_RANKS.
     """
     s = build_plan_strategies(plan)

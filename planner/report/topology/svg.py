@@ -60,7 +60,7 @@ def render_text_lines(y: float, text: str, css_class: str = "", max_chars: int =
 
 
 def shorten_name(name: str, max_chars: int) -> str:
-    """A name of at most so many characters: the number at its end is kept as far as it goes."""
+    """A name of at most this many characters: the number at its end is kept as far as it goes."""
     if len(name) <= max_chars:
         return name
     trailing_digits = name[len(name.rstrip("0123456789")) :][-(max_chars - 2) :]

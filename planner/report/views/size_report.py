@@ -212,7 +212,7 @@ def _enumerate_sentences(document: SizeDocument) -> Iterator[str]:
         )
     if answer.energy_kwh is not None:
         carbon = "" if answer.carbon_kg is None else f", {format_mass(answer.carbon_kg)} CO2e"
-        yield f"Energy: {format_run_energy(answer)} at the meter{carbon}."
+        yield f"Energy of the whole site: {format_run_energy(answer)}{carbon}."
     yield from (f"Note: {note}." for note in document.notes)
 
 
@@ -234,7 +234,7 @@ def format_run_time(size: RunSizePart) -> str:
 
 
 def format_run_energy(size: RunSizePart) -> str:
-    """Energy at the meter; empty where it is not known."""
+    """Energy of the whole site; empty where it is not known."""
     return "" if size.energy_kwh is None else format_energy(J_PER_KWH * size.energy_kwh)
 
 

@@ -140,7 +140,7 @@ class _StageBytes:
     micro_batch_bytes: Floats
 
     def compute_total_bytes(self, in_flight: Ints) -> Floats:
-        """Bytes with so many micro-batches in flight, shape [rows]."""
+        """Bytes with this number of micro-batches in flight, shape [rows]."""
         return self.static_bytes + in_flight[:, None] * self.micro_batch_bytes
 
 

@@ -6,7 +6,9 @@
     comparison = sum (("<" | "<=" | ">" | ">=" | "==" | "!=") sum)?
     sum        = product (("+" | "-") product)*
     product    = signed (("*" | "/") signed)*
-    signed     = ("+" | "-")* (number | name | quoted | "true" | "false" | "(" either ")")
+    signed     = ("+" | "-")* (number | name | text | truth | "(" either ")")
+
+A truth is yes, no, true or false. A text stands in quotes; after a figure that is a text and == or != it need not.
 
 Only brackets nest, up to a limit.
 """
@@ -20,7 +22,7 @@ from typing import Literal, get_args
 from planner.documents.figures import PlanFigure
 from planner.errors import InputError, build_unknown_name_error
 from planner.studies.conditions.figures import PLAN_FIGURES
-from planner.studies.conditions.tokens import ConditionSource, ConditionToken, tokenize_condition
+from planner.studies.conditions.tokens import TRUTH_WORDS, ConditionSource, ConditionToken, tokenize_condition
 from planner.studies.conditions.tree import (
     ArithmeticExpression,
     BooleanExpression,
@@ -52,7 +54,7 @@ def parse_condition(
     source = ConditionSource(text, origin, key)
     if not text.strip():
         raise InputError("is empty", origin=origin, key=key, value='""', expected="a condition such as mfu >= 0.4")
-    tree = _ConditionParser(source, tokenize_condition(source), figures).parse()
+    tree = _ConditionParser(source, tokenize_condition(source, figures), figures).parse()
     return Condition(" ".join(text.split()), check_condition_units(tree, source))
 
 
@@ -116,6 +118,8 @@ class _ConditionParser:
         if sign is None:
             return left
         start = self._current_token.position
+        if isinstance(left, FigureReference) and left.figure.unit == "truth":
+            self._check_truth_word(left)
         right = self._parse_sum()
         if self._current_token.text in _OPERATORS and self._current_token.token_type == "sign":
             raise self.source.build_error(
@@ -125,6 +129,18 @@ class _ConditionParser:
             )
         operator = _OPERATORS[_OPERATORS.index(sign.text)]
         return ComparisonExpression(left, operator, right, (left_text, self._extract_text(start)), position)
+
+    def _check_truth_word(self, reference: FigureReference) -> None:
+        """Raise InputError where an unknown word is compared with a figure that is yes or no."""
+        token = self._current_token
+        if token.token_type == "name" and token.text not in self.figures:
+            raise InputError(
+                f"{reference.name} never has this value",
+                origin=self.source.origin,
+                key=self.source.key,
+                value=token.text,
+                expected="yes or no",
+            )
 
     def _parse_sum(self) -> ConditionNode:
         return self._parse_arithmetic("+", "-", lambda: self._parse_arithmetic("*", "/", self._parse_signed))
@@ -148,8 +164,8 @@ class _ConditionParser:
         token = self._current_token
         if self._accept("("):
             return self._parse_bracketed(token)
-        if word := self._accept("true", "false"):
-            return Constant(word.text == "true", word.position)
+        if word := self._accept(*TRUTH_WORDS):
+            return Constant(TRUTH_WORDS[word.text], word.position)
         if token.token_type not in ("number", "name", "quoted"):
             raise self._build_unexpected_error("a figure's name, a number, or an opening bracket")
         self.next_index += 1

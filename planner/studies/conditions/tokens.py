@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from planner.documents.figures import PlanFigure
 from planner.errors import InputError
 from planner.units import QuantityName, find_suffix_meaning, list_unit_suffixes
 
@@ -17,7 +19,9 @@ _QUOTED_PATTERN = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 _SIGN_PATTERN = re.compile(r"<=|>=|==|!=|[-<>+*/()]")
 _SUFFIXES = sorted(list_unit_suffixes(), key=len, reverse=True)
 _UNIT_LIKE_PATTERN = re.compile(r"[^\s()<>=!+*'\"-]+")
-CONDITION_KEYWORDS = ("and", "or", "not", "true", "false")
+_BARE_TEXT_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+:-]*")
+TRUTH_WORDS = {"true": True, "yes": True, "false": False, "no": False}
+CONDITION_KEYWORDS = ("and", "or", "not", *TRUTH_WORDS)
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,11 @@ class ConditionToken:
     meaning: QuantityName | None = None
 
 
-def tokenize_condition(source: ConditionSource) -> list[ConditionToken]:
-    """All tokens; the last token has the type `end`. Raises InputError."""
+def tokenize_condition(source: ConditionSource, figures: Mapping[str, PlanFigure]) -> list[ConditionToken]:
+    """All tokens; the last token has the type `end`. Raises InputError.
+
+    After a figure that is a text and `==` or `!=`, a word that is no figure is a text without quotes: `1f1b`.
+    """
     text = source.text
     if len(text) > MAX_CONDITION_CHARS:
         raise InputError(
@@ -68,9 +75,26 @@ def tokenize_condition(source: ConditionSource) -> list[ConditionToken]:
         if text[position].isspace():
             position += 1
             continue
-        tokens.append(_read_token(source, position))
+        bare_text = _match_bare_text(text, position, tokens, figures)
+        if bare_text is not None:
+            tokens.append(ConditionToken("quoted", bare_text[0], position, bare_text.end()))
+        else:
+            tokens.append(_read_token(source, position))
         position = tokens[-1].end
     return [*tokens, ConditionToken("end", "the end", len(text), len(text))]
+
+
+def _match_bare_text(
+    text: str, position: int, tokens: list[ConditionToken], figures: Mapping[str, PlanFigure]
+) -> re.Match[str] | None:
+    """The word at `position` where the tokens before it compare a figure that is a text; None for a figure's name."""
+    if len(tokens) < 2 or tokens[-1].text not in ("==", "!=") or tokens[-1].token_type != "sign":
+        return None
+    figure = figures.get(tokens[-2].text) if tokens[-2].token_type == "name" else None
+    match = _BARE_TEXT_PATTERN.match(text, position)
+    if figure is None or figure.unit != "text" or match is None or match[0].casefold() in figures:
+        return None
+    return match
 
 
 def _read_token(source: ConditionSource, position: int) -> ConditionToken:
@@ -113,7 +137,7 @@ def _read_number(source: ConditionSource, position: int, match: re.Match[str]) -
         raise source.build_error(
             f"unknown suffix {unit[0] if unit else ''}",
             end,
-            "GiB or GB, s, min, h, d, %, USD, kWh, kW, t, or k, M, G, T",
+            "GiB or GB, s, min, h, d, %, USD, kWh, kW, t, or K, M, B, T",
         )
     return _check_magnitude(source, ConditionToken("number", match[0], position, end, value))
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from planner.cost.settings import SETTINGS
 from planner.documents.figures import FigureUnit
 from planner.errors import InputError, find_nearest_name
 from planner.studies.conditions.tokens import ConditionSource
@@ -201,13 +202,14 @@ def _check_comparison(node: ComparisonExpression, source: ConditionSource) -> Co
         (first, second), operand_type = _unify_units([node.left, node.right], source)
         return replace(node, left=first, right=second, unit=_find_display_unit(node, operand_type))
     if len(base_types) > 1:
-        expected = {"text": "a text in quotes", "truth": "true or false", "number": "a number"}[left[1].base_type]
+        expected = {"text": "a text in quotes", "truth": "yes or no", "number": "a number"}[left[1].base_type]
         raise source.build_error("sides of different types", node.right.position, expected)
     if node.operator not in ("==", "!="):
         raise source.build_error("texts and truth values have no order", node.position, "== or !=")
     for first, second in ((node.left, node.right), (node.right, node.left)):
-        if isinstance(first, FigureReference) and isinstance(second, Constant):
-            _check_choice(first, second, source)
+        if isinstance(first, FigureReference) and isinstance(second, Constant) and isinstance(second.value, str):
+            word = replace(second, value=_check_choice(first, second.value, source))
+            return replace(node, left=first, right=word) if first is node.left else replace(node, left=word, right=first)
     return replace(node, left=left[0], right=right[0])
 
 
@@ -221,17 +223,24 @@ def _find_display_unit(node: ComparisonExpression, operand_type: OperandType) ->
     return next((unit for unit in _DISPLAY_UNITS if _EXPONENTS_BY_UNIT[unit] == operand_type.exponents), "count")
 
 
-def _check_choice(reference: FigureReference, word: Constant, source: ConditionSource) -> None:
-    choices = reference.figure.choices
-    if choices and isinstance(word.value, str) and word.value not in choices:
-        raise InputError(
-            f"{reference.name} never has this value",
-            origin=source.origin,
-            key=source.key,
-            value=word.value,
-            expected=f"one of {', '.join(choices)}",
-            suggestion=find_nearest_name(word.value, choices),
-        )
+def _check_choice(reference: FigureReference, text: str, source: ConditionSource) -> str:
+    """The text as the figure has it. Raises InputError for a text that the figure never is."""
+    prefix, _, setting_name = reference.name.rpartition(".")
+    setting = SETTINGS.get(setting_name) if prefix.endswith("settings") else None
+    choices = setting.values if setting is not None else reference.figure.choices
+    allows_counts = setting is not None and setting.kind == "count"
+    joined_names = {frozenset(choice.split("+")): choice for choice in choices}
+    name = joined_names.get(frozenset(text.split("+")), text)
+    if not choices or name in choices or (allows_counts and text.isdecimal()):
+        return name
+    raise InputError(
+        f"{reference.name} never has this value",
+        origin=source.origin,
+        key=source.key,
+        value=text,
+        expected=f"one of {', '.join(choices)}" + (", or a whole number" if allows_counts else ""),
+        suggestion=find_nearest_name(text, choices),
+    )
 
 
 def _format_unit(operand_type: OperandType) -> str:
