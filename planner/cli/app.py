@@ -24,6 +24,8 @@ _APP_SETTINGS = {
     "rich_markup_mode": None,
     "add_completion": False,  # the scripts of `planner completion` also complete files, and words joined by : and +
 }
+_USAGE_ERROR: type[Exception] = cast("type[Exception]", typer.BadParameter.__mro__[1])
+"""The base of typer's errors of usage, which it does not export."""
 _OTHER_NAMES = {"--framework": "--to"}
 """Names of options of other commands that a user may mean."""
 _DEFAULT_SAMPLES = 200
@@ -190,7 +192,7 @@ def _run_program(program: Callable[..., object]) -> None:
             _check_model_size_sign(sys.argv[1:])
             sys.argv[1:] = _fill_default_samples(sys.argv[1:])
             exit_code = program(standalone_mode=False)
-        except typer.BadParameter.__mro__[1] as error:  # the base of all of typer's errors of usage
+        except _USAGE_ERROR as error:
             raise _convert_usage_error(error) from None
         except OSError as error:
             # errors of the user's files are reported where they are read: this is an error of writing the help
@@ -210,7 +212,11 @@ def _convert_usage_error(error: Any) -> InputError:
     parameter, key = getattr(error, "param", None), getattr(error, "option_name", "")
     if parameter is not None:
         key = (parameter.get_error_hint(error.ctx) or "").strip("'{}")
-    message = (error.message or "is missing").removesuffix(".").removeprefix(f"Option '{key}' ")
+    message = (
+        (error.message or "is missing")
+        .removesuffix(".")
+        .replace(f"Option {key!r} requires an argument", "needs a value")
+    )
     possibilities = getattr(error, "possibilities", None)
     if key and "No such option" in message:
         message = "no such option"

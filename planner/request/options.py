@@ -217,7 +217,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     *_build_setting_options("Parallelism"),
     Option(
-        "space", "Parallelism", "A TOML file with any options of the space; options of the command line replace its keys.",
+        "space", "Parallelism", "A TOML file with options of the space; those of the command line replace its keys.",
         commands=(PLAN, WHAT_IF), is_path=True, completion=Completion(endings=(".toml",)),
     ),
     Option(
@@ -253,10 +253,12 @@ OPTIONS: tuple[Option, ...] = (
         FLOPS_CONVENTIONS, "full",
     ),
     _declare_choice(
-        "framework", "Kernels and precision", "The trainer (framework) that runs the plan. Default: Megatron, ddp for images, maxtext on TPUs.",
-        FRAMEWORKS,
+        "framework", "Kernels and precision",
+        "The trainer (framework) that runs the plan. Default: Megatron, ddp for images, maxtext on TPUs.", FRAMEWORKS,
     ),
-    _declare_choice("launch", "Kernels and precision", "How kernels are launched. Default: the trainer's.", LAUNCH_MODES),
+    _declare_choice(
+        "launch", "Kernels and precision", "How kernels are launched. Default: the trainer's.", LAUNCH_MODES
+    ),
     Option(
         "objective", "Objective", f"Objective that ranks the plans: {', '.join(OBJECTIVES)}.",
         partial(values.parse_objectives, names=OBJECTIVES, counts=(1,)), commands=(PLAN,),

@@ -269,3 +269,62 @@ def test_other_commands_write_no_file_over_either(tmp_path: Path, monkeypatch: p
     ):
         assert call("planner", *arguments).stderr.startswith(f"error: {key}: unknown file format"), arguments
     assert Path("plan.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "problem", "expected"),
+    [
+        ("--pue", "nan", "not a ratio", "from 1 to 5, such as 1.15"),
+        ("--pue", "9", "out of range", "from 1 to 5, such as 1.15"),
+        ("--mtbf-node", "1e300y", "not a duration", "a duration such as 10min, 50000h or 5y"),
+        ("--carbon-intensity", "-3g/kWh", "not an intensity", "an intensity such as 56g/kWh"),
+    ],
+)
+def test_a_quantity_is_refused_without_saying_the_same_twice(
+    option: str, value: str, problem: str, expected: str
+) -> None:
+    done = call("plan", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64", "--tp", "8", f"{option}={value}")
+    assert done.returncode == 2
+    assert done.stderr == f"error: {option}: {problem}\n  value:    {value}\n  expected: {expected}\n"
+
+
+def test_an_unknown_cluster_is_reported_under_the_name_of_the_argument() -> None:
+    done = call("planner", "topology", "nope")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: CLUSTER: unknown cluster\n  value:    nope\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("plan llama-3-8b --framwork fsdp2", "--framwork: no such option"),
+        ("plan", "MODEL: is missing"),
+        ("plan llama-3-8b --tp", "--tp: needs a value"),
+        ("planner nope", "no such command 'nope'"),
+        ("planner explain a b", "got unexpected extra argument"),
+        ("planner export p.json --framework megatron-lm", "--framework: no such option"),
+    ],
+)
+def test_errors_of_usage_have_the_form_of_all_errors(command: str, message: str) -> None:
+    done = call(*command.split())
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"error: {message}")
+    assert "Usage" not in done.stderr
+
+
+def test_an_option_of_another_command_suggests_the_one_that_is_meant() -> None:
+    assert "did you mean --to?" in call("planner", "export", "p.json", "--framework", "megatron-lm").stderr
+    assert "did you mean --framework?" in call("plan", "llama-3-8b", "--framwork", "fsdp2").stderr
+
+
+@pytest.mark.parametrize("program", ["plan llama-3-8b --tp 8", "planner size llama-3-8b --deadline 30d"])
+def test_a_run_of_less_than_a_step_is_noticed(program: str) -> None:
+    size = () if " size " in program else ("--nodes", "1")
+    done = call(*program.split(), "--cluster", "dgx-h100", *size, "--global-batch", "64", "--tokens", "15")
+    assert "warning: --tokens 15 is less than the 524,288 of one step" in done.stderr
+
+
+@pytest.mark.parametrize("group", ["models", "cluster", "hardware"])
+def test_summaries_of_commands_are_not_cut(group: str) -> None:
+    assert "..." not in call("planner", group, "--help").stdout.partition("Commands:")[2]

@@ -151,3 +151,32 @@ def test_a_plan_and_a_file_of_plans_are_distinguished(files: tuple[str, str]) ->
     done = call("planner", "diff", *files)
     assert done.returncode == 2
     assert "one document has the plans of a file" in done.stderr
+
+
+def test_rates_and_tokens_are_printed_as_plan_prints_them(files: tuple[str, str], tmp_path: Path) -> None:
+    document = json.loads(Path(files[0]).read_text())
+    document["run"]["tokens"] *= 2
+    (tmp_path / "more.json").write_text(json.dumps(document))
+    rows = {}
+    for head_file in (files[1], str(tmp_path / "more.json")):
+        for line in call("planner", "diff", files[0], head_file).stdout.splitlines():
+            rows[line.partition(" ")[0]] = line
+    assert "149K" in rows["tokens_per_s"]
+    assert "9.3K" in rows["tokens_per_s_per_device"]
+    assert "100B" in rows["tokens"] and "200B" in rows["tokens"]
+
+
+@pytest.mark.parametrize(("part", "key", "value"), [("strategy", "tp", 3), ("settings", "order", "dp-dp")])
+def test_a_plan_that_explain_refuses_is_refused_in_the_same_words(
+    files: tuple[str, str], part: str, key: str, value: object, tmp_path: Path
+) -> None:
+    plan = call("plan", "llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "-b", "64", "--tp", "8", "-f", "json").stdout
+    document = json.loads(plan)
+    document["plans"][0][part][key] = value
+    (tmp_path / "plan.json").write_text(plan)
+    (tmp_path / "other.json").write_text(json.dumps(document))
+    compared = call("planner", "diff", str(tmp_path / "plan.json"), str(tmp_path / "other.json"))
+    explained = call("planner", "explain", str(tmp_path / "other.json"))
+    assert compared.returncode == explained.returncode == 2
+    assert compared.stderr == explained.stderr
+    assert f"other.json: plans[0].{part}" in compared.stderr

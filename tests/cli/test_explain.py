@@ -200,3 +200,14 @@ def test_some_hosts_of_a_wired_cluster_are_explained(tmp_path: Path) -> None:
     file.write_text(call("plan", *on, "--format", "json").stdout)
     done = call("planner", "explain", str(file), "--cluster", str(cluster))
     assert done.returncode == 0, done.stderr
+
+
+def test_a_size_that_cannot_be_is_reported_with_its_file_and_key(plan_file: Path, tmp_path: Path) -> None:
+    changed = json.loads(plan_file.read_text())
+    changed["cluster"]["devices"] = 10**15
+    file = tmp_path / "huge.json"
+    file.write_text(json.dumps(changed))
+    done = call("planner", "explain", str(file))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {file}: cluster.devices: ")
+    assert str(10**15) in done.stderr

@@ -132,3 +132,26 @@ def test_batches_are_suggested_for_the_devices_that_are_left(tmp_path: Path) -> 
     file.write_text(WIRED.replace("a[1,3]", "a[1,3,5]").replace("a[1-4]", "a[1-5]"))
     done = call("plan", "llama-3-8b", "--cluster", str(file), *pins)
     assert "expected: 65 or 60 sequences; or 32 of these 40 devices" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("part", "printed"),
+    [
+        ("node-1", "degraded (node-1)"),
+        ("node-1:2", "degraded (node-1:2)"),
+        ("leaf-0=50%", "degraded (leaf-0 at 50 %)"),
+    ],
+)
+def test_a_degraded_cluster_names_its_failed_parts(part: str, printed: str) -> None:
+    plan = ("plan", *ON, "--tp", "8", "--cp", "1", "--vpp", "1", "--fault", part)
+    (fact,) = (line for line in call(*plan).stdout.splitlines() if line.startswith("Cluster"))
+    assert printed in fact
+    assert printed in json.loads(call(*plan, "--format", "json").stdout)["cluster"]["title"]
+
+
+def test_help_and_error_name_the_same_parts() -> None:
+    help_text = " ".join(call("plan", "--help").stdout.split())
+    error = call("plan", *ON, "--fault", "=").stderr
+    for part in ("a host (node-3)", "its NIC (node-3:2)", "a switch (leaf-0)"):
+        assert part in help_text.replace("A host", "a host")
+        assert part in error

@@ -47,8 +47,11 @@ def read_plan_cluster(
         cluster = _resolve_sized_cluster(name_override or part.name, part, fault_texts)
     except InputError as error:
         # the document has the size, no option
-        is_size = error.key in ("--nodes", "--devices")
-        raise error.relocate(str(path), f"cluster.{error.key[2:]}") if is_size else error from None
+        if error.key not in ("--nodes", "--devices"):
+            raise
+        raise InputError(
+            error.problem, origin=str(path), key="cluster.devices", value=part.devices, expected=error.expected
+        ) from None
     if (cluster.devices, cluster.accelerator.name) != (part.devices, part.accelerator):
         expected = f"{part.devices:,} {part.accelerator}, as in {path}"
         value = f"{cluster.devices:,} {cluster.accelerator.name}"

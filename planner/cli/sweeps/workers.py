@@ -45,7 +45,7 @@ def answer_on_this_machine(
     """Answer the points in worker processes; `add_answer` takes the number and answer of each, in any order.
 
     `make_answerer` is called in each process and returns the function that answers a point; default: a
-    `PointAnswerer`. Raises InputError where the system cannot start `count` of them, PlannerError where no worker can start.
+    `PointAnswerer`. Raises InputError where the system cannot start all, PlannerError where it can start none.
     """
     pool = _WorkerPool(points, max(1, min(workers, len(points))), add_answer, make_answerer or _build_point_encoder)
     try:

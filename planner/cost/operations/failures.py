@@ -58,7 +58,7 @@ class TimeShares:
 def compute_job_mtbf_s(
     devices: Floats, nodes: Floats, *, device_mtbf_s: float, node_mtbf_s: float, software_mtbf_s: float
 ) -> Floats:
-    """Mean time between failures of a job on these numbers of devices and nodes, shape [jobs], seconds: rates add up."""
+    """Mean time between failures of a job on this many devices and nodes, shape [jobs], seconds: rates add up."""
     return 1.0 / (devices / device_mtbf_s + nodes / node_mtbf_s + nodes / software_mtbf_s)
 
 

@@ -70,7 +70,8 @@ def tokenize_condition(source: ConditionSource, figures: Mapping[str, PlanFigure
             value=text,
             expected=f"at most {MAX_CONDITION_CHARS} characters",
         )
-    tokens, position = [], 0
+    tokens: list[ConditionToken] = []
+    position = 0
     while position < len(text):
         if text[position].isspace():
             position += 1

@@ -209,7 +209,9 @@ def _check_comparison(node: ComparisonExpression, source: ConditionSource) -> Co
     for first, second in ((node.left, node.right), (node.right, node.left)):
         if isinstance(first, FigureReference) and isinstance(second, Constant) and isinstance(second.value, str):
             word = replace(second, value=_check_choice(first, second.value, source))
-            return replace(node, left=first, right=word) if first is node.left else replace(node, left=word, right=first)
+            return (
+                replace(node, left=first, right=word) if first is node.left else replace(node, left=word, right=first)
+            )
     return replace(node, left=left[0], right=right[0])
 
 
