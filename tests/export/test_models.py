@@ -62,9 +62,8 @@ def build_model_run(name: str, program: ProgramName) -> PlannedRun:
     model = parse_huggingface_config(text, f"{name}/config.json", name)
     changes: Fields = {"strategy.tp": 1, "strategy.sequence_parallel": False, "launch": "fused"}
     run = change_plan(base, changes)
-    return replace(
-        run, model=model, layers=model.layers, chunk_layers=(model.layers,), seq_length=SEQ_LENGTHS.get(program, 2048)
-    )
+    length = min(SEQ_LENGTHS.get(program, 2048), model.learned_positions or 2048)
+    return replace(run, model=model, layers=model.layers, chunk_layers=(model.layers,), seq_length=length)
 
 
 def read_config_fields(text: str, seq_length: int) -> Fields:
