@@ -189,7 +189,7 @@ def test_groups_are_those_of_the_trainer(trainer: TrainerName) -> None:
 
 @pytest.mark.parametrize("order", ["tp-cp-dp-pp", "tp-cp-pp-dp"])
 def test_orders_that_megatron_can_be_told_need_no_rankfile(order: str) -> None:
-    trainer, told = TRAINERS_BY_NAME["megatron"], 0
+    trainer, ordered = TRAINERS_BY_NAME["megatron"], 0
     for d, _ in draw_degrees("megatron", 400):
         numbering = find_numbering_order(trainer, order, d, has_experts=True)
         s = build_strategy(**d)
@@ -200,13 +200,13 @@ def test_orders_that_megatron_can_be_told_need_no_rankfile(order: str) -> None:
             for name, groups in rank_groups.list_rank_groups(RankLayout(numbering), s).items()
         } == laid
         if numbering == order:
-            told += 1
+            ordered += 1
             assert (places == np.arange(len(places))).all()
         by_default = rank_groups.compute_rank_places(RankLayout(order), RankLayout(DEFAULT_ORDER), s)
         expected = list_megatron_groups(d, DEFAULT_ORDER)
         # a rankfile of the default order lays the same groups
         assert laid == {name: lay(groups, by_default) for name, groups in expected.items()}, (d, numbering)
-    assert told > 20
+    assert ordered > 20
 
 
 def draw_shards(d: Degrees, draw: random.Random) -> int:

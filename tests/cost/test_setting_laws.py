@@ -129,7 +129,7 @@ def test_weights_that_are_never_resharded_are_gathered_once_and_stay() -> None:
 
 
 @pytest.mark.parametrize("vpp", [1, 2])
-def test_sends_overlap_as_told(vpp: int) -> None:
+def test_sends_overlap_as_set(vpp: int) -> None:
     q, plan = build("megatron"), build_strategy(pp=4, dp=4, vpp=vpp)
     costs = {name: compute_step_costs(change(q, pp_overlap=name), plan) for name in ("interleaved", "yes", "no")}
     exposed = {name: float(cost.terms["pipeline_send"][0]) for name, cost in costs.items()}
@@ -148,7 +148,7 @@ def build_experts(framework: TrainerName) -> Scenario:
     return build(framework, moe=MoeSpec(experts=16, topk=4, expert_ffn_size=512))
 
 
-def test_the_all_to_all_overlaps_as_told() -> None:
+def test_the_all_to_all_overlaps_as_set() -> None:
     plan = build_strategy(dp=16, ep=16)
     for framework in ("megatron", "megatron-classic"):
         q = build_experts(framework)

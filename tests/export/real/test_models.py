@@ -112,9 +112,9 @@ def test_torchtitan_builds_the_model(name: str, tmp_path: Path, monkeypatch: pyt
     scaling = run.decoder.rope_scaling
     if scaling is not None and scaling.type == "yarn":
         config = rope.config
-        told = (config.scaling, config.rope_factor, config.original_seq_len, config.beta_fast, config.truncate)
+        built = (config.scaling, config.rope_factor, config.original_seq_len, config.beta_fast, config.truncate)
         expected = (scaling.factor, scaling.original_seq_length, scaling.beta_fast, scaling.truncate)
-        assert told == ("yarn", *expected)
+        assert built == ("yarn", *expected)
     if run.decoder.mla is None and scaling is None:
         cache = type(rope)(rope.config).cache
         second = cache[1].angle() if cache.is_complex() else torch.atan2(*reversed(cache[1].chunk(2)))
@@ -123,8 +123,8 @@ def test_torchtitan_builds_the_model(name: str, tmp_path: Path, monkeypatch: pyt
     moe = run.decoder.moe
     if moe is not None:
         router = next(part for part in model.modules() if "Router" in type(part).__name__)
-        told = (router.top_k, router.score_func, router.route_norm, router.route_scale)
-        assert told == (moe.topk, moe.score_function, moe.normalizes_topk, moe.router_scaling)
+        built = (router.top_k, router.score_func, router.route_norm, router.route_scale)
+        assert built == (moe.topk, moe.score_function, moe.normalizes_topk, moe.router_scaling)
         groups = (router.num_expert_groups or 0, router.num_limited_groups or 0)
         assert groups == (moe.router_groups, moe.router_topk_groups)
 

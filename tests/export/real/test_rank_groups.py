@@ -129,7 +129,7 @@ def test_megatron_shards_over_the_planned_groups(make_megatron_groups: Any) -> N
 
 
 def test_megatron_refuses_the_orders_that_it_is_not_told(make_megatron_groups: Any) -> None:
-    refused = told = 0
+    refused = ordered = 0
     for d, _ in draw_degrees("megatron", 200):
         if d["pp"] == 1 or d["dp"] == 1:
             continue
@@ -138,10 +138,10 @@ def test_megatron_refuses_the_orders_that_it_is_not_told(make_megatron_groups: A
             with pytest.raises(AssertionError):
                 make_megatron_groups(d, "tp-cp-pp-dp")
         else:
-            told += 1
+            ordered += 1
             assert make_megatron_groups(d, "tp-cp-pp-dp") == list_megatron_groups(d, "tp-cp-pp-dp")
     assert refused > 20
-    assert told > 10
+    assert ordered > 10
 
 
 def test_dense_groups_are_those_of_megatrons_generator_in_any_order() -> None:
