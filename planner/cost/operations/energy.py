@@ -86,7 +86,7 @@ def _compute_model_s(scenario: Scenario, s: Strategies, tables: LayerTables, lay
 def compute_energy_parts_j(
     scenario: Scenario, s: Strategies, step_costs: StepCosts, plan_tables: PlanTables | None = None
 ) -> dict[str, Floats]:
-    """Joules of a step of the whole site (incl. PUE) by `ENERGY_PARTS`, [plans] each; all zero where the power is unknown."""
+    """Joules of a step of the site (incl. PUE) by `ENERGY_PARTS`, [plans] each; all zero where power is unknown."""
     state_times_s = compute_state_times_s(scenario, s, plan_tables or build_plan_tables(scenario, s), step_costs)
     powers_w = zip(POWER_STATES, compute_state_power_w(scenario), strict=True)
     devices_j = scenario.devices * sum_in_order(power_w * state_times_s[state] for state, power_w in powers_w)
