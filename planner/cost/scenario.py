@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, get_args
@@ -268,9 +269,17 @@ def compute_runtime_reserve_bytes(memory_bytes: float) -> float:
     return _RESERVE_BYTES + _RESERVE_SHARE * memory_bytes
 
 
-def compute_required_memory_bytes(used_bytes: float) -> float:
-    """The memory of a GPU, in bytes, that leaves `used_bytes` beside the runtime reserve."""
-    return (used_bytes + _RESERVE_BYTES) / (1.0 - _RESERVE_SHARE)
+def compute_required_memory_bytes(used_bytes: float, limit: MemoryLimit | None = None) -> float:
+    """The memory of a GPU, in bytes, that leaves `used_bytes` beside the runtime reserve, within the limit.
+
+    Infinite where no memory does: a limit in bytes does not grow with the memory.
+    """
+    usable_share, headroom_bytes = 1.0, 0.0
+    if limit is not None:
+        usable_share, headroom_bytes = limit.share or 1.0, limit.headroom_bytes or 0.0
+    if usable_share <= _RESERVE_SHARE or (limit is not None and limit.limit_bytes is not None):
+        return math.inf
+    return (used_bytes + _RESERVE_BYTES + headroom_bytes) / (usable_share - _RESERVE_SHARE)
 
 
 def apply_setting(scenario: Scenario, setting: Setting, value: SettingValue) -> Scenario:

@@ -16,7 +16,7 @@ from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster, WiredCluster
 from planner.cluster.model.spec import ClusterSpec
 from planner.cost.flops import compute_model_flops
-from planner.cost.scenario import Scenario, build_scenario
+from planner.cost.scenario import Scenario, build_scenario, check_scenario
 from planner.documents.plan import PlanPart
 from planner.documents.site import ReliabilityPart
 from planner.errors import InputError, NothingFits, PlannerError
@@ -164,9 +164,14 @@ def explain_infeasible_size(run: TrainingRun, offer: ClusterOffer, nodes: int) -
 
 
 def build_run_scenario(run: TrainingRun, cluster: Cluster) -> Scenario:
-    """The scenario of the run on a cluster. Raises InputError for a precision that the accelerator lacks."""
+    """The scenario of the run on a cluster.
+
+    Raises InputError for a precision that the accelerator lacks, and a memory limit above its memory.
+    """
     scenario = build_scenario(run.workload, cluster, global_batch=run.global_batch, precision=run.precision)
-    return replace(scenario, **run.scenario_fields)  # type: ignore[arg-type]
+    scenario = replace(scenario, **run.scenario_fields)  # type: ignore[arg-type]
+    check_scenario(scenario)
+    return scenario
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from planner.cluster.model.cluster import Cluster
 from planner.cost.arrays import Floats, round_significant
 from planner.cost.memory import MEMORY_CATEGORIES
-from planner.cost.scenario import Scenario
+from planner.cost.scenario import Scenario, check_scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies
 from planner.documents.plan import PlanPart
@@ -49,10 +49,10 @@ class WhatIfSide:
     space: Space
 
     def rebind_cluster(self, cluster: Cluster) -> WhatIfSide:
-        """The same side on another cluster of the same size."""
-        return replace(
-            self, scenarios=tuple(rebind_scenario(scenario, cluster) for scenario in self.scenarios), cluster=cluster
-        )
+        """The same side on another cluster of the same size. Raises InputError for a memory limit above it."""
+        scenarios = tuple(rebind_scenario(scenario, cluster) for scenario in self.scenarios)
+        check_scenario(scenarios[0])
+        return replace(self, scenarios=scenarios, cluster=cluster)
 
 
 def compute_what_if(before: WhatIfSide, after: WhatIfSide, changes: Sequence[InputChange]) -> WhatIfDocument:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import planner
 from tests.cli.run import call
+from tests.examples import DEFAULTS, LAB
 
 ON = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64")
 GIB = 2**30
@@ -48,6 +50,67 @@ def test_a_refusal_names_the_limit() -> None:
     searched = call("plan", *ON, "--memory-limit", "5%")
     assert searched.returncode == 3
     assert "--memory-limit" in searched.stderr.partition("what would make it fit")[2]
+
+
+@pytest.mark.parametrize(
+    ("given", "suggested"),
+    [
+        ("--headroom 75GiB", "--headroom 57GiB"),
+        ("--memory-limit 10%", "--memory-limit 28.0%"),
+        ("--memory-limit 5GiB", "--memory-limit 22.24GiB"),
+    ],
+)
+def test_a_suggested_limit_has_the_form_of_the_given_one_and_is_the_tightest(given: str, suggested: str) -> None:
+    advice = call("plan", *ON, *given.split()).stderr.partition("what would make it fit")[2]
+    assert f"or {suggested}" in advice
+    option, value = suggested.split()
+    assert most_bytes(option, value) > 0
+    tighter = {"57GiB": "58GiB", "28.0%": "27.9%", "22.24GiB": "22.22GiB"}[value]
+    assert call("plan", *ON, option, tighter).returncode == 3
+
+
+@pytest.mark.parametrize("given", ["--headroom 39GiB", "--memory-limit 20%"])
+def test_devices_of_the_suggested_memory_are_enough_with_the_same_limit(given: str, tmp_path: Path) -> None:
+    def plan_on_devices_of(memory_gib: float) -> subprocess.CompletedProcess[str]:
+        file = tmp_path / f"lab-{memory_gib}.toml"
+        file.write_text(LAB.format(**DEFAULTS | {"memory": memory_gib, "nodes": 1}))
+        return call("plan", "llama-3-8b", "-c", str(file), "-b", "64", *given.split())
+
+    advice = plan_on_devices_of(40).stderr.partition("what would make it fit")[2]
+    size_gib = float(advice.partition("devices of ")[2].split()[0])
+    assert size_gib > 40
+    assert plan_on_devices_of(size_gib).returncode == 0
+    assert plan_on_devices_of(size_gib - 0.02).returncode == 3
+
+
+def test_a_limit_in_bytes_suggests_no_devices_of_more_memory() -> None:
+    advice = call("plan", *ON, "--memory-limit", "5GiB").stderr.partition("what would make it fit")[2]
+    assert "devices of" not in advice
+    large = call("plan", "llama-3.1-405b", *ON[1:], "--memory-limit", "70GiB")
+    assert large.returncode == 3
+    assert "GiB without --memory-limit" in large.stderr
+
+
+def test_a_single_plan_is_told_the_limit_that_fits() -> None:
+    pinned = ("--tp", "8", "--dp", "1")
+    done = call("planner", "estimate", *ON, *pinned, "--memory-limit", "10%")
+    assert "or --memory-limit 41.7%" in done.stderr
+    assert call("planner", "estimate", *ON, *pinned, "--memory-limit", "41.7%").returncode == 0
+
+
+def test_a_limit_above_the_memory_is_refused_or_rules_the_cluster_out() -> None:
+    limit = ("--memory-limit", "70GiB")
+    sized = call("planner", "size", "llama-3-8b", "-c", "l4-pcie", "--tokens", "1B", "--deadline", "30d", *limit)
+    changed = call("planner", "what-if", *ON, "--set", "accelerator.memory=40GiB", *limit)
+    for done, memory in ((sized, "22.49 GiB"), (changed, "40.00 GiB")):
+        assert done.returncode == 2
+        assert f"at most the {memory} of the accelerator" in done.stderr
+    assert "with the changes" in changed.stderr
+    clusters = ("--on", "l4-pcie:4", "--on", "dgx-h100:1")
+    compared = call("planner", "compare", "llama-3-8b", *clusters, "--tokens", "1B", *limit, "-f", "json")
+    assert compared.returncode == 0
+    reasons = {offer["name"]: offer["ruled_out"] for offer in json.loads(compared.stdout)["offers"]}
+    assert reasons == {"dgx-h100": "", "l4-pcie": "--memory-limit 70.00 GiB: more memory than there is"}
 
 
 @pytest.mark.parametrize("command", ["what-if", "size", "compare"])

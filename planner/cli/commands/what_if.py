@@ -77,7 +77,10 @@ def _build_changed_side(
             precision = changed_side.scenarios[0].precision
             input_changes.check_change_key(key, cluster, precision)
             cluster, change_by_key[key] = input_changes.apply_cluster_change(cluster, key, text, precision)
-    return changed_side.rebind_cluster(cluster), [change_by_key[key] for key, _ in change_pairs]
+    try:
+        return changed_side.rebind_cluster(cluster), [change_by_key[key] for key, _ in change_pairs]
+    except InputError as error:
+        raise error.relocate("with the changes", error.key) from None
 
 
 def _list_changeable_values(side: what_if_study.WhatIfSide) -> dict[str, int | str]:

@@ -17,6 +17,9 @@ from planner.search.search import SearchResult, SearchTarget, search_plans
 from planner.search.space import Space
 from planner.units import format_bytes
 
+_LARGE_HEADROOM_GIB = 10.0
+"""Headroom above which a suggested one has whole GiB; below it has tenths."""
+
 
 def explain_empty_search(
     cluster: Cluster, space: Space, result: SearchResult, *, is_single_plan: bool = False
@@ -31,11 +34,11 @@ def explain_empty_search(
     miss = _compute_memory_miss(scenario, result.nearest_miss)
     if not is_single_plan:
         return NothingFits(_format_memory_miss(scenario, miss) + _suggest_fitting_changes(scenario, space, miss))
-    lighter_options = (
-        _suggest_lighter_options(result.nearest_miss)
-        if miss.holder == "device"
-        else "fewer states in --offload, or more nodes"
-    )
+    lighter_options = "fewer states in --offload, or more nodes"
+    if miss.holder == "device":
+        lighter_options = _suggest_lighter_options(result.nearest_miss)
+        if limit_option := _suggest_memory_limit(scenario, miss.needed_bytes):
+            lighter_options += f", or {limit_option}"
     advice = "\n  what would make it fit: drop the options you gave and let `plan` choose, or "
     return NothingFits(_format_memory_miss(scenario, miss) + advice + lighter_options)
 
@@ -97,11 +100,11 @@ def _format_memory_miss(scenario: Scenario, miss: _MemoryMiss) -> str:
 
 
 def _suggest_fitting_changes(scenario: Scenario, space: Space, miss: _MemoryMiss) -> str:
-    """Find a multiple of the devices, or a memory size, with which a plan fits.
+    """Find a multiple of the devices, a memory limit, or a memory size, with which a plan fits.
 
     For open dimensions only the values with the least memory are searched, which is enough to know that a plan fits.
     """
-    lines = "\n  what would make it fit:"
+    changes: list[str] = []
     frugal_values: dict[str, tuple[int, ...]] = {
         "micro_batch": (1,),
         "vpp": (1,),
@@ -114,16 +117,48 @@ def _suggest_fitting_changes(scenario: Scenario, space: Space, miss: _MemoryMiss
         if search_plans(
             replace(scenario, devices=larger_space.devices), larger_space, SearchTarget(top=1)
         ).stats.feasible:
-            lines += f" {larger_space.devices} devices, or"
+            changes.append(f"{larger_space.devices} devices")
             break
-    needed_bytes = miss.needed_bytes
-    if miss.holder == "device":
-        if needed_bytes <= scenario.accelerator.memory_bytes:
-            lines += f" --memory-limit {100 * needed_bytes / scenario.accelerator.memory_bytes + 0.05:.1f}%, or"
-        needed_bytes = compute_required_memory_bytes(needed_bytes - scenario.runtime_reserve_bytes)
-    # rounded up to a hundredth of a GiB, so that the printed size is enough
-    lines += f" {miss.holder}s of {format_bytes(math.ceil(needed_bytes / 2**30 * 100) / 100 * 2**30)}"
+    changes += _suggest_memory(scenario, miss)
     user_pins = [DIMENSION_OPTIONS[name] for name in space.allowed if name not in space.defaulted]
     if user_pins:
-        lines += f", or leaving {', '.join(user_pins)} open"
-    return lines
+        changes.append(f"leaving {', '.join(user_pins)} open")
+    return f"\n  what would make it fit: {', or '.join(changes)}"
+
+
+def _suggest_memory(scenario: Scenario, miss: _MemoryMiss) -> list[str]:
+    """Another memory limit, and the memory of devices or hosts that is enough, rounded up to 0.01 GiB."""
+    if miss.holder == "host":
+        return [f"hosts of {format_bytes(_round_up_gib(miss.needed_bytes) * 2**30)}"]
+    limit, used_bytes = scenario.memory_limit, miss.needed_bytes - scenario.runtime_reserve_bytes
+    limit_option = _suggest_memory_limit(scenario, miss.needed_bytes)
+    changes = [limit_option] if limit_option else []
+    device_bytes = compute_required_memory_bytes(used_bytes, limit)
+    if math.isfinite(device_bytes):
+        changes.append(f"devices of {format_bytes(_round_up_gib(device_bytes) * 2**30)}")
+    elif not limit_option:
+        device_bytes = compute_required_memory_bytes(used_bytes)
+        changes.append(f"devices of {format_bytes(_round_up_gib(device_bytes) * 2**30)} without --memory-limit")
+    return changes
+
+
+def _suggest_memory_limit(scenario: Scenario, needed_bytes: float) -> str:
+    """The tightest limit with which a plan of so many bytes fits, in the form that the user chose; empty where it is
+    too large for the device, or where there is no limit.
+    """
+    limit, memory_bytes = scenario.memory_limit, scenario.accelerator.memory_bytes
+    if limit is None or needed_bytes > memory_bytes:
+        return ""
+    if limit.headroom_bytes is not None:
+        headroom_gib = (memory_bytes - needed_bytes) / 2**30
+        digits = 0 if headroom_gib >= _LARGE_HEADROOM_GIB else 1
+        return f"--headroom {math.floor(headroom_gib * 10**digits) / 10**digits:.{digits}f}GiB"
+    limit_gib = _round_up_gib(needed_bytes)
+    if limit.limit_bytes is not None and limit_gib * 2**30 <= memory_bytes:
+        return f"--memory-limit {limit_gib:.2f}GiB"
+    return f"--memory-limit {math.ceil(1000 * needed_bytes / memory_bytes) / 10:.1f}%"
+
+
+def _round_up_gib(size_bytes: float) -> float:
+    """GiB rounded up to a hundredth, so that the printed size is enough."""
+    return math.ceil(size_bytes / 2**30 * 100) / 100
