@@ -67,6 +67,14 @@ class MemoryLimit:
     limit_bytes: float | None = None
     headroom_bytes: float | None = None
 
+    def __str__(self) -> str:
+        """The limit in words: `90%`, `70.00 GiB`, `all but 8.00 GiB`."""
+        if self.share is not None:
+            return f"{100 * self.share:.4g}%"
+        if self.headroom_bytes is not None:
+            return f"all but {format_bytes(self.headroom_bytes)}"
+        return format_bytes(self.limit_bytes or 0.0)
+
     def apply(self, memory_bytes: float) -> float:
         """Bytes of a memory that plans may use."""
         if self.share is not None:

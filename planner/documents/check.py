@@ -5,7 +5,7 @@ Field order is output order; `planner schema check` prints the schema of these t
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
@@ -13,7 +13,8 @@ from planner.documents.heterogeneous import HeterogeneousDocument
 from planner.documents.plan import PlanDocument
 from planner.documents.schema import Document, DocumentPart, PositiveInt
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SchemaVersion = Literal["1.0"]
+SCHEMA_VERSION: SchemaVersion = get_args(SchemaVersion)[0]
 
 
 CheckOutcome = Literal["met", "not met", "nothing fits"]
@@ -59,7 +60,7 @@ class CheckDocument(Document, frozen=True, kw_only=True):
 
     NAME: ClassVar[str] = "check"
 
-    schema_version: Literal["1.0"]
+    schema_version: SchemaVersion
     file: str
     outcome: CheckOutcome
     checked: Annotated[list[PlanCheckPart], msgspec.Meta(min_length=1)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
@@ -10,7 +10,8 @@ from planner.documents.plan import ModelPart
 from planner.documents.schema import Document, DocumentPart, PositiveFloat
 from planner.documents.size import RunSizePart, TrainingRunPart
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SchemaVersion = Literal["1.1"]
+SCHEMA_VERSION: SchemaVersion = get_args(SchemaVersion)[0]
 
 RankingFigure = Literal["time", "cost", "energy", "carbon", "devices", "tokens-per-usd", "tokens-per-joule"]
 
@@ -36,7 +37,7 @@ class CompareDocument(Document, frozen=True, kw_only=True):
 
     NAME: ClassVar[str] = "compare"
 
-    schema_version: Literal["1.0"]
+    schema_version: SchemaVersion
     model: ModelPart
     run: TrainingRunPart
     deadline_days: PositiveFloat | None

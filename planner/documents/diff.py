@@ -5,14 +5,15 @@ Field order is output order; `planner schema diff` prints the schema of these ty
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
 from planner.documents.check import ConditionPart
 from planner.documents.schema import Document, DocumentPart, NonNegativeFloat
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SchemaVersion = Literal["1.0"]
+SCHEMA_VERSION: SchemaVersion = get_args(SchemaVersion)[0]
 
 DiffStatus = Literal["changed", "unchanged", "added", "removed", "fits no more", "fits now", "fits in neither"]
 
@@ -78,7 +79,7 @@ class DiffDocument(Document, frozen=True, kw_only=True):
 
     NAME: ClassVar[str] = "diff"
 
-    schema_version: Literal["1.0"]
+    schema_version: SchemaVersion
     base: str
     head: str
     threshold: NonNegativeFloat

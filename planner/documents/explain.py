@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
@@ -23,7 +23,8 @@ from planner.documents.schema import (
     PositiveInt,
 )
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SchemaVersion = Literal["1.1"]
+SCHEMA_VERSION: SchemaVersion = get_args(SchemaVersion)[0]
 
 
 class WaterfallPart(DocumentPart, frozen=True, kw_only=True):
@@ -95,7 +96,7 @@ class ExplainDocument(Document, frozen=True, kw_only=True):
 
     NAME: ClassVar[str] = "explain"
 
-    schema_version: Literal["1.0"]
+    schema_version: SchemaVersion
     model: ModelPart
     cluster: ClusterPart
     scenario: ScenarioPart = msgspec.field(name="training")

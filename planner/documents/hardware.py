@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from planner.documents.schema import Document, DocumentPart
 from planner.hardware.accelerator import Precision, RentalPriceSpec
@@ -11,7 +11,8 @@ from planner.hardware.catalogue import PRECISIONS, AcceleratorEntry, find_shared
 from planner.hardware.figures import Figure, SourcedFigure, parse_figure
 from planner.units import Dimension
 
-SCHEMA_VERSION: Literal["1.1"] = "1.1"
+SchemaVersion = Literal["1.1"]
+SCHEMA_VERSION: SchemaVersion = get_args(SchemaVersion)[0]
 HardwareUnit = Literal["FLOP/s", "OP/s", "B", "B/s", "W", "USD/h", "bit", "FLOP/s/W", "FLOP/USD", "FLOP/B"]
 
 
@@ -109,7 +110,7 @@ class HardwareDocument(Document, frozen=True, kw_only=True):
 
     NAME: ClassVar[str] = "hardware"
 
-    schema_version: Literal["1.1"]
+    schema_version: SchemaVersion
     precision: Precision | None
     """The precision that the user chose; null where none was chosen."""
     accelerators: list[AcceleratorPart]

@@ -5,7 +5,7 @@ Field order is output order; `planner schema mixed` prints the schema of these t
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
@@ -35,7 +35,8 @@ from planner.documents.schema import (
     PositiveInt,
 )
 
-SCHEMA_VERSION: Literal["1.1"] = "1.1"
+SchemaVersion = Literal["1.2"]
+SCHEMA_VERSION: SchemaVersion = get_args(SchemaVersion)[0]
 
 HeteroPlanType = Literal["shares", "stages", "even", "only"]
 """Uneven data-parallel shares, uneven pipeline stages, the same work for every device, or one pool alone."""
@@ -150,7 +151,7 @@ class HeterogeneousDocument(Document, frozen=True, kw_only=True):
 
     NAME: ClassVar[str] = "mixed"
 
-    schema_version: Literal["1.1"]
+    schema_version: SchemaVersion
     model: ModelPart
     cluster: HeteroClusterPart
     scenario: ScenarioPart = msgspec.field(name="training")

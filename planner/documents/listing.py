@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from planner.documents.schema import Document, DocumentPart, PositiveInt
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SchemaVersion = Literal["1.0"]
+SCHEMA_VERSION: SchemaVersion = get_args(SchemaVersion)[0]
 
 
 class ModelEntry(DocumentPart, frozen=True, kw_only=True, tag="model"):
@@ -46,6 +47,6 @@ class ListingDocument(Document, frozen=True, kw_only=True):
 
     NAME: ClassVar[str] = "listing"
 
-    schema_version: Literal["1.0"]
+    schema_version: SchemaVersion
     listed: Literal["models", "families", "clusters"]
     entries: list[ModelEntry | FamilyEntry | ClusterEntry]

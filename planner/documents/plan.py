@@ -5,7 +5,7 @@ Field order is output order; `planner schema` prints the schema of these types.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
@@ -45,7 +45,8 @@ from planner.trainers.names import (
 )
 from planner.units import DAY_S
 
-SCHEMA_VERSION: Literal["1.5"] = "1.5"
+SchemaVersion = Literal["1.6"]
+SCHEMA_VERSION: SchemaVersion = get_args(SchemaVersion)[0]
 
 
 class ModelPart(DocumentPart, frozen=True, kw_only=True):
@@ -88,6 +89,8 @@ class ScenarioPart(DocumentPart, frozen=True, kw_only=True):
     launch: LaunchMode
     flops_convention: FlopsConvention
     model_flops_per_step: PositiveFloat
+    memory_limit_bytes: PositiveFloat | None
+    """Memory of each device that plans may use, of `--memory-limit` or `--headroom`; null: all of it."""
 
 
 class SearchPart(DocumentPart, frozen=True, kw_only=True):
@@ -350,7 +353,7 @@ class PlanDocument(Document, frozen=True, kw_only=True):
 
     NAME: ClassVar[str] = "plan"
 
-    schema_version: Literal["1.5"]
+    schema_version: SchemaVersion
     model: ModelPart
     cluster: ClusterPart
     scenario: ScenarioPart = msgspec.field(name="training")

@@ -5,7 +5,7 @@ The compare document has its parts too: a training run, and its outcome on a num
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from planner.documents.figures import declare_columns
 from planner.documents.plan import ModelPart, StrategyPart
@@ -19,7 +19,8 @@ from planner.documents.schema import (
     UnitFraction,
 )
 
-SCHEMA_VERSION: Literal["1.1"] = "1.1"
+SchemaVersion = Literal["1.2"]
+SCHEMA_VERSION: SchemaVersion = get_args(SchemaVersion)[0]
 
 
 class TrainingRunPart(DocumentPart, frozen=True, kw_only=True):
@@ -31,6 +32,8 @@ class TrainingRunPart(DocumentPart, frozen=True, kw_only=True):
     tokens_per_step: PositiveInt
     precision: str | None
     """Null: bf16 where the accelerator supports it, else fp16."""
+    memory_limit: str | None
+    """What plans may use of each device: `90%`, `70.00 GiB`, `all but 8.00 GiB`; null: all of its memory."""
 
 
 class RunSizePart(DocumentPart, frozen=True, kw_only=True):
@@ -73,7 +76,7 @@ class SizeDocument(Document, frozen=True, kw_only=True):
 
     NAME: ClassVar[str] = "size"
 
-    schema_version: Literal["1.1"]
+    schema_version: SchemaVersion
     model: ModelPart
     cluster: str
     accelerator: str

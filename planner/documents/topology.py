@@ -5,7 +5,7 @@ Field order is output order; `planner schema topology` prints the schema of thes
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import msgspec
 
@@ -20,7 +20,8 @@ from planner.documents.schema import (
     UnitFraction,
 )
 
-SCHEMA_VERSION: Literal["1.1"] = "1.1"
+SchemaVersion = Literal["1.1"]
+SCHEMA_VERSION: SchemaVersion = get_args(SchemaVersion)[0]
 ParallelGroupType = Literal["tp", "scale-up", "ep", "pp", "dp"]
 GroupCollective = Literal["all-reduce", "all-to-all", "send"]
 
@@ -106,7 +107,7 @@ class TopologyDocument(Document, frozen=True, kw_only=True):
 
     NAME: ClassVar[str] = "topology"
 
-    schema_version: Literal["1.1"]
+    schema_version: SchemaVersion
     cluster: ClusterPart
     levels: list[FabricLevelPart]
     switches: NonNegativeInt | None

@@ -5,7 +5,7 @@ Parts of the plan document are used unchanged. Field order is output order.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
@@ -13,7 +13,8 @@ from planner.documents.plan import ClusterPart, ModelPart, PlanPart, ScenarioPar
 from planner.documents.schema import Document, DocumentPart, PositiveFloat
 from planner.units import Dimension
 
-SCHEMA_VERSION: Literal["1.1"] = "1.1"
+SchemaVersion = Literal["1.2"]
+SCHEMA_VERSION: SchemaVersion = get_args(SchemaVersion)[0]
 
 HardwareFigureName = Literal[
     "peak",
@@ -90,7 +91,7 @@ class WhatIfDocument(Document, frozen=True, kw_only=True):
 
     NAME: ClassVar[str] = "what-if"
 
-    schema_version: Literal["1.1"]
+    schema_version: SchemaVersion
     changes: Annotated[list[InputChangePart], msgspec.Meta(min_length=1)]
     before: WhatIfSidePart
     after: WhatIfSidePart

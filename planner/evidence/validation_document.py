@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -18,7 +18,8 @@ from planner.evidence.statistics import (
 )
 from planner.trainers.names import TrainerName
 
-SCHEMA_VERSION: Literal["1.2"] = "1.2"
+SchemaVersion = Literal["1.2"]
+SCHEMA_VERSION: SchemaVersion = get_args(SchemaVersion)[0]
 
 
 class MeasuredRunPart(DocumentPart, frozen=True, kw_only=True):
@@ -67,7 +68,7 @@ class ValidationDocument(Document, frozen=True, kw_only=True):
 
     NAME: ClassVar[str] = "validation"
 
-    schema_version: Literal["1.2"]
+    schema_version: SchemaVersion
     rows: list[MeasuredRunPart]
     overall: ErrorSummaryPart
     by_source: dict[str, ErrorSummaryPart]

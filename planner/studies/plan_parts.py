@@ -71,6 +71,7 @@ def build_scenario_part(scenario: Scenario) -> ScenarioPart:
         launch=scenario.launch_mode,
         flops_convention=scenario.flops_convention,
         model_flops_per_step=compute_required_flops(scenario),
+        memory_limit_bytes=None if scenario.memory_limit is None else scenario.usable_memory_bytes,
     )
 
 

@@ -16,7 +16,7 @@ from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster, WiredCluster
 from planner.cluster.model.spec import ClusterSpec
 from planner.cost.flops import compute_model_flops
-from planner.cost.scenario import Scenario, build_scenario, check_scenario
+from planner.cost.scenario import MemoryLimit, Scenario, build_scenario, check_scenario
 from planner.documents.plan import PlanPart
 from planner.documents.site import ReliabilityPart
 from planner.errors import InputError, NothingFits, PlannerError
@@ -45,6 +45,12 @@ class TrainingRun:
     precision: str | None = None
     scenario_fields: Mapping[str, object] = field(default_factory=dict)
     """Values of fields of the scenario."""
+
+    @property
+    def memory_limit(self) -> MemoryLimit | None:
+        """How much of a device's memory plans may use; None: all of it."""
+        limit = self.scenario_fields.get("memory_limit")
+        return limit if isinstance(limit, MemoryLimit) else None
 
     @property
     def tokens_per_step(self) -> int:

@@ -235,6 +235,7 @@ def build_training_run_part(run: TrainingRun) -> TrainingRunPart:
         global_batch=run.global_batch,
         tokens_per_step=run.tokens_per_step,
         precision=run.precision,
+        memory_limit=None if run.memory_limit is None else str(run.memory_limit),
     )
 
 

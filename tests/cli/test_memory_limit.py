@@ -129,6 +129,45 @@ def test_other_commands_accept_a_memory_limit(command: str) -> None:
     assert answers[0] != answers[1]
 
 
+def test_the_answer_has_the_limit_and_a_stored_plan_keeps_it(tmp_path: Path) -> None:
+    assert json.loads(call("plan", *ON, "--top", "1", "-f", "json").stdout)["training"]["memory_limit_bytes"] is None
+    table = call("plan", *ON, "--memory-limit", "90%", "--top", "1")
+    assert "GiB of 71.7, limit 90%" in table.stdout
+    assert "71.68 GiB of 79.65 GiB (90%)" in table.stdout
+    assert "limit" not in call("plan", *ON, "--top", "1").stdout
+    file = tmp_path / "plan.json"
+    done = call("plan", *ON, "--memory-limit", "50%", "--top", "1", "-f", "json", "-o", str(file))
+    limit_bytes = json.loads(done.stdout)["training"]["memory_limit_bytes"]
+    assert limit_bytes == pytest.approx(0.5 * 85520809984)
+    explained = call("planner", "explain", str(file), "-f", "json")
+    assert json.loads(explained.stdout)["training"]["memory_limit_bytes"] == limit_bytes
+    assert "39.82 GiB of 79.65 GiB (50%)" in call("planner", "explain", str(file)).stdout
+
+
+def test_what_if_has_the_limit_of_both_sides() -> None:
+    change = ("--set", "accelerator.memory=100GiB", "--memory-limit", "50%")
+    sides = json.loads(call("planner", "what-if", *ON, *change, "-f", "json").stdout)
+    assert sides["after"]["training"]["memory_limit_bytes"] == 50 * GIB
+    assert sides["after"]["plan"]["memory"]["total_bytes"] <= 50 * GIB
+    table = call("planner", "what-if", *ON, *change).stdout
+    assert "39.82 GiB of 79.65 GiB (50%) -> 50.00 GiB of 100.00 GiB (50%)" in " ".join(table.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--memory-limit", "90%"), "90%"),
+        (("--memory-limit", "70GiB"), "70.00 GiB"),
+        (("--headroom", "8GiB"), "all but 8.00 GiB"),
+    ],
+)
+def test_size_and_compare_have_the_limit_in_words(options: tuple[str, ...], words: str) -> None:
+    run = ("llama-3-8b", "--tokens", "1B", *options)
+    for arguments in (("size", *run, "-c", "dgx-h100", "--deadline", "30d"), ("compare", *run, "--on", "dgx-h100:1")):
+        assert json.loads(call("planner", *arguments, "-f", "json").stdout)["run"]["memory_limit"] == words
+        assert f"memory limit {words}" in " ".join(call("planner", *arguments).stdout.split())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -27,7 +27,7 @@ def test_the_document_follows_its_schema_and_is_the_same_twice() -> None:
     document = json.loads(first.stdout)
     jsonschema.validate(document, schema)
     assert first.stdout == second.stdout and not first.stderr
-    assert document["schema_version"] == "1.1"
+    assert document["schema_version"] == "1.2"
     assert [pool["name"] for pool in document["cluster"]["pools"]] == ["dgx-h100", "dgx-a100"]
     assert document["cluster"]["devices"] == 32
     assert {plan["way"] for plan in document["ways"]} == {"shares", "stages", "even", "only"}

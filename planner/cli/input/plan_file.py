@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from planner.cli.lazy import import_lazily
@@ -120,7 +121,8 @@ def read_plan_scenario(
 ) -> scenarios.Scenario:
     """The scenario that all plans of the document share, without their settings."""
     training_part = document.scenario
-    return scenarios.build_scenario(
+    limit_bytes = training_part.memory_limit_bytes
+    scenario = scenarios.build_scenario(
         read_plan_model(document, name_override, path),
         cluster,
         global_batch=training_part.global_batch,
@@ -130,6 +132,8 @@ def read_plan_scenario(
         framework=training_part.framework,
         launch=training_part.launch,
     )
+    limit = None if limit_bytes is None else scenarios.MemoryLimit(limit_bytes=limit_bytes)
+    return replace(scenario, memory_limit=limit)
 
 
 def _check_resolvable_name(preset_type: str, name: str, path: Path) -> None:

@@ -70,6 +70,7 @@ def _enumerate_facts(document: PlanDocument) -> Iterator[tuple[str, str]]:
     size = f"{nodes} x {cluster.devices_per_node} {cluster.accelerator} = {devices}"
     yield "Cluster", f"{cluster.title}: {size}"
     yield plan_words.build_step_fact(model, document.scenario)
+    yield from plan_words.build_memory_limit_facts(document.scenario, document.best_plan.memory.capacity_bytes)
     settings = [_format_settings(plan.settings, document.scenario.precision) for plan in document.plans]
     shared = [text for text in settings[0] if all(text in other for other in settings)]
     unusual = [text for text in shared if text not in _USUAL_SETTINGS]
@@ -131,7 +132,11 @@ def _build_plans_table(document: PlanDocument) -> ReportTable:
         if figure.heading:
             columns.append(Column(figure.heading, [figure.format_number(figure.compute(plan)) for plan in plans]))
     memory = [f"{plan.memory.total_bytes / 2**30:.1f}" for plan in plans]
-    columns.append(Column(f"GiB of {plans[0].memory.capacity_bytes / 2**30:.1f}", memory))
+    capacity_bytes, limit_bytes = plans[0].memory.capacity_bytes, document.scenario.memory_limit_bytes
+    heading = f"GiB of {(limit_bytes or capacity_bytes) / 2**30:.1f}"
+    if limit_bytes is not None:
+        heading += f", limit {plan_words.format_memory_share(limit_bytes, capacity_bytes)}"
+    columns.append(Column(heading, memory))
     is_front = len(document.search.objectives) > 1
     return ReportTable("Plans, the best first", columns, bold_row=0, max_rows=_MAX_FRONT_PLANS if is_front else None)
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from planner.documents.plan import ModelPart, PlanPart
-from planner.units import format_count, format_counted_noun, format_days, format_parameter_count
+from planner.units import format_bytes, format_count, format_counted_noun, format_days, format_parameter_count
 
 if TYPE_CHECKING:
     from planner.documents.plan import ScenarioPart, StrategyPart
@@ -59,6 +59,20 @@ def build_step_fact(model: ModelPart, scenario: ScenarioPart) -> tuple[str, str]
     attention = f", {scenario.attention} attention" if model.heads > 1 or model.sample == "sequence" else ""
     batch = format_counted_noun(scenario.global_batch, model.sample)
     return "Step", f"{batch}{tokens}, {scenario.precision}{attention}, {scenario.framework} ({scenario.launch})"
+
+
+def format_memory_share(limit_bytes: float, capacity_bytes: float) -> str:
+    """A memory limit as a share of the memory: `90%`, `87.9%`."""
+    return f"{round(100 * limit_bytes / capacity_bytes, 1):g}%"
+
+
+def build_memory_limit_facts(scenario: ScenarioPart, capacity_bytes: float) -> list[tuple[str, str]]:
+    """What plans may use of each device's memory; nothing where that is all of it."""
+    limit_bytes = scenario.memory_limit_bytes
+    if limit_bytes is None:
+        return []
+    share = format_memory_share(limit_bytes, capacity_bytes)
+    return [("Memory limit", f"{format_bytes(limit_bytes)} of {format_bytes(capacity_bytes)} ({share})")]
 
 
 def get_throughput_unit(model: ModelPart) -> str:

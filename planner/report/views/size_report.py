@@ -223,9 +223,10 @@ def format_limits(deadline_days: float | None, budget_usd: float | None) -> list
 
 
 def format_run_length(model: ModelPart, run: TrainingRunPart) -> str:
-    """Tokens, or images, and steps of a run."""
+    """Tokens, or images, and steps of a run, and how much of a device's memory plans may use."""
     steps, batch = format_counted_noun(run.steps, "step"), format_counted_noun(run.global_batch, model.sample)
-    return f"{plan_words.format_token_amount(model, run.tokens)} in {steps} of {batch}"
+    limit = "" if run.memory_limit is None else f", memory limit {run.memory_limit}"
+    return f"{plan_words.format_token_amount(model, run.tokens)} in {steps} of {batch}{limit}"
 
 
 def format_run_time(size: RunSizePart) -> str:

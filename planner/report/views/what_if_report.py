@@ -122,6 +122,12 @@ def _enumerate_facts(document: WhatIfDocument) -> Iterator[tuple[str, str]]:
     devices = f"{cluster.devices:,} x {cluster.accelerator}"
     batch = f"{scenario.global_batch:,} {model.sample}s a step"
     yield "Cluster", f"{cluster.title}: {devices}, {batch}, {scenario.precision}, {scenario.framework}"
+    limits = [
+        dict(plan_words.build_memory_limit_facts(side.scenario, side.plan.memory.capacity_bytes)).get("Memory limit")
+        for side in (document.before, document.after)
+    ]
+    if limits[0] is not None:
+        yield "Memory limit", " -> ".join(dict.fromkeys(map(str, limits)))
     for change in document.changes:
         given = f" ({change.given})" if change.given[-1] in "xX%" else ""
         before, after = _format_change_value(change, change.before), _format_change_value(change, change.after)
