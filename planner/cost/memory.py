@@ -87,9 +87,11 @@ def count_micro_batches_in_flight(
     scenario: Scenario, s: Strategies, plan_tables: PlanTables, micro_batches: Ints | None = None
 ) -> Floats:
     """Most micro-batches in flight on each stage, shape [plans, stages]; `micro_batches`: those of a rank's
-    step, where ranks are not all alike.
+    step, where ranks are not all alike. GPipe runs all forward passes before the first backward pass.
     """
     step_micro_batches = scenario.global_batch // (s.dp * s.micro_batch) if micro_batches is None else micro_batches
+    if scenario.pipeline_schedule == "gpipe":
+        return np.repeat(np.float64(step_micro_batches)[:, None], plan_tables.parameters.dense.shape[1], axis=1)
     # beyond a few rounds every round of the schedule is like the one before
     simulated = np.clip(step_micro_batches, 1, IN_FLIGHT_ROUNDS * s.pp)
     unique, rows = find_unique_rows(plan_tables.stage_rows, simulated), plan_tables.stage_rows

@@ -18,7 +18,7 @@ from planner.trainers.names import GradientDtype, LossKernel, MasterDtype, Momen
 AttentionKernel = Literal["flash", "unfused"]
 FlopsConvention = Literal["full", "causal"]
 RecomputeMode = Literal["none", "selective", "full"]
-PipelineSchedule = Literal["1f1b", "zero-bubble"]
+PipelineSchedule = Literal["1f1b", "zero-bubble", "gpipe"]
 ReshardPolicy = Literal["default", "always", "never"]
 SendOverlap = Literal["interleaved", "yes", "no"]
 ExpertExchange = Literal["deepep", "nccl"]
@@ -90,7 +90,7 @@ _OFFLOADS = tuple("+".join(parts) for count in (1, 2, 3) for parts in combinatio
 _DECLARED = (
     Setting(
         "schedule", "pipeline_schedule", "choice", get_args(PipelineSchedule), _PARALLELISM,
-        "Pipeline schedule: 1f1b, zero-bubble.",
+        "Pipeline schedule: 1f1b, zero-bubble, gpipe.",
         description="pipeline schedule", label="{}", terms=("pipeline_bubble",),
         affects=lambda s: s.pp > 1, otherwise="pp 1",
     ),

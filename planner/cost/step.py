@@ -208,7 +208,8 @@ def compute_bubble_s(scenario: Scenario, s: Strategies, plan_tables: PlanTables,
     [plans].
 
     The zero-bubble schedule ZB-H1 (Qi et al. 2023, arXiv 2401.10241, table 2) puts the weights' gradients W where
-    1F1B waits: (p - 1)(F + B - W) instead of (p - 1)(F + B + W), in the same memory; it is not interleaved.
+    1F1B waits: (p - 1)(F + B - W) instead of (p - 1)(F + B + W), in the same memory; it is not interleaved. GPipe
+    (Huang et al. 2019, arXiv 1811.06965, section 2.3) waits as 1F1B does.
     """
     stall_s = compute_stall_s(scenario, s, plan_tables, per_layer_s)
     return plan_tables.stages.compute_fill_drain_s(plan_tables.stage_rows, stall_s)

@@ -69,21 +69,29 @@ class StageTimes:
         return float(compute_s[chunk, stage]), float(comm_s[chunk, stage])
 
 
-def simulate_slots(times: StageTimes, micro_batches: int, *, zero_bubble: bool = False) -> list[ScheduleSlot]:
+def simulate_slots(
+    times: StageTimes, micro_batches: int, *, zero_bubble: bool = False, gpipe: bool = False
+) -> list[ScheduleSlot]:
     """All slots of `micro_batches` micro-batches (whole rounds of the stages where chunks are interleaved), stage by
     stage.
     """
-    return _simulate_zero_bubble(times, micro_batches) if zero_bubble else _simulate_fixed_order(times, micro_batches)
+    if zero_bubble:
+        return _simulate_zero_bubble(times, micro_batches)
+    return _simulate_fixed_order(times, micro_batches, gpipe=gpipe)
 
 
 PassWork = tuple[PassType, int, int]
 """A pass, its chunk, its micro-batch."""
 
 
-def build_stage_order(stage: int, pp: int, vpp: int, micro_batches: int) -> list[PassWork]:
-    """What a stage does under 1F1B, in order; interleaved, the next chunk follows after every pp micro-batches."""
+def build_stage_order(stage: int, pp: int, vpp: int, micro_batches: int, *, gpipe: bool = False) -> list[PassWork]:
+    """What a stage does under 1F1B, in order; interleaved, the next chunk follows after every pp micro-batches. Under
+    GPipe all micro-batches go forward first.
+    """
     total = micro_batches * vpp
     warmup_count = pp - stage - 1 if vpp == 1 else 2 * (pp - stage - 1) + (vpp - 1) * pp
+    if gpipe:
+        warmup_count = total
     warmup_passes = min(warmup_count, total)
     group = pp if vpp > 1 else 1
 
@@ -119,10 +127,10 @@ def _build_slot(times: StageTimes, stage: int, work: PassWork, start_s: float) -
     )
 
 
-def _simulate_fixed_order(times: StageTimes, micro_batches: int) -> list[ScheduleSlot]:
+def _simulate_fixed_order(times: StageTimes, micro_batches: int, *, gpipe: bool) -> list[ScheduleSlot]:
     """Every stage in its fixed order, each slot as soon as what it needs is done."""
     vpp, pp = times.forward_s.shape
-    stage_orders = [build_stage_order(stage, pp, vpp, micro_batches) for stage in range(pp)]
+    stage_orders = [build_stage_order(stage, pp, vpp, micro_batches, gpipe=gpipe) for stage in range(pp)]
     finished_s: list[dict[PassWork, float]] = [{} for _ in range(pp)]
     slots: list[list[ScheduleSlot]] = [[] for _ in range(pp)]
     unfinished_stages = set(range(pp))
@@ -226,7 +234,12 @@ def simulate_pipeline(scenario: Scenario, s: Strategies, max_micro_batches: int 
     (`count_simulated_micro_batches`), stage by stage in the order of time.
     """
     micro_batches = count_simulated_micro_batches(scenario, s, max_micro_batches)
-    return simulate_slots(compute_stage_times(scenario, s), micro_batches, zero_bubble=_is_zero_bubble(scenario, s))
+    return simulate_slots(
+        compute_stage_times(scenario, s),
+        micro_batches,
+        zero_bubble=_is_zero_bubble(scenario, s),
+        gpipe=scenario.pipeline_schedule == "gpipe" and int(s.vpp[0]) == 1,
+    )
 
 
 def _is_zero_bubble(scenario: Scenario, s: Strategies) -> bool:

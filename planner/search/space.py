@@ -26,7 +26,7 @@ SEARCH_RULES = {
     "ep-divides-experts": "ep divides the experts, and ep x etp divides the tp x cp x dp ranks of a stage",
     "sp-needs-tp": "sequence parallelism needs tp > 1, and tp divides the sequence",
     "vpp-within-layers": "interleaving needs more than one stage, and at least one layer per virtual stage",
-    "zero-bubble-has-one-chunk": "the zero-bubble schedule is not interleaved",
+    "zero-bubble-has-one-chunk": "the schedules zero-bubble and gpipe are not interleaved",
     "micro-batch-divides": "the micro-batch divides the sequences of a data-parallel rank",
     "interleave-in-rounds": "interleaving needs a multiple of pp micro-batches",
     "zero-needs-ranks": "ZeRO shards over more than one data-parallel or context-parallel rank",
@@ -76,7 +76,7 @@ class Space:
         return replace(
             self,
             global_batch=scenario.global_batch,
-            no_interleaving=scenario.pipeline_schedule == "zero-bubble",
+            no_interleaving=scenario.pipeline_schedule != "1f1b",
             cp_shards_heads=scenario.cp_comm_type == "all-to-all",
             shard_group=scenario.shard_group,
         )

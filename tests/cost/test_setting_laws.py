@@ -11,8 +11,11 @@ from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies, build_strategy
 from planner.cost.techniques import apply_optimizer
+from planner.cost.timeline import simulate_pipeline
 from planner.errors import InputError
+from planner.search.search import search_plans
 from planner.search.settings import enumerate_setting_scenarios
+from planner.search.space import Space
 from planner.trainers.names import TrainerName
 from planner.workload.spec import MoeSpec
 from tests.examples import lab, tiny
@@ -172,3 +175,23 @@ def test_nccl_sends_a_copy_for_each_expert() -> None:
     assert once < copies <= 6 * once
     one = change(build_experts("megatron-classic"), ep_exchange="nccl")
     assert compute_step_costs(one, build_strategy(dp=16)).terms["expert_parallel"][0] == 0
+
+
+def test_gpipe_waits_as_1f1b_and_keeps_every_micro_batch() -> None:
+    q = build("megatron", vocab_size=64)
+    for micro_batch in (1, 2):
+        plan, micro_batches = build_strategy(pp=4, dp=4, micro_batch=micro_batch), 8 // micro_batch
+        gpipe = change(q, schedule="gpipe")
+        assert compute_step_costs(gpipe, plan).terms == compute_step_costs(q, plan).terms
+        # 1F1B has 4 in flight on the first stage
+        assert held(gpipe, plan, "activations") == pytest.approx(
+            held(q, plan, "activations") * micro_batches / min(micro_batches, 4)
+        )
+        slots = simulate_pipeline(gpipe, plan)
+        last_forward = max(slot.start_s for slot in slots if slot.stage == 3 and slot.pass_type == "forward")
+        assert last_forward < min(slot.start_s for slot in slots if slot.pass_type == "backward")
+
+
+def test_gpipe_is_not_interleaved() -> None:
+    stats = search_plans(change(build("megatron"), schedule="gpipe"), Space(16, 32, {"vpp": (1, 2)})).stats
+    assert stats.rejected_by["zero-bubble-has-one-chunk"] > 0
