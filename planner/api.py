@@ -77,6 +77,7 @@ class SharedOptions(TypedDict, total=False):
     shard_group: IntegerValues
     reshard: str | Sequence[str]
     recompute_layers: IntegerValues
+    attention_precision: str | Sequence[str]
     loss: str | Sequence[str]
     memory_limit: float | str
     headroom: str

@@ -17,6 +17,7 @@ from planner.cost.settings import (
     RANK_ORDERS,
     SETTINGS,
     AttentionKernel,
+    AttentionPrecision,
     CpCommType,
     ExpertExchange,
     FlopsConvention,
@@ -113,6 +114,8 @@ class Scenario:
     global_batch: int
     precision: str = "bf16"
     attention_kernel: AttentionKernel = "flash"
+    attention_precision: AttentionPrecision = "bf16"
+    """The format of fused attention's products; bf16: 16 bits."""
     flops_convention: FlopsConvention = "full"
     trainer: Trainer = TRAINERS_BY_NAME["megatron"]
     launch_mode: LaunchMode = "fused"
@@ -323,6 +326,20 @@ def _apply_offload(scenario: Scenario, states: list[str]) -> Scenario:
     return replace(scenario, offload=Offload(**dict.fromkeys(states, True)))
 
 
+def _apply_attention_precision(scenario: Scenario, dtype: AttentionPrecision) -> Scenario:
+    """Attention in another dtype. Raises InputError where kernel or accelerator have no 8-bit products."""
+    if dtype == "fp8" and scenario.attention_kernel != "flash":
+        raise InputError(
+            "unfused attention has no 8-bit kernel",
+            key="--attention-precision",
+            value=dtype,
+            expected="--attention flash",
+        )
+    if dtype == "fp8":
+        scenario.accelerator.get_peak_flops("fp8")
+    return replace(scenario, attention_precision=dtype)
+
+
 def _apply_gather(scenario: Scenario, dtype: WeightDtype) -> Scenario:
     """Weights gathered in another dtype."""
     return replace(scenario, trainer=replace_gather_format(scenario.trainer, dtype))
@@ -362,6 +379,7 @@ _APPLY_FUNCTIONS: dict[str, Callable[[Scenario, Any], Scenario]] = {
     "gradients": _apply_gradients,
     "communication": _apply_communication,
     "offload": _apply_offload,
+    "attention_precision": _apply_attention_precision,
     "ep_overlap": _apply_ep_overlap,
     "gather": _apply_gather,
     "moments": _apply_moments,

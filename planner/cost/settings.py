@@ -19,6 +19,7 @@ AttentionKernel = Literal["flash", "unfused"]
 FlopsConvention = Literal["full", "causal"]
 RecomputeMode = Literal["none", "selective", "full"]
 PipelineSchedule = Literal["1f1b", "zero-bubble", "gpipe"]
+AttentionPrecision = Literal["bf16", "fp8"]
 ReshardPolicy = Literal["default", "always", "never"]
 SendOverlap = Literal["interleaved", "yes", "no"]
 ExpertExchange = Literal["deepep", "nccl"]
@@ -184,6 +185,11 @@ _DECLARED = (
         "Layers of each chunk that full recomputation repeats: all, 1, ...",
         description="layers per virtual stage that are recomputed, or all", label="recompute {} layers",
         terms=("recompute",), affects=lambda s: s.recompute == "full", otherwise="no full recomputation",
+    ),
+    Setting(
+        "attention_precision", "attention_precision", "dtype", get_args(AttentionPrecision), _KERNELS,
+        "Number format of fused attention's products: bf16, fp8.",
+        description="dtype of the products of attention", label="attention in {}", terms=("forward", "backward"),
     ),
     Setting(
         "loss", "loss", "choice", get_args(LossKernel), _KERNELS,

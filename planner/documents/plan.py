@@ -12,6 +12,7 @@ import msgspec
 from planner.cost.settings import (
     SETTINGS,
     AttentionKernel,
+    AttentionPrecision,
     CpCommType,
     ExpertExchange,
     FlopsConvention,
@@ -158,6 +159,7 @@ class SettingsPart(DocumentPart, frozen=True, kw_only=True):
     shard_group: Annotated[PositiveInt | None, _declare_setting("shard_group")]
     reshard: Annotated[ReshardPolicy, _declare_setting("reshard")]
     recompute_layers: Annotated[PositiveInt | None, _declare_setting("recompute_layers")]
+    attention_precision: Annotated[AttentionPrecision, _declare_setting("attention_precision")]
     loss: Annotated[LossKernel, _declare_setting("loss")]
 
 

@@ -70,6 +70,7 @@ class PlanValues:
     moments: str = "fp32"
     master: str = "fp32"
     reshard: str = "default"
+    attention_precision: str = "bf16"
     loss: str = "plain"
     own_values: Mapping[str, object] = field(default_factory=dict)
     """By setting what the trainer has where it is told nothing; a setting that is left out has any value."""

@@ -139,6 +139,7 @@ def list_own_values(trainer: Trainer) -> dict[str, object]:
         "moments": trainer.moments,
         "master": trainer.master,
         "reshard": "default",
+        "attention_precision": "bf16",
         "loss": trainer.loss,
     }
 

@@ -6,18 +6,24 @@ from dataclasses import replace
 
 import pytest
 
+from planner.cost.layer_tables import build_layer_shard
 from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.operators import compute_operator_times
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies, build_strategy
 from planner.cost.techniques import apply_optimizer
 from planner.cost.timeline import simulate_pipeline
 from planner.errors import InputError
+from planner.request.inputs import read_cluster
 from planner.search.search import search_plans
 from planner.search.settings import enumerate_setting_scenarios
 from planner.search.space import Space
 from planner.trainers.names import TrainerName
+from planner.workload.operators import AttentionCore
+from planner.workload.presets import read_model_preset
 from planner.workload.spec import MoeSpec
+from planner.workload.transformer import build_workload
 from tests.examples import lab, tiny
 
 
@@ -195,3 +201,23 @@ def test_gpipe_waits_as_1f1b_and_keeps_every_micro_batch() -> None:
 def test_gpipe_is_not_interleaved() -> None:
     stats = search_plans(change(build("megatron"), schedule="gpipe"), Space(16, 32, {"vpp": (1, 2)})).stats
     assert stats.rejected_by["zero-bubble-has-one-chunk"] > 0
+
+
+def test_attention_in_8_bits_multiplies_at_their_peak() -> None:
+    cluster = read_cluster("dgx-h100", nodes=2)
+    workload = build_workload(read_model_preset("llama-3-8b"), seq_length=16384)
+    q, plan = build_scenario(workload, cluster, global_batch=16), build_strategy(dp=16)
+    narrow = change(q, attention_precision="fp8")
+    op = next(op for op in workload.layer_types[0].operators if isinstance(op, AttentionCore))
+    shard = build_layer_shard(q, plan)
+    own, fast = (compute_operator_times(scenario, op, shard) for scenario in (q, narrow))
+    # twice the rate, with the exponentials as they were and casts beside them; FlashAttention-3 (arXiv 2407.08608)
+    # publishes 740 and 1,200 TFLOP/s of the forward pass
+    assert own.forward_s / fast.forward_s == pytest.approx(1200 / 740, rel=0.05)
+    assert own.forward_s / fast.forward_s < own.backward_s / fast.backward_s < 2
+    with pytest.raises(InputError, match="no 8-bit kernel"):
+        change(replace(q, attention_kernel="unfused"), attention_precision="fp8")
+    with pytest.raises(InputError):
+        change(
+            build_scenario(workload, read_cluster("dgx-a100", nodes=2), global_batch=16), attention_precision="fp8"
+        )

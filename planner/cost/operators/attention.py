@@ -16,6 +16,8 @@ _ATTENTION_KEY_BLOCK = 128
 _RING_MERGE_BYTES = 12.0
 """Moved for one value of attention's output at each further step of the ring, in 32 bit: the step's own result and
 the sum so far are read, the new sum is written."""
+_CAST_BYTES = 3.0
+"""Moved for one value that is cast to 8 bits: 2 read, 1 written."""
 _ROW_SUM_BYTES = 4.0
 """Of the softmax's sum of one query and head, which fused attention keeps."""
 
@@ -83,10 +85,23 @@ def _compute_fused_times(scenario: Scenario, op: AttentionCore, shard: LayerShar
     flops = op.compute_flops_per_pair() * pairs
     causal_share = 1.0 - window / (2.0 * length) if op.causal else 1.0
     softmax_s = causal_share * 4.0 * op.heads * fitted.softmax_width * pairs / peak_flops_per_s
-    forward_s = causal_share * flops / (peak_flops_per_s * fitted.attention_forward_efficiency)
-    backward_s = 2.5 * causal_share * flops / (peak_flops_per_s * fitted.attention_backward_efficiency)
+    product_flops_per_s, cast_s = peak_flops_per_s, np.zeros_like(pairs)
+    if scenario.attention_precision == "fp8":
+        peak_8bit_flops = scenario.accelerator.get_peak_flops("fp8")
+        product_flops_per_s = peak_8bit_flops * roofline.compute_sustained_clock(scenario)
+        cast_s = _compute_cast_s(scenario, op, shard)
+    forward_s = causal_share * flops / (product_flops_per_s * fitted.attention_forward_efficiency) + cast_s
+    backward_s = 2.5 * causal_share * flops / (product_flops_per_s * fitted.attention_backward_efficiency) + cast_s
     launch_s = fitted.kernel_launch_s
     return build_weightless_times(forward_s + softmax_s + launch_s, backward_s + softmax_s + 2 * launch_s)
+
+
+def _compute_cast_s(scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats:
+    """Seconds of a pass to cast as many values as Q, K and V have to 8 bits."""
+    tokens = shard.tokens * (op.attended_rows or 1)
+    query_values = op.heads / shard.tp * op.qk_dim
+    key_values = op.kv_heads / np.minimum(shard.tp, op.kv_heads) * (op.qk_dim + op.v_dim)
+    return _CAST_BYTES * tokens * (query_values + key_values) / roofline.compute_memory_bytes_per_s(scenario)
 
 
 def _compute_unfused_times(scenario: Scenario, op: AttentionCore, shard: LayerShard) -> PassTimes:
