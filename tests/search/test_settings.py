@@ -46,6 +46,12 @@ def add_host(scenario: Scenario) -> Scenario:
     return replace(scenario, host=HOST, devices_per_host=4)
 
 
+def add_host_and_fp8(scenario: Scenario) -> Scenario:
+    """A scenario in which every setting can have every value."""
+    peak_flops = {**scenario.accelerator.peak_flops, "fp8": 6e14}
+    return add_host(replace(scenario, accelerator=replace(scenario.accelerator, peak_flops=peak_flops)))
+
+
 def compute_step_s(scenario: Scenario, s: Strategies) -> float:
     return float(compute_step_costs(scenario, s).step_time_s[0])
 
@@ -70,7 +76,7 @@ def format_setting(value: object) -> str:
 
 @pytest.mark.parametrize(("name", "value"), VALUES)
 def test_a_setting_is_applied_and_stands_in_the_document(name: str, value: str) -> None:
-    applied = getattr(build_settings_part(apply_settings(add_host(lab_scenario()), **{name: value})), name)
+    applied = getattr(build_settings_part(apply_settings(add_host_and_fp8(lab_scenario()), **{name: value})), name)
     assert format_setting(applied) == value
 
 
@@ -78,7 +84,7 @@ def test_a_setting_is_applied_and_stands_in_the_document(name: str, value: str) 
 @settings(max_examples=8)
 @given(workloads(), plans)
 def test_terms_add_up_under_every_setting(name: str, value: str, workload, plan) -> None:
-    scenario = apply_settings(add_host(lab_scenario(workload)), **{name: value})
+    scenario = apply_settings(add_host_and_fp8(lab_scenario(workload)), **{name: value})
     scores = compute_step_costs(scenario, plan)
     assert list(scores.terms) == list(STEP_TERMS)
     assert abs(sum(float(v[0]) for v in scores.terms.values()) - compute_step_s(scenario, plan)) < 1e-9
