@@ -46,6 +46,7 @@ class SharedOptions(TypedDict, total=False):
     precision: str
     attention: str
     flops_convention: str
+    trainer: str
     framework: str
     launch: str
     tokens: QuantityInput

@@ -17,7 +17,7 @@ def build_pages() -> dict[str, str]:
         "## Trainers",
     ]
     for name, trainer in TRAINERS.items():
-        frameworks = ", ".join(format_code(f"--framework {name}") for name in list_trainers_of_program(trainer.name))
+        frameworks = ", ".join(format_code(f"--trainer {name}") for name in list_trainers_of_program(trainer.name))
         script = " It runs your own training script." if trainer.needs_script else ""
         blocks += [
             f"### {name}",

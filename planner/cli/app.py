@@ -141,6 +141,7 @@ def build_parameter(option: Option) -> inspect.Parameter:
             help=format_option_help(option),
             rich_help_panel=option.group,
             show_default=False,
+            hidden=option.is_hidden,
         )
     default = inspect.Parameter.empty if option.is_required else None
     annotation = Annotated[value_type if option.is_required else value_type | None, info]  # type: ignore[valid-type, operator]

@@ -36,10 +36,11 @@ from planner.trainers.names import (
     LossKernel,
     MasterDtype,
     MomentDtype,
+    ProgramName,
     TrainerName,
     WeightDtype,
 )
-from planner.trainers.registry import TRAINERS_BY_NAME, find_default_trainer
+from planner.trainers.registry import TRAINERS_BY_NAME, find_default_attention, find_default_trainer
 from planner.trainers.trainer import (
     WIDE_VALUE_BYTES,
     Trainer,
@@ -148,6 +149,8 @@ class Scenario:
     """Techniques that make training cheaper."""
     memory_limit: MemoryLimit | None = None
     """How much of a GPU's memory plans may use; None: all of it."""
+    programs: tuple[ProgramName, ...] = ()
+    """The programs of which at least one has to run a plan; none: no rules of programs hold."""
 
     @property
     def rank_layout(self) -> RankLayout:
@@ -223,7 +226,7 @@ def build_scenario(
     *,
     global_batch: int,
     precision: str | None = None,
-    attention: AttentionKernel = "flash",
+    attention: AttentionKernel | None = None,
     flops_convention: FlopsConvention = "full",
     framework: TrainerName | None = None,
     launch: LaunchMode | None = None,
@@ -232,7 +235,8 @@ def build_scenario(
 ) -> Scenario:
     """The scenario of a model on a cluster.
 
-    Without a precision: bf16 where the accelerator has it, else fp16. Without a trainer (`framework`): the default of
+    Without a precision: bf16 where the accelerator has it, else fp16. Without an attention kernel: FlashAttention
+    where the accelerator has it. Without a trainer (`framework`): the default of
     the accelerator. Without a launch mode, or a dtype of gradients: the trainer's own.
     """
     accelerator = cluster.accelerator
@@ -250,11 +254,12 @@ def build_scenario(
         calibration=fitted,
         global_batch=global_batch,
         precision=used_precision,
-        attention_kernel=attention,
+        attention_kernel=attention or find_default_attention(accelerator),
         flops_convention=flops_convention,
         trainer=trainer,
         launch_mode=launch or trainer.launch_mode,
         tp_overlap=tp_overlap,
+        cp_comm_type=trainer.cp_comm_type,
         host=cluster.host,
         devices_per_host=cluster.devices_per_node,
         usd_per_device_hour=accelerator.usd_per_hour or 0.0,

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from itertools import combinations, permutations
 from typing import Any, Literal, get_args
 
+from planner.trainers.names import AttentionKernel as AttentionKernel
+from planner.trainers.names import CpCommType as CpCommType
 from planner.trainers.names import GradientDtype, LossKernel, MasterDtype, MomentDtype, WeightDtype
 
-AttentionKernel = Literal["flash", "unfused"]
 FlopsConvention = Literal["full", "causal"]
 RecomputeMode = Literal["none", "selective", "full"]
 PipelineSchedule = Literal["1f1b", "zero-bubble", "gpipe"]
@@ -23,7 +24,6 @@ AttentionPrecision = Literal["bf16", "fp8"]
 ReshardPolicy = Literal["default", "always", "never"]
 SendOverlap = Literal["interleaved", "yes", "no"]
 ExpertExchange = Literal["deepep", "nccl"]
-CpCommType = Literal["ring", "all-gather", "all-to-all"]
 OffloadState = Literal["optimizer", "activations", "weights"]
 RANK_ORDERS = tuple("-".join(order) for order in permutations(("tp", "cp", "dp", "pp")))
 """From the inside out; the first is Megatron-LM's. Those with tp innermost come first: it communicates most."""

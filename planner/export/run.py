@@ -33,6 +33,7 @@ class RunAccelerator:
     name: str
     vendor: str
     device_type: str
+    architecture: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,9 @@ class PlannedRun:
             **msgspec.structs.asdict(self.settings),
             precision=self.precision,
             attention=self.attention,
+            launch=self.launch,
             seq_length=self.seq_length,
+            global_batch=self.global_batch,
             framework=self.framework,
             model=self.model,
             model_title=self.title,
@@ -136,6 +139,7 @@ class PlannedRun:
             vendor=self.accelerator.vendor,
             device_type=self.accelerator.device_type,
             own_values=list_own_values(widen_trainer_state(TRAINERS_BY_NAME[self.framework], self.precision)),
+            architecture=self.accelerator.architecture,
         )
 
 
@@ -211,7 +215,7 @@ def _build_accelerator(name: str) -> RunAccelerator:
     if name not in database.list_database_names("accelerators"):
         return RunAccelerator(strip_control_characters(name), "", "")
     spec = database.load_accelerator_spec(name)
-    return RunAccelerator(name, spec.vendor, spec.kind)
+    return RunAccelerator(name, spec.vendor, spec.kind, spec.architecture)
 
 
 def _list_hosts(document: PlanDocument) -> tuple[str, ...]:

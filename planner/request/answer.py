@@ -13,7 +13,13 @@ from planner.request.inputs import check_precision, read_model, read_pools
 from planner.request.notices import warn
 from planner.request.options import HOMOGENEOUS_OPTIONS
 from planner.request.plan_request import PlanRequest
-from planner.request.resolve import ResolvedRequest, check_attention_kernel, count_batches, resolve_request
+from planner.request.resolve import (
+    ResolvedRequest,
+    check_attention_kernel,
+    choose_request_trainer,
+    count_batches,
+    resolve_request,
+)
 from planner.search.diagnosis.option_conflicts import list_unusable_values
 from planner.search.settings import check_allowed_settings
 from planner.search.space import Space
@@ -130,6 +136,9 @@ def compute_pools_document(request: PlanRequest, pools: HeteroCluster) -> Hetero
         raise InputError(problem, key="--global-batch", value=value, expected="a single batch")
     for pool in pools.pools:
         check_precision(request.precision, pool.own_cluster.accelerator)
+    is_named = request.trainer is not None or request.framework is not None
+    first_accelerator = pools.pools[0].own_cluster.accelerator
+    choice = choose_request_trainer(request, first_accelerator, workload) if is_named else None
     pool_scenarios = bind_pools(
         workload,
         pools,
@@ -137,7 +146,7 @@ def compute_pools_document(request: PlanRequest, pools: HeteroCluster) -> Hetero
         global_batch=batches[0],
         attention=request.attention,
         flops_convention=request.flops_convention,
-        framework=request.framework,
+        framework=choice and choice.trainer,
         launch=request.launch,
     )
     for pool_scenario in pool_scenarios:

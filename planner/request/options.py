@@ -15,7 +15,7 @@ from planner.cost.settings import SETTINGS, AttentionKernel, FlopsConvention, Re
 from planner.errors import InputError, find_nearest_name
 from planner.request import values
 from planner.request.values import OptionValue, Parser
-from planner.trainers.names import LaunchMode, TrainerName
+from planner.trainers.names import LaunchMode, ProgramName, TrainerName
 from planner.workload.techniques import OptimizerName
 
 CommandName = Literal["plan", "estimate", "what-if", "size", "compare", "explain", "topology"]
@@ -47,6 +47,7 @@ GROUPS = (
 ATTENTION_KERNELS = get_args(AttentionKernel)
 FLOPS_CONVENTIONS = get_args(FlopsConvention)
 FRAMEWORKS = get_args(TrainerName)
+TRAINERS = tuple(dict.fromkeys((*get_args(ProgramName), *FRAMEWORKS)))
 LAUNCH_MODES = get_args(LaunchMode)
 RECOMPUTE_MODES = get_args(RecomputeMode)
 OBJECTIVES = ("step-time", "tokens-per-s-per-device", "cost", "energy", "memory-headroom")
@@ -108,6 +109,8 @@ class Option:
     """Whether a heterogeneous cluster supports it."""
     excludes: str = ""
     """The option that cannot be given with it."""
+    is_hidden: bool = False
+    """Whether help, completion and manual pages leave it out: an old name, for one release."""
     scenario_field: str = ""
     """The field of a Scenario that its value replaces, without a line of code for the option itself."""
 
@@ -247,15 +250,21 @@ OPTIONS: tuple[Option, ...] = (
         commands=_ALL, completion=Completion(TRAINING_PRECISIONS),
     ),
     *_build_setting_options("Kernels and precision"),
-    _declare_choice("attention", "Kernels and precision", "Attention kernel.", ATTENTION_KERNELS, "flash"),
+    _declare_choice(
+        "attention", "Kernels and precision", "Attention kernel. Default: flash, or unfused on GPUs before Ampere.",
+        ATTENTION_KERNELS,
+    ),
     _declare_choice(
         "flops_convention", "Kernels and precision", "Count the FLOPs of causal attention in full or by half.",
         FLOPS_CONVENTIONS, "full",
     ),
     _declare_choice(
-        "framework", "Kernels and precision",
-        "The trainer (framework) that runs the plan. Default: Megatron, ddp for images, maxtext on TPUs.", FRAMEWORKS,
+        "trainer", "Kernels and precision",
+        "Trainer, whose rules plans keep (`planner trainers list`). Default: Megatron, Megatron-FSDP with --zero 2 "
+        "or 3, ddp for images, maxtext on TPUs.",
+        TRAINERS, metavar="NAME", excludes="framework",
     ),
+    _declare_choice("framework", "Kernels and precision", "The old name of --trainer.", FRAMEWORKS, is_hidden=True),
     _declare_choice(
         "launch", "Kernels and precision", "How kernels are launched. Default: the trainer's.", LAUNCH_MODES
     ),

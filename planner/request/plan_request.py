@@ -21,7 +21,7 @@ from planner.request.values import (
     PruningPattern,
     check_option_value,
 )
-from planner.trainers.names import LaunchMode, TrainerName
+from planner.trainers.names import LaunchMode, TrainerChoiceName, TrainerName
 from planner.workload.techniques import OptimizerName
 
 if TYPE_CHECKING:
@@ -56,9 +56,11 @@ class PlanRequest:
     space: str | None = None
     scenario_values: Mapping[str, object] = field(default_factory=dict)
     precision: str | None = None
-    attention: AttentionKernel = "flash"
+    attention: AttentionKernel | None = None
     flops_convention: FlopsConvention = "full"
+    trainer: TrainerChoiceName | None = None
     framework: TrainerName | None = None
+    """The old name of `trainer`, which is of the family of plans where a program has the same name."""
     launch: LaunchMode | None = None
     objective: tuple[str, ...] | None = None
     pareto: tuple[str, ...] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import gcd, prod
 
@@ -12,6 +12,7 @@ from planner.cost import techniques
 from planner.cost.scenario import Scenario, build_scenario, check_scenario
 from planner.cost.settings import RANK_ORDERS
 from planner.errors import InputError
+from planner.hardware.accelerator import Accelerator
 from planner.hardware.grids import PowerGrid, parse_grid_intensity, read_grid
 from planner.request.inputs import check_precision, read_cluster, read_model
 from planner.request.notices import warn
@@ -24,9 +25,11 @@ from planner.search.objective import (
     compute_mean_critical_batch,
     list_ineffective_objectives,
 )
+from planner.search.program_rules import drop_unfit_programs
 from planner.search.search import SearchTarget
 from planner.search.settings import check_allowed_settings, enumerate_setting_scenarios
 from planner.search.space import Space
+from planner.trainers.registry import TRAINERS_BY_NAME, TrainerChoice, choose_trainer
 from planner.workload.operators import AttentionCore, Workload
 from planner.workload.techniques import OptimizerName
 
@@ -107,6 +110,7 @@ def resolve_scenarios(
     check_attention_kernel(request, workload)
     batches = count_batches(request, workload)
     warn_of_short_run(request.tokens, batches[0] * workload.seq_length)
+    choice = choose_request_trainer(request, cluster.accelerator, workload)
     scenario = build_scenario(
         workload,
         cluster,
@@ -114,11 +118,11 @@ def resolve_scenarios(
         precision=check_precision(request.precision, cluster.accelerator),
         attention=request.attention,
         flops_convention=request.flops_convention,
-        framework=request.framework,
+        framework=choice.trainer,
         launch=request.launch,
     )
     fields = {SCENARIO_FIELDS[name]: value for name, value in request.scenario_values.items()}
-    scenario = replace(scenario, **fields)  # type: ignore[arg-type]
+    scenario = replace(scenario, **fields, programs=choice.programs)  # type: ignore[arg-type]
     check_scenario(scenario)
     scenario = apply_techniques(
         scenario,
@@ -131,11 +135,42 @@ def resolve_scenarios(
     allowed, assumed = request.allowed_values, frozenset[str]()
     if request.command == "estimate":
         allowed, assumed = _fix_dimensions(allowed, has_experts=bool(workload.experts))
+        if "zero_stage" in assumed and _count_sharding_ranks(allowed, cluster.devices) > 1:
+            allowed["zero_stage"] = (scenario.trainer.usual_zero_stage,)
     check_allowed_settings(scenario, request.settings, allowed)
+    space = Space(cluster.devices, batches[0], allowed, assumed)
+    if request.trainer is None and request.framework is None:
+        scenario = _drop_rules_of_default_trainer(scenario, space, request.settings)
     if request.command != "what-if" and (hint := _find_batch_hint(request, batches[0], cluster.devices, allowed)):
         warn(hint)
     scenarios = tuple(replace(scenario, global_batch=batch) for batch in batches)
-    return scenarios, cluster, Space(cluster.devices, batches[0], allowed, assumed)
+    return scenarios, cluster, space
+
+
+def _drop_rules_of_default_trainer(
+    scenario: Scenario, space: Space, settings: Mapping[str, tuple[str, ...]]
+) -> Scenario:
+    """The scenario without the rules of a trainer that nobody named where they would leave nothing: it does not train
+    this model on this accelerator, or does not run the pinned values, which a warning says.
+    """
+    scenario = drop_unfit_programs(scenario)
+    if not scenario.programs or not (space.allowed or settings):
+        return scenario
+    from planner.search.diagnosis.unsupported import build_unsupported_error, has_runnable_candidates
+
+    scenarios = list(enumerate_setting_scenarios(scenario, settings))
+    if has_runnable_candidates(scenarios, space):
+        return scenario
+    error = build_unsupported_error(scenarios[0], space)
+    warn(f"{error.key}: {error.problem} ({error.value}); expected {error.expected}")
+    return replace(scenario, programs=())
+
+
+def choose_request_trainer(request: PlanRequest, accelerator: Accelerator, workload: Workload) -> TrainerChoice:
+    """The trainer of the request and its programs: those that it names, else the default's."""
+    if request.framework is not None:
+        return TrainerChoice(request.framework, TRAINERS_BY_NAME[request.framework].programs)
+    return choose_trainer(request.trainer, accelerator, workload, request.allowed_values.get("zero_stage", ()))
 
 
 def count_batches(request: PlanRequest, workload: Workload) -> tuple[int, ...]:
@@ -164,7 +199,7 @@ def warn_of_short_run(tokens: int | None, step_tokens: int) -> None:
 
 def check_attention_kernel(request: PlanRequest, workload: Workload) -> None:
     """Raise InputError for an attention kernel where the model has no attention."""
-    if request.attention == "flash":
+    if request.attention in (None, "flash"):
         return
 
     if not any(isinstance(operator, AttentionCore) for kind in workload.layer_types for operator in kind.operators):
@@ -215,6 +250,11 @@ def _fix_dimensions(
     if has_experts and "etp" in assumed and given.get("ep", (1,)) == (1,) and "tp" in given:
         assumed["etp"] = given["tp"]  # without expert parallelism, experts are sharded like the other layers
     return assumed | given, frozenset(assumed)
+
+
+def _count_sharding_ranks(fixed: Mapping[str, tuple[int, ...]], devices: int) -> int:
+    """The dp x cp ranks that the degrees of an estimate leave."""
+    return devices // max(1, fixed["tp"][0] * fixed["pp"][0])
 
 
 def _find_batch_hint(request: PlanRequest, batch: int, devices: int, allowed: dict[str, tuple[int, ...]]) -> str:

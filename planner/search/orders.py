@@ -16,6 +16,7 @@ from planner.cost.scenario import Scenario
 from planner.cost.settings import RANK_ORDERS
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies
+from planner.search.program_rules import accepts_plan
 from planner.search.search import SearchResult, SearchTarget, search_plans
 from planner.search.space import Space
 
@@ -51,7 +52,10 @@ def _find_best_rank_order(scenario: Scenario, strategy: Strategies, rank_orders:
         # dimensions of size 1 have no effect: orders that differ only in them are equal
         if order in TP_INNERMOST_ORDERS and _drop_trivial_dimensions(order, degrees) not in seen:
             seen.add(_drop_trivial_dimensions(order, degrees))
-            step_time_s = compute_plan_step_time_s(replace(scenario, rank_order=order), strategy)
+            reordered = replace(scenario, rank_order=order)
+            if not accepts_plan(reordered, strategy):
+                continue
+            step_time_s = compute_plan_step_time_s(reordered, strategy)
             if step_time_s < best_step_time_s * (1 - MIN_RELATIVE_GAIN):
                 best_order, best_step_time_s = order, step_time_s
     return best_order

@@ -20,6 +20,7 @@ from planner.cost.settings import RANK_ORDERS
 from planner.cost.strategies import Strategies
 from planner.progress import track_steps
 from planner.search.orders import MIN_RELATIVE_GAIN, compute_plan_step_time_s, select_better_result, take_first_plan
+from planner.search.program_rules import accepts_plan
 from planner.search.search import SearchResult, SearchTarget, search_plans
 from planner.search.space import Space
 
@@ -103,6 +104,8 @@ def _refine_placement(scenario: Scenario, strategy: Strategies, rank_orders: Seq
         nonlocal host_order, rank_order, least_step_time_s
         for tried_hosts, tried_ranks in orders:
             moved_scenario = replace(scenario, network=network.place_ranks(tried_hosts), rank_order=tried_ranks)
+            if not accepts_plan(moved_scenario, strategy):
+                continue
             step_time_s = compute_plan_step_time_s(moved_scenario, strategy)
             if step_time_s < least_step_time_s * (1 - MIN_RELATIVE_GAIN):
                 host_order, rank_order, least_step_time_s = tried_hosts, tried_ranks, step_time_s

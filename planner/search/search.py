@@ -22,7 +22,15 @@ from planner.cost.strategies import STRATEGY_FIELDS, Strategies, join_strategies
 from planner.progress import track_steps
 from planner.search.objective import Objective
 from planner.search.pareto import find_pareto_front
-from planner.search.space import SearchStats, Space, enumerate_parallel_layouts, is_valid_zero_stage
+from planner.search.program_rules import build_plan_values, find_accepted_candidates, list_possible_programs
+from planner.search.space import (
+    SearchStats,
+    Space,
+    enumerate_parallel_layouts,
+    is_valid_zero_stage,
+    reject_all_candidates,
+)
+from planner.trainers.rules import Program
 
 _LAYOUTS_PER_CHUNK = 2_000
 """Layouts whose candidates are scored at once, in order of their bound."""
@@ -241,16 +249,28 @@ class _LayoutBlock:
 
 def _enumerate_layout_blocks(scenario: Scenario, space: Space, stats: SearchStats) -> Iterator[_LayoutBlock]:
     """Blocks of layouts that the rules allow, and which of their candidates fit; updates `stats`."""
+    programs = list_possible_programs(scenario)
+    if scenario.programs and not programs:
+        reject_all_candidates(space, scenario.workload, "trainer", stats)
+        return
     values = space.enumerate_values(scenario.workload)
-    zero_stages, recompute_modes = values["zero_stage"], values["recompute"]
-    stages_and_modes = zero_stages.tolist(), recompute_modes.tolist()
+    all_zero_stages, all_recompute_modes = values["zero_stage"], values["recompute"]
     for layout_rows in enumerate_parallel_layouts(space, scenario.workload, stats):
+        allowed = is_valid_zero_stage(layout_rows, all_zero_stages, space.shard_group)[:, :, None]
+        if space.shard_group is not None:
+            rejected_pairs = int(is_valid_zero_stage(layout_rows, all_zero_stages).sum()) - int(allowed.sum())
+            stats.rejected_by["shard-group-divides"] += rejected_pairs * len(all_recompute_modes)
+        zero_stages, recompute_modes = all_zero_stages, all_recompute_modes
+        if programs:
+            layout_rows, zero_stages, recompute_modes, allowed = _keep_accepted_candidates(
+                scenario, programs, layout_rows, zero_stages, recompute_modes, allowed, stats
+            )
+            if not len(layout_rows):
+                continue
+        stages_and_modes = zero_stages.tolist(), recompute_modes.tolist()
         plan_tables = build_plan_tables(scenario, layout_rows)
         total_bytes = compute_memory_totals_bytes(scenario, layout_rows, plan_tables, *stages_and_modes)
-        allowed = is_valid_zero_stage(layout_rows, zero_stages, space.shard_group)
-        rejected_pairs = int((is_valid_zero_stage(layout_rows, zero_stages) & ~allowed).sum())
-        stats.rejected_by["shard-group-divides"] += rejected_pairs * len(recompute_modes)
-        total_bytes = np.where(allowed[:, :, None], total_bytes, np.inf)
+        total_bytes = np.where(allowed, total_bytes, np.inf)
         fits = total_bytes <= scenario.usable_memory_bytes
         feasible = int(fits.sum())
         stats.rejected_by["memory"] += int(np.isfinite(total_bytes).sum()) - feasible
@@ -266,6 +286,37 @@ def _enumerate_layout_blocks(scenario: Scenario, space: Space, stats: SearchStat
         yield _LayoutBlock(
             scenario, layout_rows, plan_tables, total_bytes, fits, bound_s, zero_stages, recompute_modes
         )
+
+
+def _keep_accepted_candidates(
+    scenario: Scenario,
+    programs: Sequence[Program],
+    layouts: Strategies,
+    zero_stages: Ints,
+    recompute_modes: Ints,
+    allowed: Bools,
+    stats: SearchStats,
+) -> tuple[Strategies, Ints, Ints, Bools]:
+    """Layouts, ZeRO stages and recompute modes of which a program runs some candidate, and which candidates are
+    allowed then, shape [layouts, ZeRO stages, recompute modes], the last of length 1 where all modes are alike;
+    updates `stats`. `allowed` has shape [layouts, ZeRO stages, 1].
+    """
+    plan_values = build_plan_values(scenario, layouts, zero_stages, recompute_modes)
+    accepted: Bools = allowed & find_accepted_candidates(programs, plan_values, allowed.ndim)
+    allowed_count = int(allowed.sum()) * len(recompute_modes)
+    accepted_count = int(accepted.sum()) * (len(recompute_modes) // accepted.shape[2])
+    if accepted_count == allowed_count:
+        return layouts, zero_stages, recompute_modes, allowed
+    stats.rejected_by["trainer"] += allowed_count - accepted_count
+    rows, stages = np.flatnonzero(accepted.any(axis=(1, 2))), np.flatnonzero(accepted.any(axis=(0, 2)))
+    if len(rows) < len(layouts):
+        layouts, accepted = layouts.take(rows), accepted[rows]
+    if len(stages) < len(zero_stages):
+        zero_stages, accepted = zero_stages[stages], accepted[:, stages]
+    if accepted.shape[2] > 1:
+        modes = np.flatnonzero(accepted.any(axis=(0, 1)))
+        recompute_modes, accepted = recompute_modes[modes], accepted[:, :, modes]
+    return layouts, zero_stages, recompute_modes, accepted
 
 
 def _update_best_plans(

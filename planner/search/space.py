@@ -31,6 +31,7 @@ SEARCH_RULES = {
     "interleave-in-rounds": "interleaving needs a multiple of pp micro-batches",
     "zero-needs-ranks": "ZeRO shards over more than one data-parallel or context-parallel rank",
     "shard-group-divides": "the shard group divides the dp x cp ranks",
+    "trainer": "the trainer runs such plans: `planner trainers show`",
     "memory": "peak memory fits",
     "host-memory": "the memory of the hosts is large enough for what is offloaded to them",
 }
@@ -141,7 +142,7 @@ def enumerate_parallel_layouts(space: Space, workload: Workload, stats: SearchSt
     """
     values = space.enumerate_values(workload)
     splits = _enumerate_splits(space)
-    candidates_per_split = int(np.prod([len(v) for v in values.values()], dtype=object))
+    candidates_per_split = _count_candidates_per_split(values)
     stats.candidates += len(splits["tp"]) * candidates_per_split
     if not candidates_per_split:
         return  # a pinned value that no candidate can have
@@ -155,6 +156,19 @@ def enumerate_parallel_layouts(space: Space, workload: Workload, stats: SearchSt
         rows = _cross_inner_dimensions(space, workload, split_chunk, values, stats)
         for start in range(0, len(rows), _LAYOUTS_PER_BLOCK):
             yield rows.take(np.arange(start, min(start + _LAYOUTS_PER_BLOCK, len(rows))))
+
+
+def reject_all_candidates(space: Space, workload: Workload, rule: str, stats: SearchStats) -> None:
+    """Count all candidates of the space as rejected by one rule, without enumerating them."""
+    splits = _enumerate_splits(space)
+    count = len(splits["tp"]) * _count_candidates_per_split(space.enumerate_values(workload))
+    stats.candidates += count
+    stats.rejected_by[rule] += count
+
+
+def _count_candidates_per_split(values: Mapping[str, Ints]) -> int:
+    """Candidates with the same tp, pp, cp and dp."""
+    return int(np.prod([len(v) for v in values.values()], dtype=object))
 
 
 def has_valid_split(space: Space, workload: Workload) -> bool:
@@ -284,7 +298,7 @@ def _cross_inner_dimensions(
 ) -> Strategies:
     """The product of the degrees with the other dimensions, one dimension at a time, each followed by its rules."""
     rows = splits
-    candidates_per_row = int(np.prod([len(v) for v in values.values()], dtype=object))
+    candidates_per_row = _count_candidates_per_split(values)
     for name, rules in _INNER_RULES.items():
         count = len(rows["tp"])
         rows = {dimension: np.repeat(column, len(values[name])) for dimension, column in rows.items()}

@@ -22,6 +22,7 @@ from planner.documents.site import ReliabilityPart
 from planner.errors import InputError, NothingFits, PlannerError
 from planner.hardware import database
 from planner.hardware.accelerator import AcceleratorSpec
+from planner.search.program_rules import drop_unfit_programs
 from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space, has_valid_split
 from planner.studies.goodput import build_reliability_part
@@ -175,9 +176,9 @@ def build_run_scenario(run: TrainingRun, cluster: Cluster) -> Scenario:
     Raises InputError for a precision that the accelerator lacks, and a memory limit above its memory.
     """
     scenario = build_scenario(run.workload, cluster, global_batch=run.global_batch, precision=run.precision)
-    scenario = replace(scenario, **run.scenario_fields)  # type: ignore[arg-type]
+    scenario = replace(scenario, **run.scenario_fields, programs=scenario.trainer.programs)  # type: ignore[arg-type]
     check_scenario(scenario)
-    return scenario
+    return drop_unfit_programs(scenario)
 
 
 @dataclass(frozen=True)

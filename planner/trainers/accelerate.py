@@ -29,6 +29,10 @@ ACCELERATE = rules.Program(
     "accelerate",
     "1.15",
     (
+        rules.accept_trainer_stages(("ddp",), "zero_stage 0; others shard: --trainer deepspeed, fsdp2", 0),
+        rules.accept_trainer_stages(
+            ("fsdp2", "fsdp"), "zero_stage 2 or 3; stage 1 is DeepSpeed's: --trainer deepspeed", 2, 3
+        ),
         *rules.restrict_rules(
             (*DEEPSPEED_RULES, rules.Rule("tp", "also ZeRO 2 or 3, or tp 1", lambda plan: plan.tp > 1)),
             uses_deepspeed,
@@ -36,6 +40,7 @@ ACCELERATE = rules.Program(
         *rules.restrict_rules(
             (
                 fsdp.ACCEPT_PYTORCH_ACCELERATORS,
+                rules.REJECT_FLASH_BEFORE_AMPERE,
                 *rules.restrict_rules(rules.accept_degrees(), uses_ddp),
                 *rules.restrict_rules(rules.accept_degrees("tp", "cp"), uses_fsdp),
                 rules.accept_values("precision", "bf16", "fp16", "fp8", "fp32", "tf32"),
@@ -54,8 +59,24 @@ ACCELERATE = rules.Program(
                     "shard_group all, or cp times a divisor of dp under ZeRO 2 or 3",
                     lambda plan: (plan.shard_group is not None) & uses_ddp(plan) | rules.breaks_shard_groups(plan),
                 ),
+                rules.Rule(
+                    "shard_group",
+                    "shard_group of more than one data-parallel rank beside tp or cp",
+                    lambda plan: (
+                        plan.shard_group is not None
+                        and (plan.shard_group == plan.cp) & (plan.dp > 1) & (plan.tp * plan.cp > 1)
+                    ),
+                    source="accelerate/parallelism_config.py, __post_init__",
+                ),
+                rules.Rule(
+                    "tp",
+                    "a divisor of the model's KV heads",
+                    lambda plan: plan.model is not None and plan.model.kv_head_count % plan.tp != 0,
+                    source="transformers 4.57, integrations/tensor_parallel.py, ColwiseParallel",
+                ),
             ),
             lambda plan: uses_ddp(plan) | uses_fsdp(plan),
         ),
     ),
+    source="github.com/huggingface/accelerate",
 )

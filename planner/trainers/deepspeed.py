@@ -32,7 +32,20 @@ DEEPSPEED_RULES = (
     fsdp.ACCEPT_PYTORCH_ACCELERATORS,
     *rules.accept_degrees("tp"),
     rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32"),
-    rules.Rule("tp", "tp 1, or ZeRO up to 2", lambda plan: (plan.tp > 1) & (plan.zero_stage == 3)),
+    rules.Rule(
+        "tp",
+        "a divisor of the model's KV heads: further ranks would have no attention",
+        lambda plan: plan.model is not None and plan.model.kv_head_count % plan.tp != 0,
+        source="deepspeed/runtime/engine.py, _apply_autotp_partitioning",
+    ),
+    rules.accept_orders("tp-cp-dp-pp"),
+    rules.Rule(
+        "gradients",
+        "gradients bf16 without ZeRO: in the format of the weights",
+        lambda plan: (plan.zero_stage == 0) & (plan.precision in ("bf16", "fp16")) & (plan.gradients == "fp32"),
+        source="deepspeed/runtime/engine.py, _do_optimizer_sanity_check",
+    ),
+    rules.REJECT_FLASH_BEFORE_AMPERE,
     *rules.REJECT_SEQUENCE_PARALLEL_AND_TP_OVERLAP,
     # MiCS was removed (github.com/deepspeedai/DeepSpeed/issues/8489)
     rules.Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None),
@@ -41,4 +54,4 @@ DEEPSPEED_RULES = (
     _require_for_offload("optimizer", "ZeRO 1, 2 or 3", lambda plan: plan.zero_stage == 0),
     _require_for_offload("activations", "full recomputation", lambda plan: plan.recompute != "full"),
 )
-DEEPSPEED_PROGRAM = rules.Program("deepspeed", "0.19", DEEPSPEED_RULES)
+DEEPSPEED_PROGRAM = rules.Program("deepspeed", "0.19", DEEPSPEED_RULES, source="github.com/deepspeedai/DeepSpeed")

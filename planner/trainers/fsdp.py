@@ -16,6 +16,9 @@ FSDP2 = Trainer(
     grad_reduce_bytes=2.0,
     loss_bytes_per_logit=14.0,
     launch_mode="eager",
+    usual_zero_stage=3,
+    # torchtitan's default; PyTorch's `_ContextParallelOptions` rotates keys and values with an all-gather
+    cp_comm_type="all-gather",
     selective_recompute="multiplies",
     keeps_gathered_sequence=True,
     keeps_embedding_gathered=True,
@@ -62,7 +65,8 @@ FSDP2_PROGRAM = rules.Program(
     (
         ACCEPT_PYTORCH_ACCELERATORS,
         *rules.accept_degrees(),
-        rules.accept_values("zero_stage", 2, 3),
+        rules.Rule("zero_stage", "zero_stage 2 or 3", lambda plan: (plan.zero_stage < 2) & (plan.dp * plan.cp > 1)),
+        rules.REJECT_FLASH_BEFORE_AMPERE,
         rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32"),
         ACCEPT_FP32_GRADIENTS,
         ACCEPT_DP_OVERLAP,
@@ -74,4 +78,5 @@ FSDP2_PROGRAM = rules.Program(
             lambda plan: plan.shard_group is not None and plan.dp % plan.shard_group != 0,
         ),
     ),
+    source="github.com/pytorch/pytorch, torch/distributed/fsdp",
 )

@@ -15,6 +15,8 @@ MAXTEXT = Trainer(
     grad_reduce_bytes=2.0,
     loss_bytes_per_logit=8.0,
     launch_mode="graph",
+    # `context_parallel_strategy` of base.yml
+    cp_comm_type="all-gather",
     fuses_convolution_neighbors=True,
     has_expert_axis=True,
 )
@@ -132,5 +134,22 @@ MAXTEXT_PROGRAM = rules.Program(
             ),
         ),
         rules.accept_orders("tp-cp-dp-pp"),
+        rules.REJECT_FLASH_BEFORE_AMPERE,
+        rules.Rule(
+            "cp_exchange",
+            "cp_exchange all-gather; on GPUs also ring",
+            lambda plan: (
+                (plan.cp > 1)
+                & (plan.cp_exchange not in (("all-gather",) if plan.device_type == "tpu" else ("all-gather", "ring")))
+            ),
+            source="maxtext/configs/types.py, MaxTextConfig",
+        ),
+        rules.Rule(
+            "precision",
+            "a single micro-batch in a step with fp8",
+            lambda plan: (plan.precision == "fp8") & (plan.micro_batches > 1),
+            source="maxtext/configs/types.py, MaxTextConfig",
+        ),
     ),
+    source="github.com/AI-Hypercomputer/maxtext",
 )

@@ -41,6 +41,7 @@ MEGATRON_CLASSIC = replace(
 MEGATRON_FSDP = replace(
     MEGATRON_CLASSIC,
     name="megatron-fsdp",
+    usual_zero_stage=3,
     sharded_weight_bytes=0.0,
     grad_reduce_bytes=2.0,
     keeps_embedding_gathered=True,
@@ -155,7 +156,7 @@ _MEGATRON_CORE_RULES = (
     rules.ACCEPT_DECODERS,
     rules.accept_accelerators("NVIDIA gpu", "AMD gpu"),
     *rules.accept_degrees("tp", "pp", "cp", "ep", "vpp"),
-    rules.accept_values("schedule", "1f1b"),
+    *rules.restrict_rules([rules.accept_values("schedule", "1f1b")], lambda plan: plan.pp > 1),
     rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32", "fp8", "mxfp8", "nvfp4"),
     rules.accept_offloads("optimizer"),
     rules.accept_orders(MEGATRON_ORDER, MEGATRON_PP_DP_ORDER),
@@ -172,6 +173,26 @@ _MEGATRON_CORE_RULES = (
         "attention_softcap",
         "logit_softcap",
         "parallel_residual",
+    ),
+    rules.accept_trainer_stages(
+        ("megatron", "megatron-classic"),
+        "zero_stage 0 or 1; stages 2 and 3 are Megatron-FSDP's: --trainer megatron-fsdp",
+        0,
+        1,
+    ),
+    rules.accept_trainer_stages(("megatron-fsdp",), "zero_stage 2 or 3", 2, 3),
+    rules.REJECT_FLASH_BEFORE_AMPERE,
+    rules.Rule(
+        "model.moe",
+        "no experts on this accelerator: grouped GEMMs need a compute capability of 8.0",
+        lambda plan: plan.has_experts and rules.is_older_than_ampere(plan.architecture),
+        source="megatron/training/arguments.py, validate_args",
+    ),
+    rules.Rule(
+        "recompute",
+        "recompute none or full with fp8: delayed scaling does not repeat norms and experts' activations",
+        lambda plan: (plan.recompute == "selective") & (plan.precision == "fp8") & (plan.attention == "flash"),
+        source="megatron/core/transformer/transformer_config.py, __post_init__",
     ),
     rules.reject_model("model.final_norm", "true", lambda model: not model.final_norm, "false"),
     rules.accept_values("model.head", "lm"),
@@ -256,6 +277,7 @@ MEGATRON_LM = rules.Program(
         _GELU_TANH_RULE,
         _WHOLE_ROPE_BASE_RULE,
     ),
+    source="github.com/NVIDIA/Megatron-LM",
 )
 MEGATRON_BRIDGE = rules.Program(
     "megatron-bridge",
@@ -272,6 +294,7 @@ MEGATRON_BRIDGE = rules.Program(
             lambda plan: (plan.zero_stage > 1) & (plan.order != MEGATRON_ORDER),
         ),
     ),
+    source="github.com/NVIDIA-NeMo/Megatron-Bridge",
 )
 NEMO = rules.Program(
     "nemo",
@@ -283,5 +306,6 @@ NEMO = rules.Program(
         rules.accept_rope_scalings("linear, or llama3", _can_nemo_scale),
         *_MLP_RULES,
     ),
+    source="github.com/NVIDIA/NeMo",
 )
 """NeMo 3 has no language models; they moved to Megatron-Bridge."""

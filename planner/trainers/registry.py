@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from planner.hardware.accelerator import Accelerator
 from planner.trainers.accelerate import ACCELERATE
@@ -19,8 +19,8 @@ from planner.trainers.megatron import (
     MEGATRON_LM,
     NEMO,
 )
-from planner.trainers.names import ProgramName, TrainerName
-from planner.trainers.rules import Program, accept_own_value
+from planner.trainers.names import AttentionKernel, ProgramName, TrainerChoiceName, TrainerName
+from planner.trainers.rules import Program, accept_own_value, is_older_than_ampere
 from planner.trainers.torchtitan import TORCHTITAN
 from planner.trainers.trainer import Trainer, list_own_values
 from planner.workload.operators import Workload
@@ -64,12 +64,59 @@ def find_default_trainer(accelerator: Accelerator, workload: Workload) -> Traine
     return "megatron" if accelerator.architecture.startswith("blackwell") else "megatron-classic"
 
 
+@dataclass(frozen=True)
+class TrainerChoice:
+    """A trainer, and the programs of which one at least has to run its plans."""
+
+    trainer: TrainerName
+    programs: tuple[ProgramName, ...]
+
+
+def choose_trainer(
+    name: TrainerChoiceName | None, accelerator: Accelerator, workload: Workload, zero_stages: Sequence[int] = ()
+) -> TrainerChoice:
+    """The trainer of this name, or of the program of this name; None: the default.
+
+    `zero_stages`: the stages that plans may have, where they are given. They decide between a program's trainers, and
+    between the default trainers: Megatron, or Megatron-FSDP for stages 2 and 3; plain replicas of models without
+    tokens, or DeepSpeed and FSDP2, which shard them.
+    """
+    program = next((program for program in PROGRAMS_BY_NAME if program == name), None)
+    if program is not None:
+        trainers = list_trainers_of_program(program)
+        trainer = _find_sharding_trainer(find_default_trainer(accelerator, workload), zero_stages)
+        if trainer not in trainers:
+            trainer = _find_sharding_trainer(trainers[0], zero_stages)
+        return TrainerChoice(trainer if trainer in trainers else trainers[0], (program,))
+    default = _find_sharding_trainer(find_default_trainer(accelerator, workload), zero_stages)
+    named_trainer = next((trainer for trainer in TRAINERS_BY_NAME if trainer == name), default)
+    return TrainerChoice(named_trainer, TRAINERS_BY_NAME[named_trainer].programs)
+
+
+def _find_sharding_trainer(trainer: TrainerName, zero_stages: Sequence[int]) -> TrainerName:
+    """The trainer that shards as these stages do, of those that are used in the place of `trainer`."""
+    if trainer in ("fsdp2", "fsdp") and zero_stages and max(zero_stages) < 2:
+        return "deepspeed" if min(zero_stages) == 1 else "ddp"
+    if not zero_stages or min(zero_stages) == 0:
+        return trainer
+    if trainer in ("megatron", "megatron-classic") and min(zero_stages) > 1:
+        return "megatron-fsdp"
+    if trainer == "ddp":
+        return "fsdp2" if min(zero_stages) > 1 else "deepspeed"
+    return trainer
+
+
 def find_common_trainer(accelerators: Sequence[Accelerator], workload: Workload) -> TrainerName:
     """One trainer for pools of several accelerators: their default where it is the same, else Megatron without whole
     steps as one graph where it is the default of one of them, else the default of the first.
     """
     defaults = [find_default_trainer(accelerator, workload) for accelerator in accelerators]
     return "megatron-classic" if "megatron-classic" in defaults else defaults[0]
+
+
+def find_default_attention(accelerator: Accelerator) -> AttentionKernel:
+    """FlashAttention, where it runs on the accelerator."""
+    return "unfused" if is_older_than_ampere(accelerator.architecture) else "flash"
 
 
 def list_trainers_of_program(program: ProgramName) -> tuple[TrainerName, ...]:

@@ -5,6 +5,7 @@ The rules of a program stand in the order in which a refusal names the first tha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -14,7 +15,7 @@ from operator import and_, attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.trainers.names import ProgramName
+from planner.trainers.names import ProgramName, TrainerName
 from planner.workload.spec import ModelSpec, RopeScaling
 
 Counts = int | NDArray[np.int64]
@@ -54,7 +55,9 @@ class PlanValues:
     recompute_layers: int | None
     precision: str
     attention: str
+    launch: str
     seq_length: int
+    global_batch: int
     framework: str
     model: ModelSpec | None
     """None for a list of operators."""
@@ -63,6 +66,8 @@ class PlanValues:
     vendor: str
     """Empty, as `device_type` is, for an accelerator that is not in hardware_db."""
     device_type: str
+    architecture: str
+    """Of the accelerator, as in hardware_db; empty where it is not known."""
     pp_overlap: str = "interleaved"
     ep_overlap: bool = False
     ep_exchange: str = "deepep"
@@ -74,6 +79,11 @@ class PlanValues:
     loss: str = "plain"
     own_values: Mapping[str, object] = field(default_factory=dict)
     """By setting what the trainer has where it is told nothing; a setting that is left out has any value."""
+
+    @property
+    def micro_batches(self) -> Counts:
+        """Micro-batches of a step on a data-parallel rank."""
+        return self.global_batch // (self.dp * self.micro_batch)
 
     @property
     def has_experts(self) -> bool:
@@ -93,6 +103,13 @@ class Rule:
     """Whether plans break the rule: a flag, or an array of shape [plans]."""
     value: str | Callable[[PlanValues], object] | None = None
     """What a message prints as the plan's value; None: the value of the setting."""
+    source: str = ""
+    """The file of the trainer that states it, at the program's version where it names no other."""
+
+    @property
+    def supported_text(self) -> str:
+        """The supported values without a plan: a degree of the plan by its name."""
+        return re.sub(r"\{plan\.(?:\w+\.)*(\w+)\}", r"\1", self.supported)
 
     def read_value(self, plan: PlanValues) -> object:
         """The plan's value of the setting, for messages."""
@@ -114,6 +131,8 @@ class Program:
     rules: tuple[Rule, ...]
     written_settings: tuple[str, ...] = ()
     """Of the settings with a trainer's own value those that its files may change."""
+    source: str = ""
+    """Where its code is."""
 
     def find_broken_rules(self, plan: PlanValues) -> Iterator[Rule]:
         """The rules that one plan breaks, in order."""
@@ -129,6 +148,34 @@ def accept_values(setting: str, *values: str | int) -> Rule:
         return not is_missing and np.isin(read_setting(plan), values, invert=True)
 
     return Rule(setting, f"{setting} {' or '.join(map(str, values))}", is_broken)
+
+
+_OLDER_THAN_AMPERE = ("pascal", "volta", "turing")
+"""NVIDIA's architectures of a compute capability below 8.0."""
+REJECT_FLASH_BEFORE_AMPERE = Rule(
+    "attention",
+    "attention unfused on this accelerator: FlashAttention needs a compute capability of 8.0",
+    lambda plan: plan.attention == "flash" and is_older_than_ampere(plan.architecture),
+    source="flash-attn 2.8, README.md, NVIDIA CUDA Support",
+)
+"""FlashAttention 2 runs on NVIDIA's GPUs from Ampere on."""
+
+
+def is_older_than_ampere(architecture: str) -> bool:
+    """Whether this is an NVIDIA architecture without the instructions that FlashAttention 2 needs."""
+    return architecture in _OLDER_THAN_AMPERE
+
+
+def accept_trainer_stages(trainers: tuple[TrainerName, ...], supported: str, *stages: int) -> Rule:
+    """These ZeRO stages in plans for these trainers; a single data-parallel rank shards nothing."""
+    return Rule(
+        "zero_stage",
+        supported,
+        lambda plan: (
+            plan.framework in trainers
+            and (np.isin(plan.zero_stage, stages, invert=True) & ((plan.zero_stage > 0) | (plan.dp * plan.cp > 1)))
+        ),
+    )
 
 
 def accept_accelerators(*device_types: str) -> Rule:

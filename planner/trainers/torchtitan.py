@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 
 import msgspec
+import numpy as np
 
 from planner.trainers import fsdp, rules
 from planner.workload.presets import read_transformer_preset
@@ -28,6 +29,8 @@ _DECODER_FIELDS = (
 )
 """Fields of a model that any value, or a value with a rule of its own below, can be told of."""
 _PLAIN_DECODER = ModelSpec(name="", hidden_size=1, layers=1, heads=1, ffn_size=1, gated_mlp=True, norm="rmsnorm")
+_LONGEST_SEQUENCES = {"deepseek_v3": 16_384, "gpt_oss": 131_072}
+"""Tokens of the table of positions of each of these modules: `max_seq_len` in its `__init__.py`."""
 
 
 @cache
@@ -109,6 +112,21 @@ _MODEL_RULES = (
     ),
 )
 
+
+def _exceeds_positions(plan: rules.PlanValues) -> bool:
+    """Whether a sequence is longer than a preset's table of positions."""
+    flavor = None if plan.model is None else find_native_flavor(plan.model)
+    return flavor is not None and plan.seq_length > _LONGEST_SEQUENCES[flavor[0]]
+
+
+def _has_too_few_kv_heads(plan: rules.PlanValues) -> rules.Flags:
+    """Whether tensor parallelism does not divide the heads of keys and values; latent attention has one for each
+    query head.
+    """
+    model = plan.model
+    return model is not None and (model.kv_head_count if model.mla is None else model.heads) % plan.tp != 0
+
+
 TORCHTITAN = rules.Program(
     "torchtitan",
     "0.3",
@@ -119,10 +137,45 @@ TORCHTITAN = rules.Program(
         rules.accept_values("precision", "bf16", "fp8", "mxfp8", "nvfp4", "fp32"),
         *_MODEL_RULES,
         rules.Rule("zero_stage", "zero_stage 2 or 3", lambda plan: (plan.zero_stage < 2) & (plan.dp * plan.cp > 1)),
+        rules.Rule(
+            "seq_length",
+            "a sequence within the table of positions of torchtitan's preset",
+            _exceeds_positions,
+            source="torchtitan/models/common/decoder.py, Decoder.Config.update_from_config",
+        ),
         rules.Rule("etp", "etp 1", lambda plan: plan.etp > 1),
+        rules.Rule(
+            "tp",
+            "a divisor of the model's {plan.model.kv_head_count} KV heads",
+            _has_too_few_kv_heads,
+            source="torchtitan/models/common/decoder.py, Decoder.Config.update_from_config",
+        ),
+        rules.Rule(
+            "pp",
+            "pp 1 with tied embeddings",
+            lambda plan: (plan.pp > 1) & (plan.model is not None and plan.model.tied_embeddings),
+            source="torchtitan/models/common/decoder.py, Decoder.Config.update_from_config",
+        ),
+        rules.Rule(
+            "micro_batch",
+            "as many micro-batches as stages: {plan.pp}",
+            lambda plan: (plan.schedule == "1f1b") & (plan.pp > 1) & (plan.vpp == 1) & (plan.micro_batches < plan.pp),
+            source="torch 2.13, torch/distributed/pipelining/schedules.py, Schedule1F1B",
+        ),
+        rules.Rule(
+            "micro_batch",
+            "a number of micro-batches that divides into rounds of {plan.pp} or more",
+            lambda plan: (
+                (plan.schedule == "zero-bubble")
+                & (plan.pp > 1)
+                & (plan.micro_batches % np.maximum(plan.micro_batches // plan.pp, 1) != 0)
+            ),
+            source="torch 2.13, torch/distributed/pipelining/schedules.py, ScheduleInterleavedZeroBubble",
+        ),
         fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,
         *rules.restrict_rules([rules.accept_values("cp_exchange", "all-gather")], lambda plan: plan.cp > 1),
         rules.Rule("attention", "attention flash", lambda plan: plan.attention == "unfused"),
+        rules.REJECT_FLASH_BEFORE_AMPERE,
         rules.accept_orders("tp-cp-dp-pp"),
         fsdp.ACCEPT_DP_OVERLAP,
         rules.accept_values("gradients", "fp32"),
@@ -132,4 +185,5 @@ TORCHTITAN = rules.Program(
         rules.accept_values("schedule", "1f1b", "zero-bubble"),
         rules.Rule("schedule", "schedule 1f1b", lambda plan: (plan.schedule == "zero-bubble") & (plan.pp == 1)),
     ),
+    source="github.com/pytorch/torchtitan",
 )

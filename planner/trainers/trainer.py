@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from planner.trainers.names import (
+    CpCommType,
     GradientDtype,
     LaunchMode,
     LossKernel,
@@ -35,7 +36,7 @@ class Trainer:
     """
 
     name: TrainerName
-    """The value of `--framework`."""
+    """The name of its family of plans: a value of `--trainer`, and `framework` of documents."""
     programs: tuple[ProgramName, ...]
     """The programs that `planner export --to` writes files for and that run this trainer's plans."""
 
@@ -77,6 +78,10 @@ class Trainer:
     """The loss without `--loss`."""
     launch_mode: LaunchMode
     """How kernels reach the GPU without `--launch`: a step as one graph, fused, compiled, eager."""
+    usual_zero_stage: int = 0
+    """The ZeRO stage of `planner estimate` without `--zero`, of plans with more than one rank to shard over."""
+    cp_comm_type: CpCommType = "ring"
+    """How context parallelism communicates without `--cp-exchange`."""
 
     selective_recompute: Literal["cheap", "multiplies"] = "cheap"
     """What selective recomputation repeats beside norms and activations: nothing, or every second multiply too

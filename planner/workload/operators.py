@@ -9,8 +9,10 @@ parallelism, arXiv 2205.05198), or "expert" (cut by tp, and its rows are the rou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from planner.workload.spec import ModelSpec
 
 ShardDimension = Literal["column", "row", "none"]
 ShardDomain = Literal["tensor", "sequence", "expert"]
@@ -294,6 +296,8 @@ class Workload:
     """Assumptions made for the user, for instance the shape of a bare size."""
     sample_name: str = "sequence"
     """The name of an item of a batch."""
+    spec: ModelSpec | None = field(default=None, compare=False, repr=False)
+    """The description that it was built from; None for a list of operators."""
 
     @property
     def layer_count(self) -> int:

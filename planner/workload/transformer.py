@@ -45,6 +45,7 @@ def build_workload(spec: ModelSpec | OperatorListSpec, *, seq_length: int | None
         head=_build_head(spec, length),
         note=note,
         sample_name="sequence" if spec.vision is None else "image",
+        spec=spec,
     )
 
 

@@ -101,10 +101,11 @@ def test_lists_go_on_after_a_comma_and_pools_after_a_plus() -> None:
 
 def test_options_are_offered_where_they_can_stand() -> None:
     assert "--global-batch" in complete("plan", "--")
-    assert complete("plan", "70B", "--framew") == ["--framework"]
-    assert complete("plan", "70B", "--framework=me") == [
-        f"--framework={framework}" for framework in ("megatron", "megatron-classic")
-    ] + ["--framework=megatron-fsdp"]
+    assert complete("plan", "70B", "--train") == ["--trainer"]
+    assert complete("plan", "70B", "--framew") == []
+    assert complete("plan", "70B", "--trainer=megatron-") == [
+        f"--trainer=megatron-{end}" for end in ("lm", "bridge", "classic", "fsdp")
+    ]
     assert complete("plan", "70B", "--diverse", "--objective", "memory") == ["memory-headroom"]
     assert complete("plan", "70B", "--tp", "") == []
     assert complete("plan", "--", "--") == ["\t.json .toml"]

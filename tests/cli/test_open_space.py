@@ -19,19 +19,20 @@ ON = (*SMALL, "-b", "64")
 
 
 def test_open_settings_are_searched_and_each_plan_reports_its_own() -> None:
-    result = read_document(*ON, "--schedule", "1f1b,zero-bubble", "--order", "tp-cp-dp-pp,tp-pp-dp-cp", "--top", "40")
+    result = read_document(*ON, "--dp-overlap", "yes,no", "--order", "tp-cp-dp-pp,tp-cp-pp-dp", "--top", "40")
     assert result["search"]["questions"] == 4
     alone = [
-        read_document(*ON, "--schedule", schedule, "--order", order)
-        for schedule in ("1f1b", "zero-bubble")
-        for order in ("tp-cp-dp-pp", "tp-pp-dp-cp")
+        read_document(*ON, "--dp-overlap", overlap, "--order", order)
+        for overlap in ("yes", "no")
+        for order in ("tp-cp-dp-pp", "tp-cp-pp-dp")
     ]
     assert result["search"]["candidates"] == sum(pinned_result["search"]["candidates"] for pinned_result in alone)
     assert result["plans"][0]["step_time_s"] == min(
         pinned_result["plans"][0]["step_time_s"] for pinned_result in alone
     )
     best = result["plans"][0]["settings"]
-    pinned = read_document(*ON, "--schedule", best["schedule"], "--order", best["order"])
+    overlap = "yes" if best["dp_overlap"] else "no"
+    pinned = read_document(*ON, "--dp-overlap", overlap, "--order", best["order"])
     assert pinned["plans"][0] == result["plans"][0]
 
 
@@ -244,8 +245,7 @@ def test_the_search_reports_how_many_candidates_each_rule_cut() -> None:
 @pytest.mark.parametrize(
     ("setting", "without", "heeded"),
     [
-        ("--schedule zero-bubble", "pp 1", "--pp 2"),
-        ("--tp-overlap yes", "tp 1", "--tp 2"),
+        ("--tp-overlap yes", "tp 1", "--tp 2 --sequence-parallel"),
         ("--dp-overlap no", "dp 1", "--dp 2"),
         ("--cp-exchange all-gather", "cp 1", "--cp 2"),
         ("--communication bf16", "dp 1", "--dp 2"),

@@ -53,7 +53,8 @@ def test_every_trainer_and_launch_mode_of_the_cost_model_can_be_chosen() -> None
 @pytest.mark.parametrize("program", [("plan",), ("planner", "estimate")])
 def test_the_trainer_is_chosen_and_reported(program: tuple[str, ...]) -> None:
     pins = (*DENSE, "--tp", "4", "--zero", "1", "--recompute", "full")
-    chosen = (*pins, "--framework", "fsdp2", "--launch", "compiled", "--gradients", "bf16")
+    chosen = (*DENSE, "--tp", "4", "--zero", "2", "--recompute", "full", "--trainer", "torchtitan")
+    chosen = (*chosen, "--launch", "compiled")
     plain, other = read_document(*pins, program=program), read_document(*chosen, program=program)
     assert plain["training"]["framework"] == "megatron-classic"
     assert (other["training"]["framework"], other["training"]["launch"]) == ("fsdp2", "compiled")

@@ -36,7 +36,7 @@ def test_the_document_matches_its_published_schema(document: dict, schema: dict)
     "arguments",
     [
         ("plan", "mixtral-8x7b", "-c", "gb200-nvl72", "--nodes", "4", "-b", "64", "--precision", "fp8"),
-        ("plan", "t5-11b", "-c", "tpu-v4", "-b", "64", "--framework", "deepspeed", "--vpp", "1"),
+        ("plan", "t5-11b", "-c", "tpu-v4", "-b", "64", "--zero", "3", "--vpp", "1"),
         ("planner", "estimate", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "8", "--tp", "8"),
     ],
 )

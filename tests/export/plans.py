@@ -50,7 +50,8 @@ PLANS = {
     "tpu": f"llama-3-8b {TPU} --devices 64 --global-batch 512 --zero 3",
     "tpu-experts": f"mixtral-8x7b {TPU} --devices 128 --global-batch 512 --ep 8 --zero 3 --recompute full",
     "tpu-latent": f"deepseek-v3 {TPU} --devices 1024 --global-batch 2048 --ep 64 --zero 3 --recompute full",
-    "zero-1-fp8": f"llama-3-8b {H100} --framework maxtext --precision fp8 --zero 1 --tp 8 --recompute selective",
+    "zero-1-fp8": "llama-3-8b --cluster dgx-h100 --nodes 16 --global-batch 64 --micro-batch 4 --framework maxtext "
+    "--precision fp8 --zero 1 --tp 8 --recompute selective",
     "tpu-model": f"llama-3-70b {TPU} --devices 256 --global-batch 512 --tp 4 --zero 3 --recompute full",
 }
 """Arguments of `planner estimate`."""

@@ -141,9 +141,9 @@ def test_a_variable_has_a_single_value(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("trainer", "arguments", "key", "value", "supported"),
     [
-        ("fsdp2", "--pp 4 --zero 2", "pp", "4", "--to megatron-lm, megatron-bridge, torchtitan"),
+        ("fsdp2", "--pp 4 --zero 2", "pp", "4", "--to megatron-lm, megatron-bridge, nemo"),
         ("deepspeed", "--cp 4", "cp", "4", "--to megatron-lm"),
-        ("deepspeed", "--pp 2", "pp", "2", "torchtitan"),
+        ("deepspeed", "--pp 2", "pp", "2", "nemo"),
         ("megatron-lm", "--pp 2 --schedule zero-bubble", "schedule", "zero-bubble", "torchtitan"),
         ("megatron-lm", "--tp 2 --tp-overlap yes", "tp_overlap", "yes", "--sequence-parallel"),
         ("megatron-lm", "--tp 2 --pp 2 --order pp-tp-cp-dp", "order", "pp-tp-cp-dp", "tp-cp-dp-pp"),

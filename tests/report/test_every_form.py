@@ -178,6 +178,8 @@ ARGUMENTS = {
     "models": ("models", "list"),
     "families": ("models", "families"),
     "clusters": ("cluster", "list"),
+    "trainers list": ("trainers", "list"),
+    "trainers show": ("trainers", "show", "torchtitan"),
 }
 
 

@@ -74,13 +74,16 @@ def build_plan_values(**changes: Any) -> PlanValues:
         "recompute_layers": 2,
         "precision": "nvfp4",
         "attention": "unfused",
+        "launch": "eager",
         "seq_length": 4096,
+        "global_batch": 576,
         "framework": "fsdp2",
         "model": read_transformer_preset("mixtral-8x7b"),
         "model_title": "Mixtral",
         "accelerator": "tpu-v5p",
         "vendor": "Google",
         "device_type": "tpu",
+        "architecture": "tpu-v5p",
     }
     return PlanValues(**values | changes)
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "cluster": "presets:cluster",
     "clusters": "presets:cluster",
     "hardware": "hardware:hardware",
+    "trainers": "trainers:trainers",
 }
 """The file and the name there of each command, in the order of the help."""
 HIDDEN_COMMANDS = ("clusters",)

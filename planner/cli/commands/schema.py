@@ -32,6 +32,7 @@ DOCUMENT_TYPES = {
     "check": "planner.documents.check:CheckDocument",
     "diff": "planner.documents.diff:DiffDocument",
     "list": "planner.documents.listing:ListingDocument",
+    "trainers": "planner.documents.trainers:TrainersDocument",
 }
 """Module and type of each document."""
 

@@ -91,7 +91,7 @@ def _describe_group(
 def _describe_command(name: str, command: Command | CommandGroup, related_commands: tuple[str, ...]) -> CommandText:
     assert isinstance(command, Command)
     paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(command.help))
-    options = [option for option in command.options if not option.is_argument]
+    options = [option for option in command.options if not (option.is_argument or option.is_hidden)]
     arguments = [option for option in command.options if option.is_argument]
     examples = [item.splitlines()[2:] for item in paragraphs if item.startswith("\b")]
     return CommandText(

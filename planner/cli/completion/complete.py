@@ -102,7 +102,8 @@ def _map_options_by_flag(command: Command | CommandGroup | None) -> Mapping[str,
 
 def _enumerate_flags(command: Command | CommandGroup | None, typed: str) -> Iterator[str]:
     """The long names of options, and a short name that is typed in full."""
-    meanings = {name: option.help for name, option in _map_options_by_flag(command).items()}
+    options = _map_options_by_flag(command)
+    meanings = {name: option.help for name, option in options.items() if not option.is_hidden}
     if command is None:
         meanings["--version"] = "Print the version and exit."
     for name, meaning in {**meanings, "--help": "Show this help and exit."}.items():

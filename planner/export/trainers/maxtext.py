@@ -54,6 +54,8 @@ def _build_config(run: PlannedRun) -> dict[str, object]:
         **_build_rope_config(run),
         "max_target_length": run.seq_length,
         "attention": "dot_product" if run.attention == "unfused" else flash_attention,
+        # Transformer Engine's attention would need the number of samples that are packed into a sequence
+        **({"packing": False} if flash_attention != "flash" and run.attention == "flash" else {}),
         **_build_mesh_config(run),
         "per_device_batch_size": int(batch_per_device) if batch_per_device.is_integer() else batch_per_device,
         "gradient_accumulation_steps": run.micro_batches,

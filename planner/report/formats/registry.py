@@ -23,6 +23,7 @@ _REPORT_BUILDERS = {
     "planner.documents.hardware.HardwareDocument": "hardware_report:build_hardware_report",
     "planner.documents.topology.TopologyDocument": "topology_report:build_topology_report",
     "planner.documents.listing.ListingDocument": "listing_report:build_listing_report",
+    "planner.documents.trainers.TrainersDocument": "trainers_report:build_trainers_report",
 }
 """The builder of the report, by the class of the document; its module is imported where it is needed."""
 

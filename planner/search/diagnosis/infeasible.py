@@ -13,8 +13,11 @@ from planner.cost.scenario import Scenario, compute_required_memory_bytes
 from planner.cost.strategies import FULL_RECOMPUTE, RECOMPUTE_MODES, Strategies
 from planner.errors import NothingFits, PlannerError
 from planner.search.diagnosis.option_conflicts import DIMENSION_OPTIONS, build_conflict_error
+from planner.search.diagnosis.unsupported import build_unsupported_error
 from planner.search.search import SearchResult, SearchTarget, search_plans
 from planner.search.space import Space
+from planner.trainers.names import TrainerName
+from planner.trainers.registry import TRAINERS_BY_NAME
 from planner.units import format_bytes
 
 _LARGE_HEADROOM_GIB = 10.0
@@ -30,6 +33,8 @@ def explain_empty_search(
     scenario = result.nearest_miss_scenario
     space = replace(space, global_batch=scenario.global_batch)
     if not (result.stats.rejected_by["memory"] or result.stats.rejected_by["host-memory"]):
+        if result.stats.rejected_by["trainer"]:
+            return build_unsupported_error(scenario, space)
         return build_conflict_error(scenario, cluster, space)
     miss = _compute_memory_miss(scenario, result.nearest_miss)
     if not is_single_plan:
@@ -99,6 +104,21 @@ def _format_memory_miss(scenario: Scenario, miss: _MemoryMiss) -> str:
     )
 
 
+def _find_sharding_trainers(
+    scenario: Scenario, space: Space, frugal_values: dict[str, tuple[int, ...]]
+) -> list[TrainerName]:
+    """The trainer that shards more than the scenario's, and a plan of which fits; at most one."""
+    name = {"megatron": "megatron-fsdp", "megatron-classic": "megatron-fsdp", "ddp": "fsdp2"}.get(
+        scenario.trainer.name
+    )
+    if name is None or not scenario.programs:
+        return []
+    trainer = TRAINERS_BY_NAME[name]  # type: ignore[index]
+    other = replace(scenario, trainer=trainer, programs=trainer.programs)
+    frugal_space = replace(space, allowed={**frugal_values, **space.allowed})
+    return [trainer.name] if search_plans(other, frugal_space, SearchTarget(top=1)).stats.feasible else []
+
+
 def _suggest_fitting_changes(scenario: Scenario, space: Space, miss: _MemoryMiss) -> str:
     """Find a multiple of the devices, a memory limit, or a memory size, with which a plan fits.
 
@@ -119,6 +139,7 @@ def _suggest_fitting_changes(scenario: Scenario, space: Space, miss: _MemoryMiss
         ).stats.feasible:
             changes.append(f"{larger_space.devices} devices")
             break
+    changes += [f"--trainer {name}" for name in _find_sharding_trainers(scenario, space, frugal_values)]
     changes += _suggest_memory(scenario, miss)
     user_pins = [DIMENSION_OPTIONS[name] for name in space.allowed if name not in space.defaulted]
     if user_pins:

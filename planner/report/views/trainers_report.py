@@ -1,0 +1,87 @@
+"""The trainers document as a report: one record a trainer, and of a single trainer one a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from planner.documents.trainers import TrainerPart, TrainersDocument
+from planner.report.report import Report, ReportRecord, ReportTable, build_columns
+
+_LIST_HEADINGS = ("name", "version", "plans for, or run by", "rules", "launch", "cp exchange", "gradients", "sent in")
+_RULE_HEADINGS = ("setting", "supported", "source")
+
+
+def build_trainers_report(document: TrainersDocument) -> Report:
+    """The list, or the rules of a single trainer."""
+    if len(document.trainers) == 1:
+        return _build_single_report(document.trainers[0])
+    rows = [_build_row(part) for part in document.trainers]
+    texts = [0, 1, 2, 4, 5, 6, 7]
+    return Report(
+        command="trainers",
+        title="Trainers",
+        facts=[],
+        records=[_build_record(part) for part in document.trainers],
+        tables=[ReportTable("Trainers", build_columns(_LIST_HEADINGS, rows, texts, ("sent in", "cp exchange")))],
+    )
+
+
+def _build_single_report(part: TrainerPart) -> Report:
+    records: list[ReportRecord] = [
+        {"name": part.name, "setting": rule.setting, "supported": rule.supported, "source": rule.source}
+        for rule in part.rules
+    ]
+    rows = [(rule.setting, rule.supported, rule.source) for rule in part.rules]
+    columns = build_columns(_RULE_HEADINGS, rows, [0, 1, 2], ("source",))
+    return Report(
+        command="trainers",
+        title=f"{part.name} {part.version}".strip(),
+        facts=list(_list_facts(part)),
+        records=records or [_build_record(part)],
+        tables=[ReportTable("What it runs", columns)] if rows else [],
+    )
+
+
+def _list_facts(part: TrainerPart) -> Iterator[tuple[str, str]]:
+    yield ("Plans of" if part.kind == "program" else "Run by"), ", ".join(part.runs)
+    if part.source:
+        yield "Source", part.source
+    defaults = part.defaults
+    yield (
+        "Defaults",
+        f"kernels {defaults.launch}, cp by {defaults.cp_exchange}, {defaults.gradients} gradients, sent in "
+        f"{defaults.communication}; {defaults.weight_bytes:g} bytes of weights and {defaults.optimizer_bytes:g} of "
+        "optimizer per parameter",
+    )
+
+
+def _build_record(part: TrainerPart) -> ReportRecord:
+    defaults = part.defaults
+    return {
+        "name": part.name,
+        "kind": part.kind,
+        "version": part.version,
+        "runs": part.runs,
+        "rules": len(part.rules),
+        "launch": defaults.launch,
+        "cp_exchange": defaults.cp_exchange,
+        "gradients": defaults.gradients,
+        "communication": defaults.communication,
+        "weight_bytes": defaults.weight_bytes,
+        "optimizer_bytes": defaults.optimizer_bytes,
+        "source": part.source,
+    }
+
+
+def _build_row(part: TrainerPart) -> tuple[str, ...]:
+    defaults = part.defaults
+    return (
+        part.name,
+        part.version,
+        ", ".join(part.runs),
+        str(len(part.rules)),
+        defaults.launch,
+        defaults.cp_exchange,
+        defaults.gradients,
+        defaults.communication,
+    )

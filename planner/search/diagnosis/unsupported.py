@@ -1,0 +1,241 @@
+"""What a trainer does not run of the pinned values: every obstacle at once, and the nearest plan that it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from planner.cost.arrays import Bools, Floats
+from planner.cost.scenario import Scenario, apply_setting
+from planner.cost.settings import SETTINGS, AttentionKernel
+from planner.cost.strategies import RECOMPUTE_MODES, STRATEGY_FIELDS, Strategies
+from planner.errors import InputError
+from planner.search.diagnosis.option_conflicts import DIMENSION_OPTIONS
+from planner.search.program_rules import (
+    build_plan_values,
+    choose_programs,
+    find_accepted_candidates,
+    find_rules_broken_by_scenario,
+)
+from planner.search.space import SearchStats, Space, enumerate_parallel_layouts, is_valid_zero_stage
+from planner.trainers.names import TrainerChoiceName
+from planner.trainers.registry import PROGRAMS_BY_NAME, TRAINERS_BY_NAME
+from planner.trainers.rules import PlanValues, Program, Rule
+
+_OTHER_OPTIONS = {"model": "MODEL", "accelerator": "--cluster"}
+_MAX_BLOCKS = 5
+"""Blocks of layouts that are looked through for the plan with the fewest obstacles, and for the nearest one."""
+
+
+@dataclass(frozen=True)
+class _Obstacle:
+    """A rule that a plan breaks: the option of its value, the value, and what is supported."""
+
+    option: str
+    setting: str
+    value: str
+    supported: str
+
+    def format_supported(self) -> str:
+        """The supported values, with the setting in front where they do not name it."""
+        return (
+            self.supported if self.supported.startswith(f"{self.setting} ") else f"{self.setting}: {self.supported}"
+        )
+
+
+def has_runnable_candidates(scenarios: Sequence[Scenario], space: Space) -> bool:
+    """Whether a program runs some candidate of the space, or there is no candidate at all, so that no program is the
+    reason.
+    """
+    simple_values: dict[str, tuple[int, ...]] = {"vpp": (1,), "micro_batch": (1,)}
+    has_candidates = False
+    # simple values first: they are nearly always enough, and few
+    for allowed in ({**simple_values, **space.allowed}, space.allowed):
+        for scenario in scenarios:
+            for candidates in _iterate_candidates(scenario, replace(space, allowed=allowed)):
+                has_candidates = True
+                if _find_runnable(scenario, scenario.programs, candidates).any():
+                    return True
+    return not has_candidates
+
+
+def build_unsupported_error(scenario: Scenario, space: Space) -> InputError:
+    """The error for pinned values that no program of the scenario's trainer runs."""
+    program, obstacles = min(
+        (
+            (program, list(_list_obstacles(scenario, space, program)))
+            for program in map(PROGRAMS_BY_NAME.__getitem__, scenario.programs)
+        ),
+        key=lambda found: len(found[1]),
+    )
+    nearest = _describe_nearest_plan(scenario, space, program, obstacles)
+    others = [name for name in _list_trainer_names(scenario) if _runs_candidates(scenario, space, name)]
+    alternatives = [
+        "; ".join(dict.fromkeys(obstacle.format_supported() for obstacle in obstacles)),
+        f"the nearest plan that it runs: {nearest}" if nearest else "",
+        f"--trainer {', '.join(others)}" if others else "",
+    ]
+    more = f" (of {', '.join(scenario.programs)} the nearest)" if len(scenario.programs) > 1 else ""
+    return InputError(
+        f"unsupported by {program.name} {program.version}{more}",
+        key=", ".join(dict.fromkeys(obstacle.option for obstacle in obstacles)),
+        value=", ".join(dict.fromkeys(f"{obstacle.setting} {obstacle.value}" for obstacle in obstacles)),
+        expected="; or ".join(filter(None, alternatives)),
+    )
+
+
+def _iterate_candidates(scenario: Scenario, space: Space) -> Iterator[tuple[Strategies, Space, Bools]]:
+    """Blocks of layouts, with the narrowed space and which ZeRO stages and modes each allows."""
+    narrowed = space.narrow_to_scenario(scenario)
+    values = narrowed.enumerate_values(scenario.workload)
+    for layouts in enumerate_parallel_layouts(narrowed, scenario.workload, SearchStats()):
+        allowed = is_valid_zero_stage(layouts, values["zero_stage"], narrowed.shard_group)
+        if allowed.any():
+            yield layouts, narrowed, np.repeat(allowed[:, :, None], len(values["recompute"]), axis=2)
+
+
+def _find_runnable(scenario: Scenario, programs: Sequence[str], candidates: tuple[Strategies, Space, Bools]) -> Bools:
+    """Whether one of the programs runs each candidate, shape [layouts, ZeRO stages, recompute modes]."""
+    layouts, space, allowed = candidates
+    values = space.enumerate_values(scenario.workload)
+    plan_values = build_plan_values(scenario, layouts, values["zero_stage"], values["recompute"])
+    runnable: Bools = allowed & find_accepted_candidates(
+        [PROGRAMS_BY_NAME[name] for name in programs],  # type: ignore[index]
+        plan_values,
+        allowed.ndim,
+    )
+    return runnable
+
+
+def _list_obstacles(scenario: Scenario, space: Space, program: Program) -> Iterator[_Obstacle]:
+    """The obstacles of the candidate that breaks the fewest rules of the program."""
+    rules: Sequence[Rule] = find_rules_broken_by_scenario(scenario, program)
+    fewest, best = np.inf, None
+    for block_number, (layouts, narrowed, allowed) in enumerate(_iterate_candidates(scenario, space)):
+        values = narrowed.enumerate_values(scenario.workload)
+        plan_values = build_plan_values(scenario, layouts, values["zero_stage"], values["recompute"])
+        broken_counts: Floats = np.where(allowed, 0.0, np.inf)
+        for rule in program.rules:
+            broken_counts += np.broadcast_to(np.asarray(rule.is_broken(plan_values), dtype=bool), allowed.shape)
+        if broken_counts.min() < fewest:
+            fewest = float(broken_counts.min())
+            row, stage, mode = np.argwhere(broken_counts == fewest)[0]
+            best = replace(
+                layouts.take(np.array([row])),
+                zero_stage=values["zero_stage"][[stage]],
+                recompute=values["recompute"][[mode]],
+            )
+        if block_number + 1 == _MAX_BLOCKS:
+            break
+    plan = _build_single_plan_values(scenario, best)
+    if best is not None:
+        rules = [rule for rule in program.rules if rule.is_broken(plan)]
+    for rule in rules:
+        name = rule.setting.partition(".")[0]
+        option = DIMENSION_OPTIONS.get(name) or _OTHER_OPTIONS.get(name) or f"--{name.replace('_', '-')}"
+        yield _Obstacle(option, rule.setting, str(rule.read_value(plan)), rule.supported.format(plan=plan))
+
+
+def _build_single_plan_values(scenario: Scenario, plan: Strategies | None) -> PlanValues:
+    """A single plan as rules read it, of plain numbers; None: the simplest plan."""
+    ones = Strategies(**{name: np.ones(1, dtype=np.int64) for name in STRATEGY_FIELDS})
+    chosen = plan or replace(ones, zero_stage=np.zeros(1, dtype=np.int64), recompute=np.zeros(1, dtype=np.int64))
+    row: dict[str, Any] = dict(chosen.get_row(0))
+    row["recompute"] = RECOMPUTE_MODES[row["recompute"]]
+    row["sequence_parallel"] = bool(row["sequence_parallel"])
+    return replace(build_plan_values(scenario, chosen), **row)
+
+
+def _describe_nearest_plan(scenario: Scenario, space: Space, program: Program, obstacles: Sequence[_Obstacle]) -> str:
+    """The options in which the nearest plan that the program runs differs from the pinned ones; empty where none is
+    known.
+    """
+    scenario, changed_settings = _replace_settings(scenario, program, obstacles)
+    if find_rules_broken_by_scenario(scenario, program):
+        return ""
+    pinned = {name: values for name, values in space.allowed.items() if name not in space.defaulted}
+    # degrees are open; of the many values of the others the pinned and the simplest
+    allowed = {name: tuple({1, *space.allowed.get(name, ())}) for name in ("vpp", "micro_batch")}
+    relaxed = replace(space, allowed=allowed, defaulted=frozenset())
+    least, best = np.inf, None
+    for block_number, candidates in enumerate(_iterate_candidates(scenario, relaxed)):
+        layouts, narrowed, _ = candidates
+        values = narrowed.enumerate_values(scenario.workload)
+        columns = {name: getattr(layouts, name)[:, None, None] for name in STRATEGY_FIELDS} | {
+            "zero_stage": values["zero_stage"][None, :, None],
+            "recompute": values["recompute"][None, None, :],
+        }
+        runnable = _find_runnable(scenario, [program.name], candidates)
+        distance: Floats = np.where(runnable, 0.0, np.inf)
+        for name, weight in (*((name, 1.0) for name in pinned), *((name, 0.01) for name in space.defaulted)):
+            distance += weight * _measure_distance(columns[name], space.allowed[name])
+        # of equally near plans the one that is most like a simple one
+        distance += 1e-4 * sum(_measure_distance(columns[name], (1,)) for name in ("tp", "pp", "cp", "ep"))
+        if distance.min() < least:
+            least = float(distance.min())
+            row, stage, mode = np.argwhere(distance == least)[0]
+            best = layouts.get_row(int(row)) | {
+                "zero_stage": int(values["zero_stage"][stage]),
+                "recompute": int(values["recompute"][mode]),
+            }
+        if block_number + 1 == _MAX_BLOCKS:
+            break
+    if best is None or not np.isfinite(least):
+        return ""
+    changed = [_format_dimension(name, best[name]) for name in space.allowed if best[name] not in space.allowed[name]]
+    return " ".join([*changed_settings, *changed])
+
+
+def _measure_distance(column: np.ndarray, wanted: Sequence[int]) -> Floats:
+    """0 for wanted values, else 1 and a little more for each doubling, of an array of any shape."""
+    distances = [
+        np.where(column == value, 0.0, 1.0 + 0.05 * np.abs(np.log2((column + 1.0) / (value + 1.0))))
+        for value in wanted
+    ]
+    nearest: Floats = np.min(distances, axis=0)
+    return nearest
+
+
+def _format_dimension(name: str, value: int) -> str:
+    if name == "sequence_parallel":
+        return "--sequence-parallel" if value else "--no-sequence-parallel"
+    return f"{DIMENSION_OPTIONS[name]} {RECOMPUTE_MODES[value] if name == 'recompute' else value}"
+
+
+def _replace_settings(
+    scenario: Scenario, program: Program, obstacles: Sequence[_Obstacle]
+) -> tuple[Scenario, list[str]]:
+    """The scenario with the first supported value of each setting that is an obstacle, and these as options."""
+    changed = []
+    for name in dict.fromkeys(obstacle.setting for obstacle in obstacles if obstacle.setting in SETTINGS):
+        setting, broken = SETTINGS[name], len(find_rules_broken_by_scenario(scenario, program))
+        for value_name in setting.values:
+            candidate = apply_setting(scenario, setting, setting.parse_name(value_name))
+            rules = find_rules_broken_by_scenario(candidate, program)
+            if len(rules) < broken or (
+                not any(rule.setting == name for rule in rules) and broken == len(rules) and candidate != scenario
+            ):
+                scenario = candidate
+                changed.append(f"--{name.replace('_', '-')} {value_name}")
+                break
+    if any(obstacle.setting == "attention" for obstacle in obstacles):
+        kernel: AttentionKernel = "unfused" if scenario.attention_kernel == "flash" else "flash"
+        scenario = replace(scenario, attention_kernel=kernel)
+        changed.append(f"--attention {kernel}")
+    return scenario, changed
+
+
+def _list_trainer_names(scenario: Scenario) -> Iterator[TrainerChoiceName]:
+    """The programs beside the scenario's."""
+    yield from (name for name in PROGRAMS_BY_NAME if name not in scenario.programs)
+
+
+def _runs_candidates(scenario: Scenario, space: Space, name: TrainerChoiceName) -> bool:
+    """Whether another trainer runs one of the candidates, with the settings of the scenario."""
+    choice = choose_programs(scenario, name, space.allowed.get("zero_stage", ()))
+    other = replace(scenario, trainer=replace(TRAINERS_BY_NAME[choice.trainer]), programs=choice.programs)
+    blocks = (block for _, block in zip(range(_MAX_BLOCKS), _iterate_candidates(other, space), strict=False))
+    return any(_find_runnable(other, other.programs, block).any() for block in blocks)

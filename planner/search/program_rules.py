@@ -1,0 +1,154 @@
+"""Which candidates the programs of a scenario run: the rules of `planner/trainers/`, over arrays of candidates.
+
+A scenario names programs; a candidate has to be run by one of them at least. Rules about the scenario alone
+(schedule, order, offload, precision, accelerator, model) rule out programs, or all candidates, before any is
+enumerated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, reduce
+from operator import or_
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.cost.arrays import Bools, Ints
+from planner.cost.scenario import Scenario, read_settings
+from planner.cost.strategies import RECOMPUTE_MODES, STRATEGY_FIELDS, Strategies
+from planner.hardware import database
+from planner.trainers.names import TrainerChoiceName, TrainerName
+from planner.trainers.registry import PROGRAMS_BY_NAME, TRAINERS_BY_NAME, TrainerChoice, choose_trainer
+from planner.trainers.rules import PlanValues, Program, Rule
+from planner.trainers.trainer import list_own_values, widen_trainer_state
+
+_MODE_NAMES = np.array(RECOMPUTE_MODES)
+
+
+def build_plan_values(
+    scenario: Scenario, layouts: Strategies, zero_stages: Ints | None = None, recompute_modes: Ints | None = None
+) -> PlanValues:
+    """The candidates as rules read them.
+
+    With `zero_stages` and `recompute_modes`: each layout with each of them, arrays of shape [layouts, ZeRO stages,
+    recompute modes] when they are combined. Without: candidates with their own, arrays of shape [plans].
+    """
+    columns: dict[str, NDArray[Any]] = {name: getattr(layouts, name) for name in STRATEGY_FIELDS}
+    if zero_stages is not None and recompute_modes is not None:
+        columns = {name: column[:, None, None] for name, column in columns.items()}
+        columns |= {"zero_stage": zero_stages[None, :, None], "recompute": recompute_modes[None, None, :]}
+    columns["recompute"] = _MODE_NAMES[columns["recompute"]]
+    workload, vendor_and_type = scenario.workload, _read_vendor_and_type(scenario.accelerator.name)
+    return PlanValues(
+        **columns,  # type: ignore[arg-type]
+        **read_settings(scenario),  # type: ignore[arg-type]
+        precision=scenario.precision,
+        attention=scenario.attention_kernel,
+        launch=scenario.launch_mode,
+        seq_length=workload.seq_length,
+        global_batch=scenario.global_batch,
+        framework=scenario.trainer.name,
+        model=workload.spec,
+        model_title=workload.title,
+        accelerator=scenario.accelerator.name,
+        vendor=vendor_and_type[0],
+        device_type=vendor_and_type[1],
+        architecture=scenario.accelerator.architecture,
+        own_values=_list_own_values(scenario.trainer.name, scenario.precision),
+    )
+
+
+@cache
+def _list_own_values(trainer: TrainerName, precision: str) -> Mapping[str, object]:
+    """By setting what the trainer has where it is told nothing."""
+    return list_own_values(widen_trainer_state(TRAINERS_BY_NAME[trainer], precision))
+
+
+@cache
+def _read_vendor_and_type(name: str) -> tuple[str, str]:
+    """Vendor and type of an accelerator; empty for one that is not in hardware_db."""
+    if name not in database.list_database_names("accelerators"):
+        return "", ""
+    spec = database.load_accelerator_spec(name)
+    return spec.vendor, spec.kind
+
+
+def list_possible_programs(scenario: Scenario) -> tuple[Program, ...]:
+    """The programs of the scenario that some plan could be for: none of their rules is broken by the scenario alone.
+
+    A rule is evaluated on no plans at all: what is a single flag then does not depend on the plan.
+    """
+    return tuple(
+        program
+        for program in map(PROGRAMS_BY_NAME.__getitem__, scenario.programs)
+        if not find_rules_broken_by_scenario(scenario, program)
+    )
+
+
+def find_rules_broken_by_scenario(scenario: Scenario, program: Program) -> tuple[Rule, ...]:
+    """The rules of the program that are broken whatever the degrees are."""
+    no_plans = build_plan_values(scenario, Strategies(**dict.fromkeys(STRATEGY_FIELDS, np.zeros(0, dtype=np.int64))))
+    flags_of_rules = ((rule, rule.is_broken(no_plans)) for rule in program.rules)
+    return tuple(rule for rule, flags in flags_of_rules if np.ndim(flags) == 0 and bool(flags))
+
+
+def choose_programs(
+    scenario: Scenario, name: TrainerChoiceName | None, zero_stages: Sequence[int] = ()
+) -> TrainerChoice:
+    """The trainer of this name for the scenario, and its programs."""
+    return choose_trainer(name, scenario.accelerator, scenario.workload, zero_stages)
+
+
+def find_accepted_candidates(programs: Sequence[Program], values: PlanValues, dimensions: int) -> Bools:
+    """Whether one of the programs runs each candidate: an array of so many dimensions, which are 1 where nothing
+    depends on them.
+    """
+    flags_by_rule: dict[int, Bools] = {}
+    accepted: Bools = np.zeros((1,) * dimensions, dtype=bool)
+    for program in _drop_stricter_programs(programs):
+        # flags of one shape first: few arrays have the shape of all candidates
+        broken_by_shape: dict[tuple[int, ...], Bools] = {}
+        for rule in program.rules:
+            if id(rule) not in flags_by_rule:
+                flags = np.asarray(rule.is_broken(values), dtype=bool)
+                flags_by_rule[id(rule)] = flags.reshape((1,) * (dimensions - flags.ndim) + flags.shape)
+            broken = flags_by_rule[id(rule)]
+            if broken.any():
+                known = broken_by_shape.get(broken.shape)
+                broken_by_shape[broken.shape] = broken if known is None else known | broken
+        accepted = accepted | ~reduce(or_, broken_by_shape.values(), np.zeros((1,) * dimensions, dtype=bool))
+    return accepted
+
+
+def _drop_stricter_programs(programs: Sequence[Program]) -> Iterator[Program]:
+    """The programs without those that have all rules of another: they run nothing that it does not."""
+    kept: list[frozenset[int]] = []
+    for program in sorted(programs, key=lambda program: len(program.rules)):
+        rules = frozenset(map(id, program.rules))
+        if not any(fewer <= rules for fewer in kept):
+            kept.append(rules)
+            yield program
+
+
+def drop_unfit_programs(scenario: Scenario) -> Scenario:
+    """The scenario with those programs that train this model on this accelerator; where none does, without rules."""
+    programs = tuple(
+        name
+        for name in scenario.programs
+        if not any(
+            rule.setting == "accelerator" or rule.setting.partition(".")[0] == "model"
+            for rule in find_rules_broken_by_scenario(scenario, PROGRAMS_BY_NAME[name])
+        )
+    )
+    return replace(scenario, programs=programs)
+
+
+def accepts_plan(scenario: Scenario, plan: Strategies) -> bool:
+    """Whether a program of the scenario runs a single plan; True where the scenario names no programs."""
+    if not scenario.programs:
+        return True
+    programs = list_possible_programs(scenario)
+    return bool(find_accepted_candidates(programs, build_plan_values(scenario, plan), 1)[0])

@@ -1,0 +1,100 @@
+"""`--trainer` and `planner trainers`: what a trainer runs is searched, and what it does not run is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import get_args
+
+import pytest
+
+from planner.trainers.names import ProgramName, TrainerName
+from tests.cli.run import call
+
+ON = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "-b", "64")
+
+
+def test_all_trainers_are_listed_and_each_is_shown_with_its_rules() -> None:
+    names = [
+        part["name"] for part in json.loads(call("planner", "trainers", "list", "-f", "json").stdout)["trainers"]
+    ]
+    assert set(names) == {*get_args(ProgramName), *get_args(TrainerName)}
+    for name in names:
+        (part,) = json.loads(call("planner", "trainers", "show", name, "-f", "json").stdout)["trainers"]
+        assert bool(part["rules"]) == bool(part["version"]) == (part["kind"] == "program")
+        assert "{" not in "".join(rule["supported"] for rule in part["rules"])
+
+
+def test_an_unknown_trainer_is_refused_with_the_nearest() -> None:
+    done = call("planner", "trainers", "show", "torchtita")
+    assert done.returncode == 2
+    assert "did you mean torchtitan?" in done.stderr
+
+
+def test_the_old_name_of_the_option_still_works_and_excludes_the_new_one() -> None:
+    old, new = (call("plan", *ON, option, "megatron-fsdp", "-f", "json") for option in ("--framework", "--trainer"))
+    assert old.stdout == new.stdout
+    assert "--framework" not in call("plan", "--help").stdout
+    both = call("plan", *ON, "--framework", "ddp", "--trainer", "ddp")
+    assert both.returncode == 2
+    assert "conflicting options" in both.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "parts"),
+    [
+        ("--trainer torchtitan --tp 16", ["--tp: unsupported by torchtitan", "8 KV heads", "--tp 8"]),
+        (
+            "--trainer torchtitan --tp 16 --attention unfused --gradients bf16",
+            ["--tp, --attention, --gradients", "--gradients fp32", "--attention flash", "--tp 8"],
+        ),
+        ("--trainer ddp --cp 2", ["--cp: unsupported by accelerate", "cp 1"]),
+        ("--trainer megatron --zero 2 --tp 2", ["--zero", "--trainer megatron-fsdp", "it runs: --zero 1"]),
+        ("--trainer deepspeed --zero 0 --gradients fp32", ["--gradients", "it runs: --gradients bf16"]),
+    ],
+)
+def test_a_refusal_names_every_obstacle_and_the_nearest_plan(asked: str, parts: list[str]) -> None:
+    done = call("planner", "estimate", *ON, *asked.split())
+    assert done.returncode == 2
+    assert not [part for part in parts if part not in done.stderr], done.stderr
+
+
+def test_without_a_trainer_pinned_values_that_the_default_does_not_run_are_warned_of() -> None:
+    done = call("planner", "estimate", *ON, "--pp", "2", "--schedule", "zero-bubble", "--zero", "1")
+    assert done.returncode == 0
+    assert "unsupported by megatron-lm" in done.stderr
+
+
+def test_a_deepspeed_plan_may_have_zero_3_with_tensor_parallelism() -> None:
+    assert call("planner", "estimate", *ON, "--trainer", "deepspeed", "--zero", "3", "--tp", "4").returncode == 0
+
+
+def test_old_gpus_have_unfused_attention() -> None:
+    on = (
+        "llama-2-7b",
+        "-c",
+        "dgx-v100",
+        "--nodes",
+        "4",
+        "-b",
+        "64",
+        "--tp",
+        "8",
+        "--recompute",
+        "full",
+        "-f",
+        "json",
+    )
+    pins = ("--recompute", "full", "--zero", "1")
+    assert json.loads(call("planner", "estimate", *on, *pins).stdout)["training"]["attention"] == "unfused"
+    asked = call("planner", "estimate", *on, *pins, "--attention", "flash", "--trainer", "megatron-lm")
+    assert asked.returncode == 2
+    assert "8.0" in asked.stderr
+
+
+def test_rejected_candidates_are_counted_and_all_found_plans_keep_the_rules() -> None:
+    done = call("plan", *ON, "--trainer", "torchtitan", "--top", "50", "-f", "json")
+    answer = json.loads(done.stdout)
+    search = answer["search"]
+    assert search["cut_by"]["trainer"] > 0
+    assert search["candidates"] == search["feasible"] + sum(search["cut_by"].values())
+    assert all(plan["strategy"]["zero_stage"] > 1 and plan["strategy"]["tp"] <= 8 for plan in answer["plans"])

@@ -1,0 +1,73 @@
+"""The best plans of twenty questions for each program that plans are exported to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+from planner import api
+from planner.documents.plan import PlanDocument
+from planner.errors import InputError, NothingFits
+from planner.export.run import PlannedRun, build_planned_run
+from planner.trainers.names import ProgramName
+from planner.workload.presets import read_model_preset
+from planner.workload.spec import ModelSpec
+from planner.workload.transformer import build_workload
+
+Question = tuple[str, str, int, dict[str, object]]
+GPU_QUESTIONS: tuple[Question, ...] = (
+    ("llama-3-8b", "dgx-h100", 64, {"nodes": 1}),
+    ("llama-3-8b", "dgx-h100", 64, {"nodes": 2}),
+    ("llama-3-8b", "dgx-a100", 96, {"nodes": 3, "recompute": "full"}),
+    ("llama-3-8b", "dgx-h100", 16, {"nodes": 2, "seq_length": "64K"}),
+    ("llama-3-8b", "dgx-h100", 64, {"nodes": 2, "precision": "fp8"}),
+    ("llama-3-8b", "dgx-h100", 64, {"nodes": 2, "tp": "2..8"}),
+    ("llama-3-8b", "dgx-h100", 64, {"nodes": 2, "recompute": "selective"}),
+    ("llama-3-8b", "dgx-h100", 64, {"nodes": 2, "order": "all", "tp": 2, "micro_batch": 1, "vpp": 1}),
+    ("llama-3-8b", "dgx-h100", 64, {"nodes": 2, "cp_exchange": "all", "cp": "2..4", "vpp": 1}),
+    ("llama-3-70b", "dgx-h100", 64, {"nodes": 8, "vpp": "1..2"}),
+    ("llama-3-70b", "dgx-h100", 32, {"nodes": 8, "pp": "2..8", "vpp": 1}),
+    ("mistral-7b", "dgx-a100", 64, {"nodes": 1}),
+    ("llama-2-7b", "dgx-h100", 64, {"nodes": 2, "pp": "1..4"}),
+    ("gpt-oss-20b", "dgx-h100", 64, {"nodes": 2, "vpp": 1}),
+    ("qwen3-30b-a3b", "dgx-h100", 64, {"nodes": 4, "vpp": 1}),
+    ("mixtral-8x7b", "dgx-h100", 64, {"nodes": 4, "vpp": 1}),
+    ("gpt-1.7b", "dgx-a100", 64, {"nodes": 1}),
+    ("gpt-1.7b", "dgx-h100", 64, {"nodes": 1, "offload": "all", "vpp": 1, "cp": 1}),
+    ("llama-2-13b", "mi300x", 64, {"nodes": 2, "vpp": 1}),
+    ("llama-3-8b", "dgx-b200", 64, {"nodes": 1, "gradients": "all"}),
+)
+TPU_QUESTIONS: tuple[Question, ...] = (
+    ("llama-3-8b", "tpu-v5p", 64, {"devices": 16}),
+    ("llama-3-8b", "tpu-v5e", 64, {"devices": 64, "tp": "2..8"}),
+    ("llama-3-70b", "tpu-v5p", 64, {"devices": 64, "recompute": "full"}),
+    ("llama-3-8b", "tpu-v5p", 16, {"devices": 32, "seq_length": "32K", "cp": "2..8"}),
+    ("mixtral-8x7b", "tpu-v5p", 64, {"devices": 64}),
+)
+"""Questions beside those on GPUs, for the program that runs on TPUs."""
+
+
+@cache
+def find_plans(program: ProgramName, number: int) -> tuple[PlannedRun, ...]:
+    """The five best plans of a question for a program; none where it does not run the model or the pinned values, and
+    where nothing fits.
+    """
+    questions = (*GPU_QUESTIONS, *TPU_QUESTIONS) if program == "maxtext" else GPU_QUESTIONS
+    model, cluster, batch, options = questions[number]
+    try:
+        answer = api.plan(model, cluster, batch, trainer=program, **options)  # type: ignore[arg-type]
+    except NothingFits:
+        return ()
+    except InputError as error:
+        assert f"unsupported by {program}" in error.problem
+        return ()
+    assert isinstance(answer, PlanDocument)
+    spec = read_model_preset(model)
+    assert isinstance(spec, ModelSpec)
+    workload = build_workload(spec, seq_length=answer.model.seq_length)
+    return tuple(build_planned_run(answer, plan + 1, spec, workload) for plan in range(len(answer.plans)))
+
+
+def enumerate_questions(program: ProgramName) -> Iterator[int]:
+    """The numbers of the questions for a program."""
+    yield from range(len(GPU_QUESTIONS) + (len(TPU_QUESTIONS) if program == "maxtext" else 0))
