@@ -156,7 +156,7 @@ _DECLARED = (
     Setting(
         "master", "master", "dtype", get_args(MasterDtype), _KERNELS,
         "Number format of master weights: fp32, bf16, none.",
-        description="dtype of the master weights, or none", label="{} master weights", terms=("optimizer",),
+        description="dtype of the master weights, or none", label="master weights {}", terms=("optimizer",),
     ),
     Setting(
         "offload", "offload_states", "parts", ("none", *_OFFLOADS), _MEMORY,

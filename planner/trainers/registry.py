@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from planner.hardware.accelerator import Accelerator
 from planner.trainers.accelerate import ACCELERATE
@@ -20,24 +20,17 @@ from planner.trainers.megatron import (
     NEMO,
 )
 from planner.trainers.names import AttentionKernel, ProgramName, TrainerChoiceName, TrainerName
-from planner.trainers.rules import Program, accept_own_value, is_older_than_ampere
+from planner.trainers.rules import Program, is_older_than_ampere
 from planner.trainers.torchtitan import TORCHTITAN
-from planner.trainers.trainer import Trainer, list_own_values
+from planner.trainers.trainer import Trainer
 from planner.workload.operators import Workload
-
-
-def _add_own_value_rules(program: Program) -> Program:
-    """The program with a rule for each setting that its files do not write: the trainer's own value."""
-    settings = [name for name in list_own_values(MEGATRON) if name not in program.written_settings]
-    return replace(program, rules=(*program.rules, *map(accept_own_value, settings)))
-
 
 TRAINERS_BY_NAME: dict[TrainerName, Trainer] = {
     trainer.name: trainer
     for trainer in (MEGATRON, MEGATRON_CLASSIC, MEGATRON_FSDP, FSDP2, FSDP1, DEEPSPEED, DDP, MAXTEXT)
 }
 PROGRAMS_BY_NAME: dict[ProgramName, Program] = {
-    program.name: _add_own_value_rules(program)
+    program.name: program
     for program in (
         MEGATRON_LM,
         MEGATRON_BRIDGE,

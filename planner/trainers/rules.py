@@ -136,7 +136,8 @@ class Program:
 
     def find_broken_rules(self, plan: PlanValues) -> Iterator[Rule]:
         """The rules that one plan breaks, in order."""
-        return (rule for rule in self.rules if rule.is_broken(plan))
+        own_values = (accept_own_value(name) for name in plan.own_values if name not in self.written_settings)
+        return (rule for rule in (*self.rules, *own_values) if rule.is_broken(plan))
 
 
 def accept_values(setting: str, *values: str | int) -> Rule:

@@ -136,7 +136,7 @@ NOTED: list[tuple[str, str, Changes, str]] = [
     ),
     ("megatron-lm", "dense", {"launch": "eager"}, "launched eager; Megatron's are fused"),
     ("megatron-lm", "experts", {"launch": "graph"}, "a step with experts is not captured"),
-    ("megatron-lm", "dense", {"precision": "tf32"}, "NVIDIA_TF32_OVERRIDE=1"),
+    ("megatron-lm", "dense", {"precision": "tf32", "settings.gather": "fp32"}, "NVIDIA_TF32_OVERRIDE=1"),
     ("maxtext", "tpu", {"launch": "eager"}, "XLA compiles the whole step"),
     ("maxtext", "tpu-model", {"settings.tp_overlap": True}, "overlapped (XLA_FLAGS"),
     (
