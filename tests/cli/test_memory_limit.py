@@ -62,7 +62,7 @@ def test_a_refusal_names_the_limit() -> None:
 )
 def test_a_suggested_limit_has_the_form_of_the_given_one_and_is_the_tightest(given: str, suggested: str) -> None:
     advice = call("plan", *ON, *given.split()).stderr.partition("what would make it fit")[2]
-    assert f"or {suggested}" in advice
+    assert suggested in advice
     option, value = suggested.split()
     assert most_bytes(option, value) > 0
     tighter = {"57GiB": "58GiB", "28.0%": "27.9%", "22.24GiB": "22.22GiB"}[value]
