@@ -128,7 +128,7 @@ def _suggest_fitting_changes(scenario: Scenario, space: Space, miss: _MemoryMiss
     frugal_values: dict[str, tuple[int, ...]] = {
         "micro_batch": (1,),
         "vpp": (1,),
-        "zero_stage": (0, 3),
+        "zero_stage": (0, 1, 3),
         "recompute": (2,),
     }
     for factor in (2, 4, 8, 16, 32, 64):
