@@ -124,9 +124,9 @@ class PlannedRun:
     @property
     def values(self) -> PlanValues:
         """The plan as the rules of programs read it."""
-        return PlanValues(
+        return PlanValues.build(
+            msgspec.structs.asdict(self.settings),
             **msgspec.structs.asdict(self.strategy),
-            **msgspec.structs.asdict(self.settings),
             precision=self.precision,
             attention=self.attention,
             launch=self.launch,

@@ -42,9 +42,9 @@ def build_plan_values(
         columns |= {"zero_stage": zero_stages[None, :, None], "recompute": recompute_modes[None, None, :]}
     columns["recompute"] = _MODE_NAMES[columns["recompute"]]
     workload, vendor_and_type = scenario.workload, _read_vendor_and_type(scenario.accelerator.name)
-    return PlanValues(
-        **columns,  # type: ignore[arg-type]
-        **read_settings(scenario),  # type: ignore[arg-type]
+    return PlanValues.build(
+        read_settings(scenario),
+        **columns,
         precision=scenario.precision,
         attention=scenario.attention_kernel,
         launch=scenario.launch_mode,
@@ -63,7 +63,7 @@ def build_plan_values(
 
 @cache
 def _list_own_values(trainer: TrainerName, precision: str) -> Mapping[str, object]:
-    """By setting what the trainer has where it is told nothing."""
+    """By setting the trainer's own value."""
     return list_own_values(widen_trainer_state(TRAINERS_BY_NAME[trainer], precision))
 
 
@@ -91,7 +91,7 @@ def list_possible_programs(scenario: Scenario) -> tuple[Program, ...]:
 def find_rules_broken_by_scenario(scenario: Scenario, program: Program) -> tuple[Rule, ...]:
     """The rules of the program that are broken whatever the degrees are."""
     no_plans = build_plan_values(scenario, Strategies(**dict.fromkeys(STRATEGY_FIELDS, np.zeros(0, dtype=np.int64))))
-    flags_of_rules = ((rule, rule.is_broken(no_plans)) for rule in program.rules)
+    flags_of_rules = ((rule, rule.is_broken(no_plans)) for rule in program.list_rules(no_plans))
     return tuple(rule for rule, flags in flags_of_rules if np.ndim(flags) == 0 and bool(flags))
 
 
@@ -108,10 +108,10 @@ def find_accepted_candidates(programs: Sequence[Program], values: PlanValues, di
     """
     flags_by_rule: dict[int, Bools] = {}
     accepted: Bools = np.zeros((1,) * dimensions, dtype=bool)
-    for program in _drop_stricter_programs(programs):
+    for rules in _drop_stricter_programs([program.list_rules(values) for program in programs]):
         # flags of one shape first: few arrays have the shape of all candidates
         broken_by_shape: dict[tuple[int, ...], Bools] = {}
-        for rule in program.rules:
+        for rule in rules:
             if id(rule) not in flags_by_rule:
                 flags = np.asarray(rule.is_broken(values), dtype=bool)
                 flags_by_rule[id(rule)] = flags.reshape((1,) * (dimensions - flags.ndim) + flags.shape)
@@ -123,14 +123,14 @@ def find_accepted_candidates(programs: Sequence[Program], values: PlanValues, di
     return accepted
 
 
-def _drop_stricter_programs(programs: Sequence[Program]) -> Iterator[Program]:
-    """The programs without those that have all rules of another: they run nothing that it does not."""
+def _drop_stricter_programs(rules_by_program: Sequence[Sequence[Rule]]) -> Iterator[Sequence[Rule]]:
+    """The rules of the programs without those that have all rules of another: they run nothing that it does not."""
     kept: list[frozenset[int]] = []
-    for program in sorted(programs, key=lambda program: len(program.rules)):
-        rules = frozenset(map(id, program.rules))
-        if not any(fewer <= rules for fewer in kept):
-            kept.append(rules)
-            yield program
+    for rules in sorted(rules_by_program, key=len):
+        names = frozenset(map(id, rules))
+        if not any(fewer <= names for fewer in kept):
+            kept.append(names)
+            yield rules
 
 
 def drop_unfit_programs(scenario: Scenario) -> Scenario:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import cache, reduce
 from itertools import combinations
 from operator import and_, attrgetter
 
@@ -68,17 +68,16 @@ class PlanValues:
     device_type: str
     architecture: str
     """Of the accelerator, as in hardware_db; empty where it is not known."""
-    pp_overlap: str = "interleaved"
-    ep_overlap: bool = False
-    ep_exchange: str = "deepep"
-    gather: str = "bf16"
-    moments: str = "fp32"
-    master: str = "fp32"
-    reshard: str = "default"
-    attention_precision: str = "bf16"
-    loss: str = "plain"
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """All settings of the run; those above are fields too, for the rules that read them."""
     own_values: Mapping[str, object] = field(default_factory=dict)
-    """By setting what the trainer has where it is told nothing; a setting that is left out has any value."""
+    """By setting the trainer's own value, where a program has to be able to write any other."""
+
+    @classmethod
+    def build(cls, settings: Mapping[str, object], **values: object) -> PlanValues:
+        """The values with all settings of a run."""
+        fields = {name: value for name, value in settings.items() if name in cls.__dataclass_fields__}
+        return cls(settings=settings, **fields, **values)  # type: ignore[arg-type]
 
     @property
     def micro_batches(self) -> Counts:
@@ -115,7 +114,8 @@ class Rule:
         """The plan's value of the setting, for messages."""
         if self.value is not None:
             return self.value if isinstance(self.value, str) else self.value(plan)
-        value = attrgetter(self.setting)(plan)
+        value = plan.settings.get(self.setting)
+        value = attrgetter(self.setting)(plan) if value is None else value
         if self.setting.startswith("model."):
             return value if isinstance(value, (int, float, str)) else "present"
         return ("yes" if value else "no") if isinstance(value, bool) else value
@@ -134,10 +134,14 @@ class Program:
     source: str = ""
     """Where its code is."""
 
+    def list_rules(self, plan: PlanValues) -> tuple[Rule, ...]:
+        """The rules, in order; last those of settings that the files of the program leave to the trainer."""
+        own_values = (accept_own_value(name) for name in plan.own_values if name not in self.written_settings)
+        return (*self.rules, *own_values)
+
     def find_broken_rules(self, plan: PlanValues) -> Iterator[Rule]:
         """The rules that one plan breaks, in order."""
-        own_values = (accept_own_value(name) for name in plan.own_values if name not in self.written_settings)
-        return (rule for rule in (*self.rules, *own_values) if rule.is_broken(plan))
+        return (rule for rule in self.list_rules(plan) if rule.is_broken(plan))
 
 
 def accept_values(setting: str, *values: str | int) -> Rule:
@@ -189,11 +193,12 @@ def accept_accelerators(*device_types: str) -> Rule:
     return Rule("accelerator", f"one of {', '.join(device_types)}", is_broken)
 
 
+@cache
 def accept_own_value(setting: str) -> Rule:
     """The value that the plan's trainer has by itself."""
 
     def is_broken(plan: PlanValues) -> bool:
-        value: object = getattr(plan, setting)
+        value = plan.settings.get(setting)
         return plan.own_values.get(setting, value) != value
 
     return Rule(setting, f"the trainer's own {setting}", is_broken)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from planner.cost.arrays import Bools, Floats
-from planner.cost.scenario import Scenario, apply_setting
+from planner.cost.scenario import Scenario, apply_setting, read_settings
 from planner.cost.settings import SETTINGS, AttentionKernel
 from planner.cost.strategies import RECOMPUTE_MODES, STRATEGY_FIELDS, Strategies
 from planner.errors import InputError
@@ -24,6 +24,7 @@ from planner.search.space import SearchStats, Space, enumerate_parallel_layouts,
 from planner.trainers.names import TrainerChoiceName
 from planner.trainers.registry import PROGRAMS_BY_NAME, TRAINERS_BY_NAME
 from planner.trainers.rules import PlanValues, Program, Rule
+from planner.trainers.trainer import widen_trainer_state
 
 _OTHER_OPTIONS = {"model": "MODEL", "accelerator": "--cluster"}
 _MAX_BLOCKS = 5
@@ -118,7 +119,7 @@ def _list_obstacles(scenario: Scenario, space: Space, program: Program) -> Itera
         values = narrowed.enumerate_values(scenario.workload)
         plan_values = build_plan_values(scenario, layouts, values["zero_stage"], values["recompute"])
         broken_counts: Floats = np.where(allowed, 0.0, np.inf)
-        for rule in program.rules:
+        for rule in program.list_rules(plan_values):
             broken_counts += np.broadcast_to(np.asarray(rule.is_broken(plan_values), dtype=bool), allowed.shape)
         if broken_counts.min() < fewest:
             fewest = float(broken_counts.min())
@@ -132,7 +133,7 @@ def _list_obstacles(scenario: Scenario, space: Space, program: Program) -> Itera
             break
     plan = _build_single_plan_values(scenario, best)
     if best is not None:
-        rules = [rule for rule in program.rules if rule.is_broken(plan)]
+        rules = list(program.find_broken_rules(plan))
     for rule in rules:
         name = rule.setting.partition(".")[0]
         option = DIMENSION_OPTIONS.get(name) or _OTHER_OPTIONS.get(name) or f"--{name.replace('_', '-')}"
@@ -236,6 +237,14 @@ def _list_trainer_names(scenario: Scenario) -> Iterator[TrainerChoiceName]:
 def _runs_candidates(scenario: Scenario, space: Space, name: TrainerChoiceName) -> bool:
     """Whether another trainer runs one of the candidates, with the settings of the scenario."""
     choice = choose_programs(scenario, name, space.allowed.get("zero_stage", ()))
-    other = replace(scenario, trainer=replace(TRAINERS_BY_NAME[choice.trainer]), programs=choice.programs)
+    own, other = (
+        replace(scenario, trainer=widen_trainer_state(TRAINERS_BY_NAME[trainer], scenario.precision))
+        for trainer in (scenario.trainer.name, choice.trainer)
+    )
+    own_settings = read_settings(own)
+    for setting_name, value in read_settings(scenario).items():
+        if value != own_settings[setting_name]:
+            other = apply_setting(other, SETTINGS[setting_name], value)
+    other = replace(other, programs=choice.programs)
     blocks = (block for _, block in zip(range(_MAX_BLOCKS), _iterate_candidates(other, space), strict=False))
     return any(_find_runnable(other, other.programs, block).any() for block in blocks)
