@@ -57,6 +57,13 @@ def _has_foreign_router(model: ModelSpec) -> bool:
     return moe.score_function != "softmax" or not moe.normalizes_topk or moe.router_bias or moe.router_scaling != 1
 
 
+def _has_router_by_name(model: ModelSpec) -> bool:
+    """Whether the router has a bias or groups: only models with names of DeepSeek-V3's kind obey them, and a
+    configuration of one's own has none of these names (layers/moe.py, `get_topk` and `deepseek_routing`).
+    """
+    return model.moe is not None and (model.moe.balances_by_bias or model.moe.router_groups > 1)
+
+
 MAXTEXT_PROGRAM = rules.Program(
     "maxtext",
     "0.2",
@@ -102,6 +109,12 @@ MAXTEXT_PROGRAM = rules.Program(
             "a softmax over a token's experts; with DeepSeek's a sum of 1 with sigmoid, or softmax without it",
             _has_foreign_router,
             lambda plan: str(bool(plan.model and plan.model.moe and plan.model.moe.normalizes_topk)).lower(),
+        ),
+        rules.reject_model(
+            "model.moe.router_bias",
+            "a router without a bias of the choice and without groups",
+            _has_router_by_name,
+            "a bias or groups",
         ),
         rules.accept_values("model.norm", "rmsnorm"),
         rules.accept_values("model.head", "lm"),

@@ -49,7 +49,6 @@ PLANS = {
     "one-node": "llama-3-8b --cluster dgx-h100 --nodes 1 --global-batch 64 --zero 3 --framework fsdp2",
     "tpu": f"llama-3-8b {TPU} --devices 64 --global-batch 512 --zero 3",
     "tpu-experts": f"mixtral-8x7b {TPU} --devices 128 --global-batch 512 --ep 8 --zero 3 --recompute full",
-    "tpu-latent": f"deepseek-v3 {TPU} --devices 1024 --global-batch 2048 --ep 64 --zero 3 --recompute full",
     "zero-1-fp8": "llama-3-8b --cluster dgx-h100 --nodes 16 --global-batch 64 --micro-batch 4 --framework maxtext "
     "--precision fp8 --zero 1 --tp 8 --recompute selective",
     "tpu-model": f"llama-3-70b {TPU} --devices 256 --global-batch 512 --tp 4 --zero 3 --recompute full",
@@ -77,7 +76,7 @@ PLANS_BY_TRAINER: dict[str, tuple[str, ...]] = {
     "deepspeed": ("zero-1", "stage-3", "zero-2-fp32", "auto-tp"),
     "torchtitan": (*_FSDP_PLANS, "all", "bubble", "gathered", "tensor", "qwen"),
     "fsdp2": _FSDP_PLANS,
-    "maxtext": ("tpu", "tpu-model", "tpu-experts", "tpu-latent", "gathered", "zero-1-fp8"),
+    "maxtext": ("tpu", "tpu-model", "tpu-experts", "gathered", "zero-1-fp8"),
     "nemo": _MEGATRON_PLANS,
     "accelerate": ("fsdp", "hybrid", "hosted", "gathered", "tensor", "zero-1", "stage-3", "replicas"),
 }

@@ -45,6 +45,7 @@ REFUSED = {
     ("torchtitan", "gpt-neox-20b"): "model.gated_mlp",
     ("maxtext", "qwen2-57b-a14b"): "model.qkv_bias",
     ("maxtext", "gpt-oss-20b"): "model.attention_out_bias",
+    ("maxtext", "deepseek-v3"): "model.moe.router_bias",
     ("maxtext", "gpt2"): "model.attention_out_bias",
     ("maxtext", "gpt-neox-20b"): "model.attention_out_bias",
 }

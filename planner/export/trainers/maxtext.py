@@ -21,8 +21,6 @@ _REMAT_POLICIES = {"none": "none", "selective": "minimal", "full": "full"}
 """`minimal` saves the outputs of matrix multiplies, and recomputes the rest."""
 _ACTIVATION_NAMES = {"silu": "silu", "gelu-tanh": "gelu", "relu": "relu"}
 """Functions of jax.nn; its gelu is the tanh form."""
-_BIAS_UPDATE_RATE = 1e-3
-"""Step of the bias that balances experts (DeepSeek-V3, arXiv 2412.19437, section 4.2)."""
 _LAUNCH_COMMAND = """exec python3 -m maxtext.trainers.pre_train.train "$here/maxtext.yml" \\
   base_output_directory="$CHECKPOINTS" "$@"
 """
@@ -194,14 +192,9 @@ def _build_moe_config(model: ModelSpec) -> dict[str, object]:
         moe_config |= {
             "first_num_dense_layers": moe.first_dense_layers,
             "shared_experts": moe.shared_ffn_size // moe.expert_ffn_size,
-            "routed_bias": moe.balances_by_bias,
             "routed_score_func": moe.score_function,
             "routed_scaling_factor": moe.router_scaling,
         }
-        if moe.balances_by_bias:
-            moe_config["routed_bias_update_rate"] = _BIAS_UPDATE_RATE
-        if moe.router_groups:
-            moe_config |= {"n_routing_groups": moe.router_groups, "topk_routing_group": moe.router_topk_groups}
         if moe.aux_loss_scope == "sequence" and moe.aux_loss and moe.score_function == "sigmoid":
             moe_config["moe_use_megatron_seq_aux_loss"] = True
         return moe_config
