@@ -143,7 +143,7 @@ _PATTERNS = {
 
 
 def _declare_setting(name: str) -> RunColumn:
-    """The column of what a run can be told: a setting with its values, and what runs state besides."""
+    """The column of how a run is set up: a setting with its values, and what runs state besides."""
     if name in _PATTERNS:
         return declare_pattern(name, *_PATTERNS[name])
     setting, values = SETTINGS.get(name), _STATED_VALUES.get(name, ())

@@ -40,7 +40,7 @@ class TrainerWord:
     """A table's word for a trainer.
 
     `stand_in`: the trainer of ours whose runs are closest. `defaults`: by column, what the trainer does where it is
-    not told, as a table writes it.
+    not stated, as a table writes it.
     """
 
     stand_in: TrainerName

@@ -1,6 +1,6 @@
 """Files that state the host of each rank: hostfiles (MPI, DeepSpeed) and rankfiles (Open MPI).
 
-Ranks are numbered as the trainer numbers them: in the plan's order of dimensions where the trainer can be told it
+Ranks are numbered as the trainer numbers them: in the plan's order of dimensions where it has an option for it
 (`Trainer.rank_orders`: Megatron's `use_tp_pp_dp_mapping`), else in its own, tensor parallelism innermost and pipeline
 stages outermost. The rankfile then lays them so that each group lies where the plan has it
 (`planner/cost/rank_groups.py`).

@@ -305,7 +305,7 @@ def describe_rope_scaling(plan: PlanValues) -> str:
 def is_llama3_scaling(scaling: RopeScaling, *, any_factor: bool = False) -> bool:
     """Whether the scaling is Llama 3.1's, with numbers that several programs have in their code (megatron-core
     0.16.1, models/common/embeddings/rotary_pos_embedding.py, `_apply_scaling`; MaxText 0.2.5, layers/embeddings.py,
-    `LLaMARotaryEmbedding`). `any_factor`: the factor can be told.
+    `LLaMARotaryEmbedding`). `any_factor`: the factor is an option.
     """
     numbers = (scaling.low_freq_factor, scaling.high_freq_factor, scaling.original_seq_length)
     return scaling.type == "llama3" and numbers == (1.0, 4.0, 8192) and (any_factor or scaling.factor == 8.0)

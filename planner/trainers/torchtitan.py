@@ -20,14 +20,14 @@ _NATIVE_FLAVORS = {
 """Model presets that torchtitan has too, by module and flavour, with parts that no other model of it has."""
 _PRESET_NAMES = ("name", "title", "seq_length", "published", "norm_epsilon", "mtp_layers", "moe")
 """Fields in which a model may differ from a preset: those that say nothing of its layers, and those that are compared
-apart or told.
+apart or written.
 """
 _DECODER_FIELDS = (
     *("hidden_size", "layers", "heads", "kv_heads", "head_dim", "ffn_size", "vocab_size"),
     *("tied_embeddings", "qk_norm", "qkv_bias", "norm_bias", "norm_epsilon", "moe"),
     *("rope_base", "rope_scaling", "activation", "sliding_window", "sliding_every"),
 )
-"""Fields of a model that any value, or a value with a rule of its own below, can be told of."""
+"""Fields that are written with any value, or with those that a rule below accepts."""
 _PLAIN_DECODER = ModelSpec(name="", hidden_size=1, layers=1, heads=1, ffn_size=1, gated_mlp=True, norm="rmsnorm")
 _LONGEST_SEQUENCES = {"deepseek_v3": 16_384, "gpt_oss": 131_072}
 """Tokens of the table of positions of each of these modules: `max_seq_len` in its `__init__.py`."""

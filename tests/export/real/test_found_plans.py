@@ -70,27 +70,27 @@ def test_megatron_lm_accepts_what_was_found(tmp_path: Path) -> None:
     import_package("megatron.core")
     if not (CHECKOUT / "megatron" / "training" / "arguments.py").is_file():
         pytest.skip(f"there is no Megatron-LM in {CHECKOUT}; MEGATRON_LM names another folder")
-    told = []
+    launches = []
     for run, folder in write_plans("megatron-lm", tmp_path):
         words, environment = capture_arguments(
             "torchrun", folder / "train.sh", MEGATRON_LM=str(CHECKOUT), NODE_RANK="0"
         )
         limits = {key: value for key, value in environment.items() if key.startswith("CUDA")}
         at = words.index(str(CHECKOUT / "pretrain_gpt.py"))
-        told.append({"words": words[at + 1 :], "env": limits, "devices": run.devices})
+        launches.append({"words": words[at + 1 :], "env": limits, "devices": run.devices})
     out = tmp_path / "arguments.json"
     environment = {key: value for key, value in os.environ.items() if key != "CUDA_DEVICE_MAX_CONNECTIONS"}
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("megatron_arguments.py")), str(out)],
         env={**environment, "PYTHONPATH": str(CHECKOUT)},
-        input=json.dumps(told),
+        input=json.dumps(launches),
         capture_output=True,
         text=True,
         timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert len(json.loads(out.read_text())) == len(told) >= 30
+    assert len(json.loads(out.read_text())) == len(launches) >= 30
 
 
 def test_megatron_core_lays_the_ranks_of_what_was_found(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_maxtext_accepts_what_was_found(tmp_path: Path) -> None:
     for _, folder in write_plans("maxtext", tmp_path):
         configs.append(yaml.safe_load((folder / "maxtext.yml").read_text()))
         configs[-1].pop("base_config")
-    assert run_script("maxtext_configs.py", where, configs, tmp_path / "told.json") == configs
+    assert run_script("maxtext_configs.py", where, configs, tmp_path / "given.json") == configs
 
 
 def test_fsdp2_accepts_what_was_found(tmp_path: Path) -> None:
@@ -167,6 +167,6 @@ def test_megatron_bridge_accepts_what_was_found(tmp_path: Path) -> None:
         script = folder / "planned_bridge.py"
         script.with_suffix(".devices").write_text(str(run.devices))
         scripts.append(str(script))
-    told = run_script("bridge_configs.py", where, scripts, tmp_path / "configs.json")
-    assert isinstance(told, list)
-    assert len(told) == len(scripts) >= 30
+    given = run_script("bridge_configs.py", where, scripts, tmp_path / "configs.json")
+    assert isinstance(given, list)
+    assert len(given) == len(scripts) >= 30
