@@ -13,7 +13,7 @@ from planner.documents.heterogeneous import HeterogeneousDocument
 from planner.documents.plan import PlanDocument
 from planner.documents.schema import Document, DocumentPart, PositiveInt
 
-SchemaVersion = Literal["1.0"]
+SchemaVersion = Literal["1.1"]
 SCHEMA_VERSION: SchemaVersion = get_args(SchemaVersion)[0]
 
 

@@ -7,6 +7,7 @@ import json
 import tomllib
 from pathlib import Path
 
+from planner.documents.check import SCHEMA_VERSION as CHECK_VERSION
 from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB, WIRED
 from tests.fuzz.trees import build_tree, render_tree
@@ -188,7 +189,7 @@ def read_documents() -> list[str]:
     plan = json.loads(read_plans()[0])
     met = {"requirement": "mfu > 1%", "line": 3, "met": True, "found": [{"name": "mfu", "value": 0.4}], "told": ""}
     part = {"name": "one", "line": 1, "outcome": "met", "obstacle": "", "requirements": [met], "plan": plan}
-    whole = {"schema_version": "1.0", "file": "a.toml", "outcome": "met", "checked": [part | {"mixed": None}]}
+    whole = {"schema_version": CHECK_VERSION, "file": "a.toml", "outcome": "met", "checked": [part | {"mixed": None}]}
     return [read_plans()[0], json.dumps(whole)]
 
 
