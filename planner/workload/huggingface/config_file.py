@@ -40,6 +40,7 @@ _ZERO_ALLOWED_KEYS = {
     "type_vocab_size",
     "relative_attention_num_buckets",
     "num_nextn_predict_layers",
+    "num_mtp_layers",
     "n_group",
     "topk_group",
     "original_max_position_embeddings",
@@ -118,9 +119,11 @@ class HuggingFaceConfig:
             raise InputError("out of range", key=key, value=value, expected=expected)
         return value
 
-    def read_optional_integer(self, key: str) -> int | None:
-        """A whole number of at least 1, or None where the key is missing or null."""
-        return None if self.raw.get(key) is None else self.read_integer(key)
+    def read_optional_integer(self, key: str, default: int | None = None) -> int | None:
+        """A whole number of at least 1; `default` where the key is missing, None where it is null."""
+        if key not in self.raw:
+            return default
+        return None if self.raw[key] is None else self.read_integer(key)
 
     def map_spec_keys(self) -> dict[str, str]:
         """The key of this configuration for each key of a model file."""
@@ -154,12 +157,20 @@ class HuggingFaceConfig:
         return _ACTIVATIONS[name]
 
     def read_rope(
-        self, *, base: float = 10_000.0, base_key: str = "rope_theta", default_fraction: float = 1.0
+        self,
+        *,
+        base: float = 10_000.0,
+        base_key: str = "rope_theta",
+        default_fraction: float = 1.0,
+        default_scaling: Mapping[str, object] | None = None,
     ) -> SpecFields:
         """Base, share and scaling of rotary positions: the keys of the configuration itself, and those of the tables
-        `rope_scaling` and, from transformers 5 on, `rope_parameters`. Raises InputError for an unknown type.
+        `rope_scaling` and, from transformers 5 on, `rope_parameters`; without both, `default_scaling`. Raises
+        InputError for an unknown type.
         """
         tables = [self._read_table(key) for key in ("rope_scaling", "rope_parameters")]
+        if default_scaling is not None and not any(tables):
+            tables[1] = default_scaling
         keys = HuggingFaceConfig({**self.raw, **{key: value for table in tables for key, value in table.items()}})
         scaling = None
         for name, table in zip(("rope_scaling", "rope_parameters"), tables, strict=True):

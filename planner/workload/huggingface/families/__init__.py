@@ -24,7 +24,7 @@ FAMILY_READERS: dict[str, Callable[[HuggingFaceConfig], SpecFields]] = {
     "gpt_neox": gpt.read_gpt_neox,
     "gpt_oss": gpt.read_gpt_oss,
     "llama": llama.read_llama_like,
-    "mistral": llama.read_llama_like,
+    "mistral": llama.read_mistral,
     "mixtral": llama.read_mixtral,
     "phi3": llama.read_phi3,
     "qwen2": qwen.read_qwen2,

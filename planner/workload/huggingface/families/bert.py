@@ -30,11 +30,11 @@ def read_bert(config: HuggingFaceConfig) -> SpecFields:
 def read_roberta(config: HuggingFaceConfig) -> SpecFields:
     """RobertaModel with its pooler; two of its positions are padding."""
     fields = read_bert(config)
-    positions = config.read_integer("max_position_embeddings", default=514)
+    positions = config.read_integer("max_position_embeddings", default=512)
     return {
         **fields,
         "seq_length": max(1, positions - 2),
-        "token_types": config.read_integer("type_vocab_size", default=1),
+        "token_types": config.read_integer("type_vocab_size", default=2),
     }
 
 

@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 from planner.workload.huggingface.config_file import HuggingFaceConfig, SpecFields
-from planner.workload.huggingface.families.llama import read_llama_like
+from planner.workload.huggingface.families.llama import FamilyDefaults, read_llama_like
 from planner.workload.spec import MoeSpec
+
+GPT_OSS_DEFAULTS = FamilyDefaults(
+    kv_heads=8,
+    head_dim=64,
+    seq_length=131_072,
+    norm_epsilon=1e-5,
+    rope_base=150_000.0,
+    rope_scaling={
+        "rope_type": "yarn",
+        "factor": 32.0,
+        "beta_fast": 32.0,
+        "beta_slow": 1.0,
+        "truncate": False,
+        "original_max_position_embeddings": 4096,
+    },
+    has_window=True,
+    window=128,
+)
 
 
 def read_gpt_like(config: HuggingFaceConfig) -> SpecFields:
@@ -59,16 +77,16 @@ def read_gpt_oss(config: HuggingFaceConfig) -> SpecFields:
     layer_types = config.read_layer_types()
     sliding_count = layer_types.count("sliding_attention")
     sliding_every = 2 if not layer_types else max(1, len(layer_types) // sliding_count) if sliding_count else 1
-    window = config.read_integer("sliding_window", default=0) if not layer_types or sliding_count else 0
+    fields = read_llama_like(config, GPT_OSS_DEFAULTS)
     return {
-        **read_llama_like(config, default_epsilon=1e-5, default_rope_base=150_000.0),
+        **fields,
         # the library has this function for every gpt-oss, whatever `hidden_act` says (GptOssExperts)
         "activation": "quick-gelu",
         "activation_limit": config.read_number("swiglu_limit", default=7.0),
         "qkv_bias": config.read_flag("attention_bias", True),
         "attention_out_bias": config.read_flag("attention_bias", True),
         "attention_sinks": True,
-        "sliding_window": window,
+        "sliding_window": fields["sliding_window"] if not layer_types or sliding_count else 0,
         "sliding_every": sliding_every,
         "moe": moe,
     }

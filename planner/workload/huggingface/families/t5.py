@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from planner.workload.huggingface.config_file import HuggingFaceConfig, SpecFields
+from planner.workload.spec import Activation
+
+_ACTIVATIONS_BY_PROJECTION: dict[str, Activation] = {
+    "relu": "relu",
+    "gelu": "gelu",
+    "silu": "silu",
+    "gated-gelu": "gelu-tanh",
+    "gated-relu": "relu",
+    "gated-silu": "silu",
+}
+"""Activation functions by `feed_forward_proj`: GELU is approximated in the gated form only (transformers 5.24.0,
+models/t5/configuration_t5.py).
+"""
 
 
 def read_t5(config: HuggingFaceConfig) -> SpecFields:
     """T5Model: RMSNorm, relative positions, no biases; `layers` are those of the encoder."""
+    projection = config.read_string("feed_forward_proj", "relu")
+    if projection not in _ACTIVATIONS_BY_PROJECTION:
+        expected = f"one of {', '.join(_ACTIVATIONS_BY_PROJECTION)}"
+        raise config.build_unsupported_error("feed_forward_proj", projection, expected)
     return {
         "architecture": "encoder-decoder",
         **config.read_sizes(),
@@ -14,8 +31,8 @@ def read_t5(config: HuggingFaceConfig) -> SpecFields:
         "head_dim": config.read_integer("d_kv"),
         "ffn_size": config.read_integer("d_ff"),
         "seq_length": config.read_integer("n_positions", default=512),
-        "gated_mlp": "gated" in config.read_string("feed_forward_proj", "relu"),
-        "activation": "gelu-tanh" if "gelu" in config.read_string("feed_forward_proj", "relu") else "relu",
+        "gated_mlp": projection.startswith("gated-"),
+        "activation": _ACTIVATIONS_BY_PROJECTION[projection],
         "norm": "rmsnorm",
         "norm_epsilon": config.read_number("layer_norm_epsilon", default=1e-6),
         "relative_positions": "t5",
