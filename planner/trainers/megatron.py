@@ -149,6 +149,16 @@ _ROUTER_RULES = (
             and model.moe.normalizes_topk
         ),
     ),
+    # `group_limited_topk` there
+    rules.reject_model(
+        "model.moe.router_group_experts",
+        "topk / router_topk_groups, rounded down: the best experts of a group that add up to its score",
+        lambda model: (
+            model.moe is not None
+            and model.moe.router_groups > 0
+            and model.moe.router_group_experts != model.moe.topk // model.moe.router_topk_groups
+        ),
+    ),
 )
 
 # the assertions in megatron-core's TransformerConfig and ModelParallelConfig, and in Megatron-LM's `validate_args`

@@ -101,6 +101,12 @@ _MODEL_RULES = (
     ),
     _reject_model("model.moe.expert_bias", "false", lambda model: model.moe is not None and model.moe.expert_bias),
     _reject_model("model.moe.shared_gate", "false", lambda model: model.moe is not None and model.moe.shared_gate),
+    # torchtitan/models/common/moe.py, `TokenChoiceTopKRouter._get_node_limited_routing_scores`; its preset too
+    rules.reject_model(
+        "model.moe.router_group_experts",
+        "2: the best experts of a group that add up to its score",
+        lambda model: model.moe is not None and model.moe.router_groups > 0 and model.moe.router_group_experts != 2,
+    ),
     rules.Rule(
         "model.sliding_window",
         "0, a window of the whole sequence, or a preset of torchtitan",

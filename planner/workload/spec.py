@@ -73,6 +73,10 @@ class MoeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     router_groups: NonNegativeWidth = 0
     """Groups of experts, of which a token visits `router_topk_groups`; 0: no groups."""
     router_topk_groups: NonNegativeWidth = 0
+    router_group_experts: PositiveWidth = 2
+    """Best experts of a group whose scores add up to the group's: 2 in DeepSeek-V3 (arXiv 2412.19437, section 2.1.2),
+    1 in DeepSeek-V2 (arXiv 2405.04434, section 2.2.2).
+    """
     router_scaling: PositiveNumber = 1.0
     """Factor of the weights of a token's experts."""
     aux_loss: NonNegativeNumber = 0.0

@@ -27,6 +27,7 @@ def change_plan(struct: Any, changes: Changes) -> Any:
 
 OVERLAP = {"settings.dp_overlap": False}
 V100 = RunAccelerator("v100-sxm2-32gb", "NVIDIA", "gpu", "volta")
+GROUPS = {"model.moe.router_groups": 4, "model.moe.router_topk_groups": 2}
 REFUSED: list[tuple[str, str, Changes, list[str]]] = [
     ("megatron-lm", "dense", {"accelerator": RunAccelerator("tpu-v4", "Google", "tpu")}, ["accelerator"]),
     ("megatron-lm", "dense", {"model": None}, ["model"]),
@@ -53,6 +54,15 @@ REFUSED: list[tuple[str, str, Changes, list[str]]] = [
     ("megatron-lm", "experts", {"model.moe.expert_bias": True}, ["model.moe.expert_bias"]),
     ("megatron-bridge", "sharded", {"settings.order": "tp-cp-pp-dp", "strategy.pp": 2}, ["order"]),
     ("nemo", "dense", {"precision": "nvfp4"}, ["precision"]),
+    # DeepSeek-V2 takes the best expert of a group alone; 8 experts in 4 groups are two of each
+    *(
+        (program, "latent", {"model.moe.router_group_experts": 1}, ["model.moe.router_group_experts"])
+        for program in ("megatron-lm", "megatron-bridge")
+    ),
+    ("torchtitan", "qwen", GROUPS, []),
+    ("torchtitan", "qwen", GROUPS | {"model.moe.router_group_experts": 1}, ["model.moe.router_group_experts"]),
+    ("megatron-lm", "latent", {"model.moe.router_topk_groups": 8}, ["model.moe.router_group_experts"]),
+    ("megatron-lm", "latent", {"model.moe.router_groups": 0, "model.moe.router_group_experts": 1}, []),
     ("nemo", "latent", {}, ["model.mla"]),
     ("maxtext", "tpu", {"model": None}, ["model"]),
     ("maxtext", "tpu", {"settings.recompute_layers": 3}, ["recompute_layers"]),

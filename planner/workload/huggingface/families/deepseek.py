@@ -17,17 +17,19 @@ def read_deepseek_v3(config: HuggingFaceConfig) -> SpecFields:
     score = config.read_string("scoring_func", "sigmoid")
     if score not in ("softmax", "sigmoid"):
         raise config.build_unsupported_error("scoring_func", score, "softmax or sigmoid")
+    topk_method = config.read_string("topk_method", "noaux_tc")
     moe = MoeSpec(
         experts=config.read_integer("n_routed_experts"),
         topk=config.read_integer("num_experts_per_tok"),
         expert_ffn_size=expert_ffn_size,
         shared_ffn_size=expert_ffn_size * config.read_integer("n_shared_experts", default=1),
         first_dense_layers=config.read_integer("first_k_dense_replace", default=3),
-        router_bias=config.read_string("topk_method", "noaux_tc") == "noaux_tc",
+        router_bias=topk_method == "noaux_tc",
         router_score="softmax" if score == "softmax" else "sigmoid",
         router_normalized=config.read_flag("norm_topk_prob", True),
         router_groups=groups if groups > 1 else 0,
         router_topk_groups=config.read_integer("topk_group", default=4) if groups > 1 else 0,
+        router_group_experts=1 if topk_method == "group_limited_greedy" else 2,
         router_scaling=config.read_number("routed_scaling_factor", default=2.5),
         aux_loss=config.read_number("aux_loss_alpha", default=0.0),
         aux_loss_scope="sequence" if config.read_flag("seq_aux", True) else "batch",
