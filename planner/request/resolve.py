@@ -151,19 +151,32 @@ def _drop_rules_of_default_trainer(
     scenario: Scenario, space: Space, settings: Mapping[str, tuple[str, ...]]
 ) -> Scenario:
     """The scenario without the rules of a trainer that nobody named where they would leave nothing: it does not train
-    this model on this accelerator, or does not run the pinned values, which a warning says.
+    this model on this accelerator, or does not run the pinned values. A warning says so, but for a model or a kind of
+    accelerator that the trainer never trains.
     """
-    scenario = drop_unfit_programs(scenario)
-    if not scenario.programs or not (space.allowed or settings):
-        return scenario
-    from planner.search.diagnosis.unsupported import build_unsupported_error, has_runnable_candidates
+    fitting = drop_unfit_programs(scenario)
+    if not fitting.programs and not _is_unfit_by_generation(scenario):
+        return fitting
+    scenarios = [scenario]
+    if fitting.programs:
+        if not (space.allowed or settings):
+            return fitting
+        from planner.search.diagnosis.unsupported import has_runnable_candidates
 
-    scenarios = list(enumerate_setting_scenarios(scenario, settings))
-    if has_runnable_candidates(scenarios, space):
-        return scenario
+        scenarios = list(enumerate_setting_scenarios(fitting, settings))
+        if has_runnable_candidates(scenarios, space):
+            return fitting
+    from planner.search.diagnosis.unsupported import build_unsupported_error
+
     error = build_unsupported_error(scenarios[0], space)
     warn(f"{error.key}: {error.problem} ({error.value}); expected {error.expected}")
-    return replace(scenario, programs=())
+    return replace(fitting, programs=())
+
+
+def _is_unfit_by_generation(scenario: Scenario) -> bool:
+    """Whether a program would train the model on such an accelerator of another generation."""
+    other = replace(scenario, accelerator=replace(scenario.accelerator, architecture=""))
+    return bool(scenario.programs) and bool(drop_unfit_programs(other).programs)
 
 
 def choose_request_trainer(request: PlanRequest, accelerator: Accelerator, workload: Workload) -> TrainerChoice:

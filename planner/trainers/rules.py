@@ -155,7 +155,7 @@ def accept_values(setting: str, *values: str | int) -> Rule:
     return Rule(setting, f"{setting} {' or '.join(map(str, values))}", is_broken)
 
 
-_OLDER_THAN_AMPERE = ("pascal", "volta", "turing")
+_OLDER_THAN_AMPERE = ("kepler", "maxwell", "pascal", "volta", "turing")
 """NVIDIA's architectures of a compute capability below 8.0."""
 REJECT_FLASH_BEFORE_AMPERE = Rule(
     "attention",
@@ -168,7 +168,7 @@ REJECT_FLASH_BEFORE_AMPERE = Rule(
 
 def is_older_than_ampere(architecture: str) -> bool:
     """Whether this is an NVIDIA architecture without the instructions that FlashAttention 2 needs."""
-    return architecture in _OLDER_THAN_AMPERE
+    return architecture.lower() in _OLDER_THAN_AMPERE
 
 
 def accept_trainer_stages(trainers: tuple[TrainerName, ...], supported: str, *stages: int) -> Rule:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from subprocess import CompletedProcess
 from typing import get_args
 
 import pytest
@@ -89,6 +91,50 @@ def test_old_gpus_have_unfused_attention() -> None:
     asked = call("planner", "estimate", *on, *pins, "--attention", "flash", "--trainer", "megatron-lm")
     assert asked.returncode == 2
     assert "8.0" in asked.stderr
+
+
+OLD_GPU = """
+name = "old"
+nodes = 2
+[node]
+devices = 8
+[node.accelerator]
+name = "t4-like"
+architecture = "Turing"
+peak_flops = { fp16 = "65TFLOP/s", fp32 = "8.1TFLOP/s" }
+memory = { capacity = "32GB", bandwidth = "320GB/s" }
+[node.link]
+topology = "nvswitch"
+bandwidth = "16GB/s"
+[node.nic]
+count = 1
+bandwidth = "100Gb/s"
+[[fabric]]
+name = "leaf"
+"""
+
+
+def test_what_a_generation_of_gpus_lacks_is_never_planned_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "old.toml").write_text(OLD_GPU)
+
+    def estimate(*options: str) -> CompletedProcess[str]:
+        on = ("llama-3-8b", "-c", "old.toml", "-b", "64", "--seq-length", "2048", "--tp", "8", "--pp", "2", "--zero", "0")
+        return call("planner", "estimate", *on, *options, "-f", "json", cwd=tmp_path)
+
+    done = estimate()
+    assert not done.stderr
+    scenario = json.loads(done.stdout)["training"]
+    assert (scenario["precision"], scenario["attention"]) == ("fp16", "unfused")
+    for precision in ("bf16", "fp8", "tf32"):
+        done = estimate("--precision", precision)
+        assert (done.returncode, "no dense peak for this precision" in done.stderr) == (2, True)
+    for program in ("megatron-lm", "megatron-bridge", "nemo"):
+        done = estimate("--trainer", program, "--attention", "flash")
+        assert (done.returncode, "compute capability of 8.0" in done.stderr) == (2, True)
+    experts = call("planner", "estimate", "mixtral-8x7b", "-c", "dgx-v100", "--nodes", "2", "-b", "64", "--tp", "8")
+    assert "grouped GEMMs need a compute capability of 8.0" in experts.stderr
+    # T5 is trained by none of Megatron's programs on any GPU
+    assert call("planner", "estimate", "t5-large", "-c", "dgx-v100", "--nodes", "2", "-b", "64").stderr == ""
 
 
 def test_rejected_candidates_are_counted_and_all_found_plans_keep_the_rules() -> None:
