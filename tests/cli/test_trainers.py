@@ -118,8 +118,9 @@ def test_what_a_generation_of_gpus_lacks_is_never_planned_without_a_word(tmp_pat
     (tmp_path / "old.toml").write_text(OLD_GPU)
 
     def estimate(*options: str) -> CompletedProcess[str]:
-        on = ("llama-3-8b", "-c", "old.toml", "-b", "64", "--seq-length", "2048", "--tp", "8", "--pp", "2", "--zero", "0")
-        return call("planner", "estimate", *on, *options, "-f", "json", cwd=tmp_path)
+        on = ("llama-3-8b", "-c", "old.toml", "-b", "64", "--seq-length", "2048")
+        pins = ("--tp", "8", "--pp", "2", "--zero", "0")
+        return call("planner", "estimate", *on, *pins, *options, "-f", "json", cwd=tmp_path)
 
     done = estimate()
     assert not done.stderr
