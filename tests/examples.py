@@ -163,6 +163,7 @@ def workloads(draw: st.DrawFn) -> Workload:
         moe = MoeSpec(
             experts=experts, topk=draw(st.integers(1, 2)), expert_ffn_size=256, first_dense_layers=first_dense
         )
+    architecture = draw(st.sampled_from(["decoder", "encoder"]))
     return tiny(
         hidden_size=heads * 64,
         layers=draw(st.integers(2, 7)),
@@ -172,7 +173,8 @@ def workloads(draw: st.DrawFn) -> Workload:
         seq_length=draw(st.sampled_from([128, 256, 4096])),
         tied_embeddings=draw(st.booleans()),
         dropout=draw(st.booleans()),
-        architecture=draw(st.sampled_from(["decoder", "encoder"])),
+        architecture=architecture,
+        mtp_layers=draw(st.integers(0, 2)) if architecture == "decoder" else 0,
         moe=moe,
     )
 

@@ -59,19 +59,23 @@ def compute_shared_tier_bits(scenario: Scenario, s: Strategies) -> Ints:
     return bits[unique.inverse]
 
 
-def compute_overlap_windows_s(
-    communication: Sequence[AxisCommunication], recomputable_mask: Floats
-) -> tuple[Floats, Floats]:
+def compute_overlap_windows_s(communication: Sequence[AxisCommunication]) -> tuple[Floats, Floats]:
     """Seconds of one micro-batch in one layer to add to what a data-parallel collective can run beside, forward and
     backward, by recompute mode and by the bits of `compute_shared_tier_bits`: [modes, 8, keys, layer types] each.
 
-    `communication`: of the axes of `COMM_AXIS_GROUPS`, arrays of shape [keys, layer types]; `recomputable_mask` as of
-    `LayerTables`. Of an axis that uses a shared tier the overlapped seconds are taken off, of one on other tiers the
-    exposed seconds are added. Full recomputation repeats the forward communication in the backward pass.
+    `communication`: of the axes of `COMM_AXIS_GROUPS`, arrays of shape [keys, layer types]. Of an axis that uses a
+    shared tier the overlapped seconds are taken off, of one on other tiers the exposed seconds are added. Full
+    recomputation repeats the forward communication in the backward pass.
     """
     forward_s = _compute_pass_windows_s([(axis.forward, axis.overlapped_forward) for axis in communication])
+    repeated_s = _compute_pass_windows_s(
+        [
+            (axis.forward * axis.repeated_share, axis.overlapped_forward * axis.repeated_share)
+            for axis in communication
+        ]
+    )
     backward_s = _compute_pass_windows_s([(axis.backward, axis.overlapped_backward) for axis in communication])
-    return np.stack([forward_s] * 3), np.stack([backward_s, backward_s, backward_s + forward_s * recomputable_mask])
+    return np.stack([forward_s] * 3), np.stack([backward_s, backward_s, backward_s + repeated_s])
 
 
 def _compute_pass_windows_s(axis_times: list[tuple[Floats, Floats]]) -> Floats:

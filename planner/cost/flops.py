@@ -29,14 +29,14 @@ def compute_token_forward_flops(workload: Workload, convention: FlopsConvention)
     flops_per_token = math.fsum(
         run.count * _compute_layer_forward_flops(run.layer, length, convention) for run in workload.layer_runs
     )
-    flops_per_token += _compute_layer_forward_flops(workload.head, length, convention)
+    flops_per_token += _compute_layer_forward_flops(workload.output_layer, length, convention)
     return flops_per_token + _compute_layer_forward_flops(workload.embedding, length, convention)
 
 
 def compute_attention_flops(workload: Workload, global_batch: int, convention: FlopsConvention) -> float:
     """Those FLOPs of `compute_model_flops` that attention's products have."""
     flops_per_token = 0.0
-    for run in workload.layer_runs:
+    for run in workload.repeated_runs:
         attention = Layer("", tuple(op for op in run.layer.operators if get_operator_cost(op).is_attention))
         flops_per_token += run.count * _compute_layer_forward_flops(attention, workload.seq_length, convention)
     return 3.0 * flops_per_token * global_batch * workload.seq_length
@@ -48,7 +48,7 @@ def compute_recomputed_flops(
     """FLOPs of one step done a second time under recompute none, selective and full."""
     workload, used_convention = scenario.workload, convention or scenario.flops_convention
     full_flops = selective_flops = 0.0
-    for run in workload.layer_runs:
+    for run in workload.repeated_runs:
         full_flops += run.count * _compute_layer_forward_flops(run.layer, workload.seq_length, used_convention)
         for op in run.layer.operators:
             cost = get_operator_cost(op)
@@ -66,7 +66,7 @@ def compute_required_flops(scenario: Scenario, convention: FlopsConvention | Non
     flops_per_token = 0.0
     if lora is not None:
         layers = [(run.layer, run.count) for run in workload.layer_runs]
-        layers += [(workload.head, 1), (workload.embedding, 1)]
+        layers += [(workload.output_layer, 1), (workload.embedding, 1)]
         flops_per_token += math.fsum(
             count * get_operator_cost(op).compute_lora_flops(op, lora.rank)
             for layer, count in layers

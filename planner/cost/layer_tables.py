@@ -8,7 +8,7 @@ overlaps. All functions of one layer return seconds of one micro-batch, arrays o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,9 @@ class AxisCommunication:
     backward: Floats
     overlapped_forward: Floats
     overlapped_backward: Floats
+    repeated_share: Floats
+    """Of the forward pass, what full recomputation repeats: 1; of embedding and head 0, but for the layers of
+    multi-token prediction."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,17 @@ class LayerTables:
     weight_grad: Floats
     """The part of `backward` that makes the gradients of weights."""
     selective_recompute: Floats
-    """The forward time of what selective recomputation repeats."""
+    """The forward time of what selective recomputation repeats, none of embedding and head."""
+    repeated_share: Floats
+    """As of `AxisCommunication`, of `forward`."""
     saved_bytes: Floats
     """Kept per micro-batch without recomputation."""
     dropped_bytes: Floats
     """What selective recomputation drops of it."""
     input_bytes: Floats
     """The layer's input, all that full recomputation keeps."""
+    prediction_bytes: Floats
+    """Of `saved_bytes` of the head those of the layers of multi-token prediction."""
     gathered_bytes: Floats
     """The gathered sequence and its gradient, which sequence parallelism has whole on each device while a layer is at
     work."""
@@ -67,38 +74,73 @@ class LayerTables:
     ep: AxisCommunication
 
     @property
-    def recomputable_mask(self) -> Floats:
-        """One for each layer type, zero for embedding and head, which are never recomputed; shape [layer types]."""
-        mask = np.ones(self.forward.shape[1])
-        mask[-2:] = 0.0
-        return mask
-
-    @property
     def communication(self) -> tuple[AxisCommunication, AxisCommunication, AxisCommunication]:
         """Of tp, cp and ep, in this order."""
         return self.tp, self.cp, self.ep
 
 
 def list_layer_types(workload: Workload) -> tuple[Layer, ...]:
-    """The columns of all tables by layer type: the workload's layer types, then the embedding, then the head."""
-    return (*workload.layer_types, workload.embedding, workload.head)
+    """The columns of all tables by layer type: the workload's layer types, then the embedding, then the head, with
+    the layers of multi-token prediction before it.
+    """
+    return (*workload.layer_types, workload.embedding, workload.output_layer)
 
 
 def build_layer_tables(scenario: Scenario, s: Strategies) -> tuple[LayerTables, Ints]:
     """The tables, and for each plan its row in them, [plans]."""
     placement_keys = _compute_placement_keys(scenario, s)
     unique = find_unique_rows(s.tp, s.cp, s.ep, s.etp, s.micro_batch, s.sequence_parallel, *placement_keys)
-    keys, layers = s.take(unique.first_index), list_layer_types(scenario.workload)
+    keys, workload = s.take(unique.first_index), scenario.workload
+    layers = list_layer_types(workload)
     tensor_collective_s = {
         width: _compute_tensor_collective_s(scenario, keys, width * _compute_sequence_value_bytes(scenario, keys))
         for width in {_get_input_width(scenario, layer) for layer in layers}
     }
-    columns = [
-        _compute_layer_column(scenario, layer, keys, tensor_collective_s[_get_input_width(scenario, layer)])
-        for layer in layers
-    ]
+
+    def compute_column(layer: Layer, *, is_repeated: bool = True) -> LayerTables:
+        width_collective_s = tensor_collective_s[_get_input_width(scenario, layer)]
+        return _compute_layer_column(scenario, layer, keys, width_collective_s, is_repeated=is_repeated)
+
+    columns = [*map(compute_column, workload.layer_types)]
+    columns += [compute_column(layer, is_repeated=False) for layer in (workload.embedding, workload.head)]
+    if workload.prediction is not None:
+        column = compute_column(workload.prediction.layer)
+        columns[-1] = _add_prediction(columns[-1], column, workload.prediction.count)
     tables: LayerTables = _stack_columns(columns)
     return tables, unique.inverse
+
+
+def _add_prediction(head: LayerTables, layer: LayerTables, count: int) -> LayerTables:
+    """The column of the head with `count` layers of multi-token prediction before it."""
+    tp, cp, ep = (
+        AxisCommunication(
+            forward=head_axis.forward + count * axis.forward,
+            backward=head_axis.backward + count * axis.backward,
+            overlapped_forward=head_axis.overlapped_forward + count * axis.overlapped_forward,
+            overlapped_backward=head_axis.overlapped_backward + count * axis.overlapped_backward,
+            repeated_share=_compute_share(count * axis.forward, head_axis.forward),
+        )
+        for head_axis, axis in zip(head.communication, layer.communication, strict=True)
+    )
+    return replace(
+        head,
+        forward=head.forward + count * layer.forward,
+        backward=head.backward + count * layer.backward,
+        weight_grad=head.weight_grad + count * layer.weight_grad,
+        selective_recompute=count * layer.selective_recompute,
+        repeated_share=_compute_share(count * layer.forward, head.forward),
+        saved_bytes=head.saved_bytes + count * layer.saved_bytes,
+        prediction_bytes=count * layer.saved_bytes,
+        tp=tp,
+        cp=cp,
+        ep=ep,
+    )
+
+
+def _compute_share(part: Floats, rest: Floats) -> Floats:
+    """The part of its sum with the rest, zero where both are."""
+    total = part + rest
+    return np.divide(part, total, out=np.zeros_like(total), where=total > 0)
 
 
 def _stack_columns(columns: list[Any]) -> Any:
@@ -144,10 +186,12 @@ def build_layer_shard(scenario: Scenario, s: Strategies) -> LayerShard:
 
 
 def _compute_layer_column(
-    scenario: Scenario, layer: Layer, s: Strategies, tensor_collective_s: Floats
+    scenario: Scenario, layer: Layer, s: Strategies, tensor_collective_s: Floats, *, is_repeated: bool
 ) -> LayerTables:
-    """The column of one layer type. `tensor_collective_s`: see `_compute_tensor_collective_s`."""
-    shard, zero = build_layer_shard(scenario, s), np.zeros(len(s))
+    """The column of one layer type. `tensor_collective_s`: see `_compute_tensor_collective_s`; `is_repeated`: whether
+    recomputation does.
+    """
+    shard, zero, share = build_layer_shard(scenario, s), np.zeros(len(s)), np.full(len(s), float(is_repeated))
     selective_s = saved_bytes = dropped_bytes = kept_output_bytes = zero
     layer_times = attention_times = multiply_times = PassTimes(zero, zero, zero)
     for op in layer.operators:
@@ -177,14 +221,19 @@ def _compute_layer_column(
         forward=layer_times.forward_s,
         backward=layer_times.backward_s,
         weight_grad=layer_times.weight_grad_s,
-        selective_recompute=selective_s,
+        selective_recompute=selective_s * share,
+        repeated_share=share,
         saved_bytes=saved_bytes,
         dropped_bytes=dropped_bytes,
         input_bytes=input_bytes,
+        prediction_bytes=zero,
         gathered_bytes=np.where(shard.sequence_divisor > 1, 2 * sequence_bytes, 0.0),
-        tp=tensor_comm,
-        cp=context_comm,
-        ep=_compute_expert_comm(scenario, layer, s, sequence_bytes, layer_times, (tensor_comm, context_comm)),
+        tp=replace(tensor_comm, repeated_share=share),
+        cp=replace(context_comm, repeated_share=share),
+        ep=replace(
+            _compute_expert_comm(scenario, layer, s, sequence_bytes, layer_times, (tensor_comm, context_comm)),
+            repeated_share=share,
+        ),
     )
 
 
@@ -222,13 +271,14 @@ def _build_overlapped_comm(
     forward, backward = (
         exposed + contention * overlapped for exposed, overlapped in zip(exposed_s, overlapped_s, strict=True)
     )
-    return AxisCommunication(forward, backward, *overlapped_s)
+    overlapped_forward, overlapped_backward = overlapped_s
+    return AxisCommunication(forward, backward, overlapped_forward, overlapped_backward, np.ones_like(forward))
 
 
 def _build_exposed_comm(forward_s: Floats, backward_s: Floats) -> AxisCommunication:
     """All of it exposed."""
     zero = np.zeros_like(forward_s)
-    return AxisCommunication(forward_s, backward_s, zero, zero)
+    return AxisCommunication(forward_s, backward_s, zero, zero, np.ones_like(forward_s))
 
 
 def _compute_exposed_s(collective_s: Floats, window_s: Floats) -> Floats:
@@ -281,7 +331,8 @@ def _count_tensor_comms(layer: Layer, s: Strategies) -> Floats:
     if not layer.topk:
         return np.full(len(s), float(layer.tp_all_reduces))
     row_parallel_count = sum(isinstance(op, Linear) and op.shard == "row" for op in layer.operators)
-    return np.where((s.etp == 1) & (s.sequence_parallel == 1), float(row_parallel_count), float(layer.tp_all_reduces))
+    cut_sequence_count = float(row_parallel_count + layer.added_all_reduces)
+    return np.where((s.etp == 1) & (s.sequence_parallel == 1), cut_sequence_count, float(layer.tp_all_reduces))
 
 
 def _compute_context_comm(
@@ -313,9 +364,8 @@ def _compute_context_comm(
     forward_s = _compute_exposed_s(collective_s, attention_times.forward_s * overlap_share)
     backward_s = _compute_exposed_s(2 * collective_s, attention_times.backward_s * overlap_share)
     merge_s = sum_in_order(compute_cp_merge_s(scenario, op, shard, s.cp) for op in cores)
-    return AxisCommunication(
-        forward_s + merge_s, backward_s + merge_s, collective_s - forward_s, 2 * collective_s - backward_s
-    )
+    overlapped_s = collective_s - forward_s, 2 * collective_s - backward_s
+    return AxisCommunication(forward_s + merge_s, backward_s + merge_s, *overlapped_s, np.ones_like(forward_s))
 
 
 def _compute_expert_comm(

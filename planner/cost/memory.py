@@ -108,7 +108,8 @@ def compute_activation_bytes(
     """Kept activations, the head's own, and buffers in bytes, shape [plans, stages] each, under `recompute_modes`.
 
     `in_flight`: micro-batches in flight, shape [plans, stages]. The head is left as soon as it is entered, so it
-    keeps one micro-batch; under recomputation the layer at work is restored beside what is kept.
+    keeps one micro-batch, and so do the layers of multi-token prediction before it; under recomputation the layer at
+    work is restored beside what is kept.
     """
     tables, layer_row = plan_tables.layer_tables, plan_tables.layer_row
     saved, dropped = tables.saved_bytes, tables.dropped_bytes
@@ -122,7 +123,10 @@ def compute_activation_bytes(
         other_layers_share = 1.0 - compute_full_recompute_share(scenario, s)[:, None, None]
         partly_kept = kept + other_layers_share * (saved[layer_row][:, None, :] - kept)
         kept = np.where((recompute_modes == FULL_RECOMPUTE)[:, None, None], partly_kept, kept)
+    predicting = counts[:, :, -1] * tables.prediction_bytes[layer_row, -1:]
     at_work = find_last_axis_max(np.where(counts[:, :, :-2] > 0, restored[:, :, :-2], 0.0))
+    # the backward pass of multi-token prediction comes before that of the other layers
+    at_work = np.maximum(at_work, predicting)
     activations = in_flight * sum_products(counts[:, :, :-1], kept[:, :, :-1])
     if scenario.offload.activations:
         # on their way out or in: the layer at work and the one before it
@@ -135,7 +139,7 @@ def compute_activation_bytes(
     )
     return {
         "activations": fragmentation_factor * (activations + at_work),
-        "logits": fragmentation_factor * counts[:, :, -1] * saved[layer_row, -1:],
+        "logits": fragmentation_factor * (counts[:, :, -1] * saved[layer_row, -1:] - predicting),
         "buffers": np.broadcast_to(2 * largest_input + largest_gathered, in_flight.shape),
     }
 

@@ -22,7 +22,7 @@ from planner.cost.arrays import (
     sum_products,
     take_columns,
 )
-from planner.cost.layer_tables import LayerTables, build_layer_tables, list_layer_types
+from planner.cost.layer_tables import LayerTables, build_layer_tables
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 from planner.workload.operators import Workload
@@ -345,7 +345,12 @@ def compute_stage_parameters(
     scenario: Scenario, s: Strategies, stages: StageTables, stage_rows: Ints
 ) -> StageParameters:
     """Parameters of every stage of every plan."""
-    unique, layer_types = find_unique_rows(s.tp, s.ep, s.etp, stage_rows), list_layer_types(scenario.workload)
+    unique, workload = find_unique_rows(s.tp, s.ep, s.etp, stage_rows), scenario.workload
+    layer_types, counts = list(workload.layer_types), stages.layer_counts[stage_rows[unique.first_index]]
+    if workload.prediction is not None:
+        layer_types.append(workload.prediction.layer)
+        counts = np.insert(counts, -2, workload.prediction.count * counts[:, :, -1], axis=2)
+    layer_types += [workload.embedding, workload.head]
     tp = s.tp[unique.first_index, None].astype(np.float64)
     expert_shards = (s.ep * s.etp)[unique.first_index, None].astype(np.float64)
     sharded, replicated, expert = np.array(
@@ -359,13 +364,12 @@ def compute_stage_parameters(
             copies = 1 / np.minimum(tp[:, 0], layer.kv_heads) - 1 / tp[:, 0]
             dense_by_type[:, column] += layer.kv_parameters * copies
     expert_by_type = expert / expert_shards
-    counts = stages.layer_counts[stage_rows[unique.first_index]]
-    # a tied output matrix is the embedding's own where both are on one stage, a copy where they are not
-    tied = scenario.workload.tied_parameters * (counts[:, :, -1] - counts[:, :, -1] * counts[:, :, -2]) / tp
-    dense = sum_products(counts, dense_by_type[:, None, :]) + tied
+    # the embedding's matrix at the other end is its own where both are on one stage, a copy where they are not
+    copied = workload.copied_parameters * (counts[:, :, -1] - counts[:, :, -1] * counts[:, :, -2]) / tp
+    dense = sum_products(counts, dense_by_type[:, None, :]) + copied
     ends = counts[:, :, -2:] * dense_by_type[:, None, -2:]
-    larger_end = np.maximum(ends[:, :, 0], ends[:, :, 1] + tied)
-    embedding_and_head = sum_products(counts[:, :, -2:], dense_by_type[:, None, -2:]) + tied
+    larger_end = np.maximum(ends[:, :, 0], ends[:, :, 1] + copied)
+    embedding_and_head = sum_products(counts[:, :, -2:], dense_by_type[:, None, -2:]) + copied
     return StageParameters(
         dense=take_columns(dense, unique.inverse),
         expert=take_columns(sum_products(counts, expert_by_type[:, None, :]), unique.inverse),

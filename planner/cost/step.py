@@ -185,14 +185,13 @@ def compute_post_pipeline_terms(
 
 def _compute_mode_layer_terms(scenario: Scenario, tables: LayerTables) -> dict[str, Floats]:
     """Seconds of one micro-batch in one layer, by term and recompute mode: shape [modes, keys, layer types] each."""
-    mask, zero_s = tables.recomputable_mask, np.zeros_like(tables.forward)
-    context_s = tables.cp.forward * mask
+    zero_s, context_s = np.zeros_like(tables.forward), tables.cp.forward * tables.cp.repeated_share
     selective_context_s = context_s if scenario.attention_kernel == "unfused" else zero_s
     # what is repeated without recomputation, under selective and under full recomputation
-    recompute_s = np.stack([zero_s, tables.selective_recompute * mask, tables.forward * mask])
-    tp_recompute_s = np.stack([zero_s, zero_s, tables.tp.forward * mask])
+    recompute_s = np.stack([zero_s, tables.selective_recompute, tables.forward * tables.repeated_share])
+    tp_recompute_s = np.stack([zero_s, zero_s, tables.tp.forward * tables.tp.repeated_share])
     cp_recompute_s = np.stack([zero_s, selective_context_s, context_s])
-    ep_recompute_s = np.stack([zero_s, zero_s, tables.ep.forward * mask])
+    ep_recompute_s = np.stack([zero_s, zero_s, tables.ep.forward * tables.ep.repeated_share])
     return {
         "forward": np.stack([tables.forward] * 3),
         "backward": np.stack([tables.backward] * 3),
@@ -252,7 +251,7 @@ def compute_slowest_stage_terms(scenario: Scenario, plan_tables: PlanTables, s: 
             layer_counts,
             _interpolate_recompute(scenario, s, window_s[s.recompute, bits, row], window_s[0, bits, row]),
         )
-        for window_s in compute_overlap_windows_s(tables.communication, tables.recomputable_mask)
+        for window_s in compute_overlap_windows_s(tables.communication)
     )
     return StageTerms(
         {name: sum_products(layer_counts, table) for name, table in terms.items()},

@@ -68,7 +68,7 @@ def _compute_newton_schulz_flops(workload: Workload) -> float:
     X X^T, its square, and their product with X: 4 n m^2 + 2 m^3.
     """
     total = 0.0
-    for run in workload.layer_runs:
+    for run in workload.repeated_runs:
         for op in run.layer.operators:
             if isinstance(op, Linear | ExpertLinear):
                 m, n = sorted((op.inputs, op.outputs))
@@ -84,7 +84,10 @@ def apply_low_rank(scenario: Scenario, rank_share: float) -> Scenario:
     """
     workload = scenario.workload
     runs = tuple(LayerRun(_factor_layer(run.layer, rank_share), run.count) for run in workload.layer_runs)
-    factored_workload = replace(workload, layer_runs=runs)
+    prediction = workload.prediction
+    if prediction is not None:
+        prediction = LayerRun(_factor_layer(prediction.layer, rank_share), prediction.count)
+    factored_workload = replace(workload, layer_runs=runs, prediction=prediction)
     if factored_workload.parameters >= workload.parameters:
         expected = "less than 0.5: of a square matrix two factors of half its rank are as large"
         raise InputError("makes no matrix smaller", key="--low-rank", value=rank_share, expected=expected)
@@ -120,7 +123,7 @@ def apply_lora(scenario: Scenario, rank: int, bits: int = 16) -> Scenario:
     workload = scenario.workload
     adapter_parameters = sum(
         run.count * rank * (op.inputs + op.outputs) * (op.experts if isinstance(op, ExpertLinear) else 1)
-        for run in workload.layer_runs
+        for run in workload.repeated_runs
         for op in run.layer.operators
         if is_adapted(op) and isinstance(op, Linear | ExpertLinear)
     )
@@ -203,7 +206,8 @@ def _replace_techniques(scenario: Scenario, **changes: object) -> Scenario:
 
 def _compute_parameter_share(workload: Workload, is_counted: Callable[[Operator], bool]) -> float:
     """Share of the model's parameters that are in the chosen operators, of layers, embedding and head."""
-    layers = [(run.layer, run.count) for run in workload.layer_runs] + [(workload.embedding, 1), (workload.head, 1)]
+    layers = [(run.layer, run.count) for run in workload.repeated_runs]
+    layers += [(workload.embedding, 1), (workload.head, 1)]
     counted_parameters = sum(
         count * Layer("", (op,)).parameters for layer, count in layers for op in layer.operators if is_counted(op)
     )

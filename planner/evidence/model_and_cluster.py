@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import msgspec
 
@@ -82,7 +81,7 @@ def build_run_workload(run: MeasuredRun) -> Workload:
         tied_embeddings=base.tied_embeddings if tied is None else tied,
         moe=_build_moe(run, base, layers),
         published=None,
-        **_build_prediction_layers(run),
+        mtp_layers=run.get_count("mtp_layers") or 0,
     )
     return build_workload(check_model_spec(spec, run.id))
 
@@ -90,22 +89,12 @@ def build_run_workload(run: MeasuredRun) -> Workload:
 def list_unused_facts(run: MeasuredRun, cluster: Cluster) -> list[str]:
     """What the row states of the model and of the machine, and no field of these says, as `column=value`."""
     unused = []
-    mtp_layers, devices = run.get_count("mtp_layers"), run.get_count("devices_per_node")
-    if mtp_layers and not _build_prediction_layers(run):
-        unused.append(f"mtp_layers={mtp_layers}")
+    devices = run.get_count("devices_per_node")
     if devices is not None and cluster.devices_per_node != min(devices, run.require_count("devices")):
         unused.append(f"devices_per_node={devices} (as {cluster.devices_per_node})")
     if run.get_text("nics_per_node") and cluster.nics is None:
         unused.append(f"nics_per_node={run.get_text('nics_per_node')}")
     return unused
-
-
-def _build_prediction_layers(run: MeasuredRun) -> dict[str, Any]:
-    """The field of the layers of multi-token prediction, where models have it."""
-    mtp_layers = run.get_count("mtp_layers")
-    return (
-        {"mtp_layers": mtp_layers} if mtp_layers is not None and "mtp_layers" in ModelSpec.__struct_fields__ else {}
-    )
 
 
 def _find_base_preset(run: MeasuredRun) -> ModelSpec:

@@ -140,8 +140,6 @@ def build_model_notes(run: PlannedRun) -> Iterator[str]:
     """The note on a model that the user's script has to build by itself."""
     if run.model is None or not build_model_file(run):
         yield "no family of Hugging Face's library is this model: your script has to build it"
-    elif run.model.mtp_layers:
-        yield "Hugging Face's library has no layers of multi-token prediction; the plan's times and bytes neither"
 
 
 def format_script_duties(run: PlannedRun, *, recomputes: bool) -> str:

@@ -32,6 +32,7 @@ DEEPSPEED_RULES = (
     fsdp.ACCEPT_PYTORCH_ACCELERATORS,
     *rules.accept_degrees("tp"),
     rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32"),
+    rules.REJECT_PREDICTION_LAYERS,
     rules.Rule(
         "tp",
         "a divisor of the model's KV heads: further ranks would have no attention",

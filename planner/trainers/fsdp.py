@@ -68,6 +68,7 @@ FSDP2_PROGRAM = rules.Program(
         rules.Rule("zero_stage", "zero_stage 2 or 3", lambda plan: (plan.zero_stage < 2) & (plan.dp * plan.cp > 1)),
         rules.REJECT_FLASH_BEFORE_AMPERE,
         rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32"),
+        rules.REJECT_PREDICTION_LAYERS,
         ACCEPT_FP32_GRADIENTS,
         ACCEPT_DP_OVERLAP,
         ACCEPT_ALL_LAYERS_RECOMPUTED,

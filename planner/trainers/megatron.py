@@ -234,6 +234,12 @@ _MEGATRON_CORE_RULES = (
         lambda model: model.mla is not None and model.rope_fraction < 1,
     ),
     *_ROUTER_RULES,
+    # megatron/training/arguments.py, validate_args
+    rules.reject_model(
+        "model.mtp_layers",
+        "0, or rotary positions",
+        lambda model: model.mtp_layers > 0 and not model.has_rotary_positions,
+    ),
     rules.Rule(
         "communication",
         "the format of gradients in memory: bf16",

@@ -267,6 +267,13 @@ def reject_model_parts(*names: str) -> tuple[Rule, ...]:
     )
 
 
+REJECT_PREDICTION_LAYERS = reject_model(
+    "model.mtp_layers",
+    "0: Hugging Face's library has no layers of multi-token prediction",
+    lambda model: model.mtp_layers > 0,
+)
+
+
 def accept_activations(*, gated: Iterable[str], plain: Iterable[str]) -> Rule:
     """These activation functions of the MLP, gated and not."""
     gated, plain = tuple(gated), tuple(plain)

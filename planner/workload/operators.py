@@ -9,7 +9,7 @@ parallelism, arXiv 2205.05198), or "expert" (cut by tp, and its rows are the rou
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from planner.workload.spec import ModelSpec
@@ -42,6 +42,8 @@ class Linear:
     """Saves its input for the backward pass (off where another operator already saves it)."""
     tied: bool = False
     """Uses the embedding's matrix, whose parameters are counted there."""
+    shared: bool = False
+    """Uses the matrix of an earlier multiply of the same layer, whose parameters are counted there."""
     recomputed: bool = False
     """Repeated by selective recomputation (the up-projections of latent attention)."""
     kv_outputs: int = 0
@@ -63,7 +65,7 @@ class Linear:
     @property
     def sharded_parameters(self) -> int:
         """Parameters that tp divides: the matrix, and the bias of a column-parallel matrix."""
-        if self.shard == "none" or self.tied:
+        if self.shard == "none" or self.tied or self.shared:
             return 0
         return self.weights + (self.outputs if self.bias and self.shard == "column" else 0)
 
@@ -226,6 +228,8 @@ class Layer:
     experts: int = 0
     input_values: int = 0
     """Values per token of the layer's input; 0: the model's hidden size."""
+    added_all_reduces: int = 0
+    """Those of `tp_all_reduces` that belong to no row-parallel multiply."""
 
     @property
     def sharded_parameters(self) -> int:
@@ -274,7 +278,7 @@ class LayerRun:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A model as the cost model reads it: embedding, runs of equal layers, head.
+    """A model as the cost model reads it: embedding, runs of equal layers, those of multi-token prediction, head.
 
     A model that can be split only between layers has a sequence of one token, one head and an MLP of width one; its
     hidden size is the largest output of a layer.
@@ -292,6 +296,8 @@ class Workload:
     embedding: Layer
     layer_runs: tuple[LayerRun, ...]
     head: Layer
+    prediction: LayerRun | None = None
+    """Layers of multi-token prediction: on the last pipeline stage, before the head, which each enters by itself."""
     note: str = ""
     """Assumptions made for the user, for instance the shape of a bare size."""
     sample_name: str = "sequence"
@@ -301,24 +307,41 @@ class Workload:
 
     @property
     def layer_count(self) -> int:
-        """Layers between embedding and head."""
+        """Layers between embedding and head, which the pipeline partitions: those of multi-token prediction apart."""
         return sum(run.count for run in self.layer_runs)
 
     @property
     def parameters(self) -> int:
         """Total parameters, a tied embedding counted once."""
         layer_parameters = sum(run.count * run.layer.parameters for run in self.layer_runs)
-        return layer_parameters + self.embedding.parameters + self.head.parameters
+        return layer_parameters + self.embedding.parameters + self.output_layer.parameters
 
     @property
     def active_parameters(self) -> int:
         """Parameters that a token uses."""
         layer_parameters = sum(run.count * run.layer.active_parameters for run in self.layer_runs)
-        return layer_parameters + self.embedding.parameters + self.head.parameters
+        return layer_parameters + self.embedding.parameters + self.output_layer.active_parameters
 
     @property
-    def tied_parameters(self) -> int:
-        """Parameters of a tied output matrix, of which a last pipeline stage needs its own copy."""
+    def repeated_runs(self) -> tuple[LayerRun, ...]:
+        """All layers that recomputation repeats: those of multi-token prediction too."""
+        return self.layer_runs if self.prediction is None else (*self.layer_runs, self.prediction)
+
+    @property
+    def output_layer(self) -> Layer:
+        """What the last chunk ends with: the layers of multi-token prediction, where there are any, and the head."""
+        if self.prediction is None:
+            return self.head
+        layer, count = self.prediction.layer, self.prediction.count
+        return replace(layer, name=self.head.name, operators=layer.operators * count + self.head.operators)
+
+    @property
+    def copied_parameters(self) -> int:
+        """Parameters of the embedding's matrix of which a last pipeline stage needs its own copy: as output matrix,
+        where that is tied, or for the tokens of multi-token prediction.
+        """
+        if self.prediction is not None:
+            return self.embedding.sharded_parameters
         return sum(op.weights for op in self.head.operators if isinstance(op, Linear) and op.tied)
 
     @property

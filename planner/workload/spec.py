@@ -203,7 +203,8 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     logit_softcap: NonNegativeNumber = 0.0
     """The same of the head's logits."""
     mtp_layers: Annotated[int, msgspec.Meta(ge=0, le=MAX_LAYERS)] = 0
-    """Layers of multi-token prediction after the others (arXiv 2412.19437, section 2.2)."""
+    """Layers of multi-token prediction after the others (arXiv 2412.19437, section 2.2), counted in parameters, time
+    and memory; of a decoder of language."""
     dropout: bool = False
     """Whether there is dropout, whose masks are kept for the backward pass."""
     moe: MoeSpec | None = None
@@ -288,6 +289,8 @@ def _check_keys_together(spec: ModelSpec, key_names: Mapping[str, str]) -> None:
             raise InputError(_CONFLICT_PROBLEM, key=get_file_key(key), value=value, expected=expected)
 
     moe, is_encoder_decoder = spec.moe, spec.architecture == "encoder-decoder"
+    predicts_tokens = spec.architecture == "decoder" and spec.head == "lm" and spec.vision is None
+    require(not spec.mtp_layers or predicts_tokens, "mtp_layers", spec.mtp_layers, "0, but for a decoder of language")
     require(
         spec.head_dim is not None or spec.mla is not None or spec.hidden_size % spec.heads == 0,
         "heads",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,7 @@ def build_workload(spec: ModelSpec | OperatorListSpec, *, seq_length: int | None
         embedding=_build_embedding(spec),
         layer_runs=_build_layer_runs(spec),
         head=_build_head(spec, length),
+        prediction=_build_prediction(spec),
         note=note,
         sample_name="sequence" if spec.vision is None else "image",
         spec=spec,
@@ -276,6 +277,35 @@ def _build_embedding(spec: ModelSpec) -> Layer:
     return Layer("embedding", (lookup,), tp_all_reduces=1)
 
 
+def _build_prediction(spec: ModelSpec) -> LayerRun | None:
+    """Layers of multi-token prediction (DeepSeek-V3, arXiv 2412.19437, section 2.2): the embedding of the token ahead
+    and the hidden state before, each through a norm, joined and projected to the hidden size, then a layer of the
+    model's last kind (megatron-core 0.16.1, `MultiTokenPredictionLayer`). Its final norm is in the head.
+
+    Tensor parallelism adds the embedding's all-reduce, and around the projection an all-gather of its input and of
+    its output.
+    """
+    if not spec.mtp_layers:
+        return None
+    hidden, layer = spec.hidden_size, _build_layer(spec, _get_layer_type(spec, spec.layers - 1))
+    operators = (
+        Pointwise("mtp_lookup", "lookup", hidden, "sequence"),
+        _build_norm(spec, "mtp_embedding_norm"),
+        _build_norm(spec, "mtp_hidden_norm"),
+        # two norms side by side in one tensor: a copy
+        Pointwise("mtp_join", "lookup", 2 * hidden, "sequence"),
+        Linear("mtp_projection", 2 * hidden, hidden, "column"),
+    )
+    layer = replace(
+        layer,
+        name=f"mtp-{layer.name}",
+        operators=operators + layer.operators,
+        tp_all_reduces=layer.tp_all_reduces + 2,
+        added_all_reduces=2,
+    )
+    return LayerRun(layer, spec.mtp_layers)
+
+
 def _build_head(spec: ModelSpec, seq_length: int) -> Layer:
     """Final norm, projection to the vocabulary or of the class token to classes, loss; or an encoder's pooler, which
     multiplies the first token alone.
@@ -300,4 +330,9 @@ def _build_head(spec: ModelSpec, seq_length: int) -> Layer:
         operators.append(Linear("logits", hidden, vocab, "column", full_precision=True, tied=is_tied))
         bias_parameters = vocab if spec.head == "masked-lm" else 0
         operators.append(Loss("loss", vocab, sharded_parameters=bias_parameters))
-    return Layer("head", tuple(operators), tp_all_reduces=1)
+    for _ in range(spec.mtp_layers):
+        # each layer of multi-token prediction has a norm of its own, and shares the matrix
+        norms = [_build_norm(spec, "mtp_final_norm")] if spec.final_norm else []
+        logits = Linear("mtp_logits", hidden, vocab, "column", full_precision=True, shared=True)
+        operators += [*norms, logits, Loss("mtp_loss", vocab)]
+    return Layer("head", tuple(operators), tp_all_reduces=1 + spec.mtp_layers)

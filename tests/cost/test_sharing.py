@@ -33,7 +33,7 @@ def test_communication_shares_the_expected_tiers_with_data_parallelism(plan, bit
 def test_a_window_loses_overlapped_communication_and_gains_exposed_communication_elsewhere() -> None:
     q = replace(lab_scenario(), tp_overlap=True)
     tables = build_plan_tables(q, build_strategy(tp=2, cp=2, dp=4, sequence_parallel=1)).layer_tables
-    forward, backward = compute_overlap_windows_s(tables.communication, tables.recomputable_mask)
+    forward, backward = compute_overlap_windows_s(tables.communication)
     assert forward.shape == (3, 8, *tables.forward.shape)
     exposed = tables.tp.forward + tables.cp.forward
     overlapped = tables.tp.overlapped_forward + tables.cp.overlapped_forward

@@ -65,11 +65,13 @@ def _keep_only_multiplies(workload: Workload) -> Workload:
             layer, operators=tuple(op for op in layer.operators if not get_operator_cost(op).is_memory_bound)
         )
 
+    prediction = workload.prediction
     return replace(
         workload,
         embedding=keep_multiplies(workload.embedding),
         layer_runs=tuple(LayerRun(keep_multiplies(run.layer), run.count) for run in workload.layer_runs),
         head=keep_multiplies(workload.head),
+        prediction=None if prediction is None else LayerRun(keep_multiplies(prediction.layer), prediction.count),
     )
 
 
@@ -77,8 +79,8 @@ def _compute_model_s(scenario: Scenario, s: Strategies, tables: LayerTables, lay
     """Seconds of one micro-batch through all layers, recomputation included, shape [plans]."""
     counts = count_layers(scenario.workload)
     single_pass_s = sum_products(counts, take_columns(tables.forward + tables.backward, layer_row))
-    mask, zero_s = tables.recomputable_mask, np.zeros_like(tables.forward)
-    mode_times_s = np.stack([zero_s, tables.selective_recompute * mask, tables.forward * mask])
+    zero_s = np.zeros_like(tables.forward)
+    mode_times_s = np.stack([zero_s, tables.selective_recompute, tables.forward * tables.repeated_share])
     recompute_s = sum_products(counts, mode_times_s[s.recompute, layer_row])
     return single_pass_s + compute_recompute_layer_share(scenario, s) * recompute_s
 

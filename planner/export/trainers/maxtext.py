@@ -29,8 +29,6 @@ _GPU_ENV = """export NNODES={nodes} JAX_COORDINATOR_IP="$MASTER_ADDR" JAX_COORDI
 
 
 def _build_notes(run: PlannedRun) -> Iterator[str]:
-    if run.decoder.mtp_layers:
-        yield "layers of multi-token prediction are not in the plan's times and bytes: steps are longer"
     if run.launch != "graph":
         yield f"the plan's kernels are launched {run.launch}; XLA compiles the whole step: steps are shorter"
     if run.overlaps_tp:

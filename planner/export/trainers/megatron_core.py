@@ -54,12 +54,9 @@ def build_megatron_core_notes(run: PlannedRun) -> Iterator[str]:
         yield f"the plan's kernels are launched {run.launch}; Megatron's are fused: steps are shorter than planned"
     if run.launch == "graph" and model is not None and model.moe is not None:
         yield "a step with experts is not captured as a CUDA graph: it is longer than planned"
-    if model is not None:
-        if model.mtp_layers:
-            yield "layers of multi-token prediction are not in the plan's times and bytes: steps are longer"
-        if compute_padded_vocab_size(run) != model.vocab_size:
-            rows = f"{model.vocab_size:,} to {compute_padded_vocab_size(run):,}"
-            yield f"the vocabulary is padded from {rows}: tp {strategy.tp} does not divide it"
+    if model is not None and compute_padded_vocab_size(run) != model.vocab_size:
+        rows = f"{model.vocab_size:,} to {compute_padded_vocab_size(run):,}"
+        yield f"the vocabulary is padded from {rows}: tp {strategy.tp} does not divide it"
     if run.precision == "tf32":
         yield "tf32 is a setting of PyTorch: NVIDIA_TF32_OVERRIDE=1"
 

@@ -202,8 +202,6 @@ def _build_notes(run: PlannedRun) -> Iterator[str]:
             f"torchtitan has no loss that balances experts (coefficient {model.moe.aux_loss:g}): a bias of the "
             "choice balances them"
         )
-    if model.mtp_layers:
-        yield "layers of multi-token prediction are not in the plan's times and bytes: steps are longer"
     yield from build_kernel_launch_note(run)
 
 

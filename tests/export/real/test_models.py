@@ -36,7 +36,7 @@ def read_published_parameters(name: str, *, mtp: bool) -> int:
     if name != "deepseek-v3":
         return rows[name]
     # the bias of the choice among 256 experts is a buffer
-    return rows[f"{name}/trainable-without-mtp"] + (rows[f"{name}/with-mtp"] - rows[name] - 256 if mtp else 0)
+    return rows[f"{name}/trainable-without-mtp"] + (rows[name] - rows[f"{name}/without-mtp"] - 256 if mtp else 0)
 
 
 def compute_library_frequencies(name: str) -> list[float]:
@@ -190,5 +190,5 @@ def test_the_plan_counts_the_parameters_of_the_library(program: ProgramName) -> 
     for name in FAMILIES:
         model = build_model_run(name, program).decoder
         router_bias = model.layers - model.moe.first_dense_layers if model.moe and model.moe.balances_by_bias else 0
-        buffers = router_bias * model.moe.experts if model.moe else 0
-        assert build_workload(model).parameters - buffers == read_published_parameters(name, mtp=False)
+        buffers = (router_bias + model.mtp_layers) * model.moe.experts if model.moe and router_bias else 0
+        assert build_workload(model).parameters - buffers == read_published_parameters(name, mtp=True)
