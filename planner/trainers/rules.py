@@ -85,6 +85,14 @@ class PlanValues:
         return self.global_batch // (self.dp * self.micro_batch)
 
     @property
+    def own_texts(self) -> Mapping[str, str]:
+        """The trainer's own values as messages print them."""
+        return {
+            name: ("yes" if value else "no") if isinstance(value, bool) else str(value)
+            for name, value in self.own_values.items()
+        }
+
+    @property
     def has_experts(self) -> bool:
         """Whether the model is a mixture of experts."""
         return self.model is not None and self.model.moe is not None
@@ -107,8 +115,9 @@ class Rule:
 
     @property
     def supported_text(self) -> str:
-        """The supported values without a plan: a degree of the plan by its name."""
-        return re.sub(r"\{plan\.(?:\w+\.)*(\w+)\}", r"\1", self.supported)
+        """The supported values without a plan: a degree of the plan by its name, no value of a trainer."""
+        supported = re.sub(r", \{plan\.own_texts\[\w+\]\}", "", self.supported)
+        return re.sub(r"\{plan\.(?:\w+\.)*(\w+)\}", r"\1", supported)
 
     def read_value(self, plan: PlanValues) -> object:
         """The plan's value of the setting, for messages."""
@@ -201,7 +210,7 @@ def accept_own_value(setting: str) -> Rule:
         value = plan.settings.get(setting)
         return plan.own_values.get(setting, value) != value
 
-    return Rule(setting, f"the trainer's own {setting}", is_broken)
+    return Rule(setting, f"the trainer's own {setting}, {{plan.own_texts[{setting}]}}", is_broken)
 
 
 def accept_degrees(*degrees: str) -> tuple[Rule, ...]:

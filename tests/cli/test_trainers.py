@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import get_args
@@ -58,6 +59,53 @@ def test_a_refusal_names_every_obstacle_and_the_nearest_plan(asked: str, parts: 
     done = call("planner", "estimate", *ON, *asked.split())
     assert done.returncode == 2
     assert not [part for part in parts if part not in done.stderr], done.stderr
+
+
+HOSTILE = [
+    "--tp 2 --pp 2 --cp 2 --zero 2 --dp-overlap no",
+    "--tp-overlap yes --tp 2 --no-sequence-parallel --pp 2 --zero 3",
+    "--offload weights --zero 1 --cp 4 --cp-exchange ring --gradients bf16",
+    "--moments bf16 --reshard never --order tp-pp-cp-dp --pp 2 --cp 2",
+    "--precision fp8 --recompute selective --tp 8",
+]
+
+
+@pytest.mark.parametrize("program", get_args(ProgramName))
+def test_the_nearest_plan_of_a_refusal_is_accepted_and_exported(program: str, tmp_path: Path) -> None:
+    on = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "16", "--seq-length", "2048", "--trainer", program)
+    for text in HOSTILE:
+        pins = read_options(text)
+        done = call("plan", *on, *write_options(pins), "--top", "1", "-f", "json")
+        assert done.returncode in (0, 2), done.stderr
+        if done.returncode == 2:
+            assert f"unsupported by {program}" in done.stderr
+            (nearest_text,) = re.findall(r"plan that it runs: (.*?)(?:; or --trainer|\n)", done.stderr)
+            nearest = read_options(nearest_text)
+            done = call("plan", *on, *write_options(pins | nearest), "--top", "1", "-f", "json")
+            assert done.returncode == 0, (text, nearest, done.stderr)
+        (tmp_path / "plan.json").write_text(done.stdout)
+        exported = call("planner", "export", "plan.json", "--to", program, cwd=tmp_path)
+        assert exported.returncode == 0, exported.stderr
+
+
+def read_options(text: str) -> dict[str, str]:
+    """Options with their values; a flag and its opposite are one."""
+    options = dict(re.findall(r"--(\S+)(?: ([^-\s]\S*))?", text))
+    if "no-sequence-parallel" in options:
+        return {name: value for name, value in options.items() if name != "no-sequence-parallel"} | {
+            "sequence-parallel": "no"
+        }
+    return options
+
+
+def write_options(options: dict[str, str]) -> list[str]:
+    words = []
+    for name, value in options.items():
+        if name == "sequence-parallel":
+            words += ["--no-sequence-parallel" if value == "no" else "--sequence-parallel"]
+        else:
+            words += [f"--{name}", value]
+    return words
 
 
 def test_without_a_trainer_pinned_values_that_the_default_does_not_run_are_warned_of() -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from planner.cost.arrays import Bools, Floats
+from planner.cost.arrays import Bools, Floats, Ints, sum_in_order
+from planner.cost.memory import compute_peak_memory_bytes
 from planner.cost.scenario import Scenario, apply_setting, read_settings
 from planner.cost.settings import SETTINGS, AttentionKernel
-from planner.cost.strategies import RECOMPUTE_MODES, STRATEGY_FIELDS, Strategies
+from planner.cost.strategies import RECOMPUTE_MODES, STRATEGY_FIELDS, Strategies, join_strategies
 from planner.errors import InputError
 from planner.search.diagnosis.option_conflicts import DIMENSION_OPTIONS
 from planner.search.program_rules import (
@@ -29,6 +30,8 @@ from planner.trainers.trainer import widen_trainer_state
 _OTHER_OPTIONS = {"model": "MODEL", "accelerator": "--cluster"}
 _MAX_BLOCKS = 5
 """Blocks of layouts that are looked through for the plan with the fewest obstacles, and for the nearest one."""
+_MAX_NEAR_PLANS = 256
+"""Of the nearest plans of a block so many are tried for one that fits into the memory."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,13 @@ class _Obstacle:
     setting: str
     value: str
     supported: str
+    source: str
 
     def format_supported(self) -> str:
-        """The supported values, with the setting in front where they do not name it."""
-        return (
-            self.supported if self.supported.startswith(f"{self.setting} ") else f"{self.setting}: {self.supported}"
-        )
+        """The supported values, with the setting in front where they do not name it, and the source of the rule."""
+        is_named = self.supported.startswith(f"{self.setting} ")
+        source = f" ({self.source})" if self.source else ""
+        return f"{'' if is_named else f'{self.setting}: '}{self.supported}{source}"
 
 
 def has_runnable_candidates(scenarios: Sequence[Scenario], space: Space) -> bool:
@@ -137,7 +141,9 @@ def _list_obstacles(scenario: Scenario, space: Space, program: Program) -> Itera
     for rule in rules:
         name = rule.setting.partition(".")[0]
         option = DIMENSION_OPTIONS.get(name) or _OTHER_OPTIONS.get(name) or f"--{name.replace('_', '-')}"
-        yield _Obstacle(option, rule.setting, str(rule.read_value(plan)), rule.supported.format(plan=plan))
+        yield _Obstacle(
+            option, rule.setting, str(rule.read_value(plan)), rule.supported.format(plan=plan), rule.source
+        )
 
 
 def _build_single_plan_values(scenario: Scenario, plan: Strategies | None) -> PlanValues:
@@ -151,17 +157,32 @@ def _build_single_plan_values(scenario: Scenario, plan: Strategies | None) -> Pl
 
 
 def _describe_nearest_plan(scenario: Scenario, space: Space, program: Program, obstacles: Sequence[_Obstacle]) -> str:
-    """The options in which the nearest plan that the program runs differs from the pinned ones; empty where none is
-    known.
+    """The options in which the nearest plan that the program runs differs from the pinned ones: of those that fit
+    into the memory, where one is known to. Empty where none is known.
     """
+    # what no degrees make possible has to change; other settings may, where the degrees stay then
+    hopeless = {rule.setting for rule in find_rules_broken_by_scenario(scenario, program)}
+    changes = [
+        _list_nearest_changes(scenario, space, program, changeable)
+        for changeable in (obstacles, [obstacle for obstacle in obstacles if obstacle.setting in hopeless])
+    ]
+    known = [options for options in changes if options]
+    fewest: list[str] = min(known, key=len, default=[])
+    return " ".join(fewest)
+
+
+def _list_nearest_changes(
+    scenario: Scenario, space: Space, program: Program, obstacles: Sequence[_Obstacle]
+) -> list[str]:
+    """Options of the nearest plan that differ from the pinned ones, with the settings of these obstacles replaced."""
     scenario, changed_settings = _replace_settings(scenario, program, obstacles)
     if find_rules_broken_by_scenario(scenario, program):
-        return ""
+        return []
     pinned = {name: values for name, values in space.allowed.items() if name not in space.defaulted}
     # degrees are open; of the many values of the others the pinned and the simplest
     allowed = {name: tuple({1, *space.allowed.get(name, ())}) for name in ("vpp", "micro_batch")}
     relaxed = replace(space, allowed=allowed, defaulted=frozenset())
-    least, best = np.inf, None
+    near_distances, near_plans = [], []
     for block_number, candidates in enumerate(_iterate_candidates(scenario, relaxed)):
         layouts, narrowed, _ = candidates
         values = narrowed.enumerate_values(scenario.workload)
@@ -170,24 +191,48 @@ def _describe_nearest_plan(scenario: Scenario, space: Space, program: Program, o
             "recompute": values["recompute"][None, None, :],
         }
         runnable = _find_runnable(scenario, [program.name], candidates)
+        runnable &= _keeps_trainer(scenario, space, program, values["zero_stage"])[None, :, None]
         distance: Floats = np.where(runnable, 0.0, np.inf)
         for name, weight in (*((name, 1.0) for name in pinned), *((name, 0.01) for name in space.defaulted)):
             distance += weight * _measure_distance(columns[name], space.allowed[name])
         # of equally near plans the one that is most like a simple one
         distance += 1e-4 * sum(_measure_distance(columns[name], (1,)) for name in ("tp", "pp", "cp", "ep"))
-        if distance.min() < least:
-            least = float(distance.min())
-            row, stage, mode = np.argwhere(distance == least)[0]
-            best = layouts.get_row(int(row)) | {
-                "zero_stage": int(values["zero_stage"][stage]),
-                "recompute": int(values["recompute"][mode]),
-            }
+        order = np.argsort(distance, axis=None, kind="stable")[:_MAX_NEAR_PLANS]
+        order = order[np.isfinite(distance.ravel()[order])]
+        rows, stages, modes = np.unravel_index(order, distance.shape)
+        near_distances.append(distance.ravel()[order])
+        near_plans.append(
+            replace(
+                layouts.take(rows),
+                zero_stage=values["zero_stage"][stages],
+                recompute=values["recompute"][modes],
+            )
+        )
         if block_number + 1 == _MAX_BLOCKS:
             break
-    if best is None or not np.isfinite(least):
-        return ""
+    if not sum(map(len, near_plans)):
+        return []
+    best = _choose_nearest_plan(scenario, np.concatenate(near_distances), join_strategies(near_plans))
     changed = [_format_dimension(name, best[name]) for name in space.allowed if best[name] not in space.allowed[name]]
-    return " ".join([*changed_settings, *changed])
+    return [*changed_settings, *changed]
+
+
+def _keeps_trainer(scenario: Scenario, space: Space, program: Program, zero_stages: Ints) -> Bools:
+    """Whether plans of the program with each ZeRO stage, pinned in the place of the given ones, are for the trainer
+    of the scenario: a program may have another for each, which has other rules.
+    """
+    pinned = space.allowed.get("zero_stage", ())
+    trainers = [choose_programs(scenario, program.name, (int(stage),)).trainer for stage in zero_stages]
+    if not pinned or scenario.trainer.name not in trainers:
+        return np.ones(len(zero_stages), dtype=bool)
+    return np.array([trainer == scenario.trainer.name for trainer in trainers]) | np.isin(zero_stages, pinned)
+
+
+def _choose_nearest_plan(scenario: Scenario, distances: Floats, plans: Strategies) -> Mapping[str, int]:
+    """The nearest plan that fits into the memory; where none does, the nearest."""
+    memory_bytes = sum_in_order(compute_peak_memory_bytes(scenario, plans).values())
+    does_not_fit = memory_bytes > scenario.usable_memory_bytes
+    return plans.get_row(int(np.lexsort((distances, does_not_fit))[0]))
 
 
 def _measure_distance(column: np.ndarray, wanted: Sequence[int]) -> Floats:
@@ -221,6 +266,15 @@ def _replace_settings(
             ):
                 scenario = candidate
                 changed.append(f"--{name.replace('_', '-')} {value_name}")
+                break
+    if any(obstacle.setting == "precision" for obstacle in obstacles):
+        # 16 bits first: the nearest to any other that is trained in
+        known = [name for name in ("bf16", "fp16", "fp32") if name in scenario.accelerator.peak_flops]
+        candidates = [replace(scenario, precision=name) for name in known]
+        for candidate in candidates:
+            if not any(rule.setting == "precision" for rule in find_rules_broken_by_scenario(candidate, program)):
+                scenario = candidate
+                changed.append(f"--precision {candidate.precision}")
                 break
     if any(obstacle.setting == "attention" for obstacle in obstacles):
         kernel: AttentionKernel = "unfused" if scenario.attention_kernel == "flash" else "flash"
