@@ -190,11 +190,11 @@ _MEGATRON_CORE_RULES = (
         0,
         1,
     ),
-    rules.accept_trainer_stages(("megatron-fsdp",), "zero_stage 2 or 3", 2, 3),
+    rules.accept_trainer_stages(("megatron-fsdp",), "zero_stage 2 or 3 with --trainer megatron-fsdp", 2, 3),
     rules.REJECT_FLASH_BEFORE_AMPERE,
     rules.Rule(
         "model.moe",
-        "no experts on this accelerator: grouped GEMMs need a compute capability of 8.0",
+        "no experts on GPUs before Ampere: grouped GEMMs need a compute capability of 8.0",
         lambda plan: plan.has_experts and rules.is_older_than_ampere(plan.architecture),
         source="megatron/training/arguments.py, validate_args",
     ),

@@ -115,8 +115,8 @@ class Rule:
 
     @property
     def supported_text(self) -> str:
-        """The supported values without a plan: a degree of the plan by its name, no value of a trainer."""
-        supported = re.sub(r", \{plan\.own_texts\[\w+\]\}", "", self.supported)
+        """The supported values without a plan: a degree of the plan by its name, no value of a trainer or a model."""
+        supported = re.sub(r", \{plan\.own_texts\[\w+\]\}|\{plan\.model\.\w+\} ", "", self.supported)
         return re.sub(r"\{plan\.(?:\w+\.)*(\w+)\}", r"\1", supported)
 
     def read_value(self, plan: PlanValues) -> object:
@@ -168,7 +168,7 @@ _OLDER_THAN_AMPERE = ("kepler", "maxwell", "pascal", "volta", "turing")
 """NVIDIA's architectures of a compute capability below 8.0."""
 REJECT_FLASH_BEFORE_AMPERE = Rule(
     "attention",
-    "attention unfused on this accelerator: FlashAttention needs a compute capability of 8.0",
+    "attention unfused on GPUs before Ampere: FlashAttention needs a compute capability of 8.0",
     lambda plan: plan.attention == "flash" and is_older_than_ampere(plan.architecture),
     source="flash-attn 2.8, README.md, NVIDIA CUDA Support",
 )

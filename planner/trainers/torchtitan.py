@@ -189,7 +189,9 @@ TORCHTITAN = rules.Program(
         rules.Rule("shard_group", "shard_group all, or cp times a divisor of dp", rules.breaks_shard_groups),
         rules.Rule("shard_group", "tp x shard_group a multiple of ep", rules.breaks_expert_shard_groups),
         rules.accept_values("schedule", "1f1b", "zero-bubble"),
-        rules.Rule("schedule", "schedule 1f1b", lambda plan: (plan.schedule == "zero-bubble") & (plan.pp == 1)),
+        rules.Rule(
+            "schedule", "schedule 1f1b with pp 1", lambda plan: (plan.schedule == "zero-bubble") & (plan.pp == 1)
+        ),
     ),
     source="github.com/pytorch/torchtitan",
 )

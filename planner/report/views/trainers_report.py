@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
-from planner.documents.trainers import TrainerPart, TrainersDocument
+from planner.documents.trainers import SupportRulePart, TrainerPart, TrainersDocument
 from planner.report.report import Report, ReportRecord, ReportTable, build_columns
 
 _LIST_HEADINGS = ("name", "version", "plans for, or run by", "rules", "launch", "cp exchange", "gradients", "sent in")
@@ -31,7 +32,7 @@ def _build_single_report(part: TrainerPart) -> Report:
         {"name": part.name, "setting": rule.setting, "supported": rule.supported, "source": rule.source}
         for rule in part.rules
     ]
-    rows = [(rule.setting, rule.supported, rule.source) for rule in part.rules]
+    rows = list(_iterate_rule_rows(part.rules))
     columns = build_columns(_RULE_HEADINGS, rows, [0, 1, 2], ("source",))
     return Report(
         command="trainers",
@@ -40,6 +41,17 @@ def _build_single_report(part: TrainerPart) -> Report:
         records=records or [_build_record(part)],
         tables=[ReportTable("What it runs", columns)] if rows else [],
     )
+
+
+def _iterate_rule_rows(rules: Sequence[SupportRulePart]) -> Iterator[tuple[str, str, str]]:
+    """A row a rule, without the setting's name before its values; parts of a model with the same rule are one row."""
+    for (supported, source), group in groupby(rules, key=lambda rule: (rule.supported, rule.source)):
+        settings = [rule.setting for rule in group]
+        if len(settings) > 1 and all(setting.startswith("model.") for setting in settings):
+            names = ", ".join(setting.removeprefix("model.") for setting in settings)
+            yield "model", f"{supported}: {names}", source
+        else:
+            yield from ((setting, supported.removeprefix(f"{setting} "), source) for setting in settings)
 
 
 def _list_facts(part: TrainerPart) -> Iterator[tuple[str, str]]:
