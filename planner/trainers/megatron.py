@@ -7,6 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from planner.trainers import rules
+from planner.trainers.megatron_settings import (
+    ATTENTION_WRITTEN_SETTINGS,
+    FP8_ATTENTION_RULES,
+    KEEP_REMAINDERS_RULE,
+    MEGATRON_SETTING_RULES,
+    MEGATRON_WRITTEN_SETTINGS,
+)
 from planner.trainers.rules import is_llama3_scaling
 from planner.trainers.trainer import Trainer
 from planner.workload.spec import ModelSpec, RopeScaling
@@ -278,6 +285,7 @@ _MEGATRON_CORE_RULES = (
     rules.Rule(
         "dp_overlap", "dp_overlap yes, or ZeRO 0 or 1", lambda plan: (plan.zero_stage > 1) & (not plan.dp_overlap)
     ),
+    *MEGATRON_SETTING_RULES,
 )
 MEGATRON_LM = rules.Program(
     "megatron-lm",
@@ -292,7 +300,9 @@ MEGATRON_LM = rules.Program(
         *_LM_MLP_RULES,
         _GELU_TANH_RULE,
         _WHOLE_ROPE_BASE_RULE,
+        KEEP_REMAINDERS_RULE,
     ),
+    written_settings=MEGATRON_WRITTEN_SETTINGS,
     source="github.com/NVIDIA/Megatron-LM",
 )
 MEGATRON_BRIDGE = rules.Program(
@@ -309,7 +319,9 @@ MEGATRON_BRIDGE = rules.Program(
             f"order {MEGATRON_ORDER}",
             lambda plan: (plan.zero_stage > 1) & (plan.order != MEGATRON_ORDER),
         ),
+        *FP8_ATTENTION_RULES,
     ),
+    written_settings=(*MEGATRON_WRITTEN_SETTINGS, *ATTENTION_WRITTEN_SETTINGS),
     source="github.com/NVIDIA-NeMo/Megatron-Bridge",
 )
 NEMO = rules.Program(
@@ -321,7 +333,9 @@ NEMO = rules.Program(
         *rules.reject_model_parts("mla"),
         rules.accept_rope_scalings("linear, or llama3", _can_nemo_scale),
         *_MLP_RULES,
+        *FP8_ATTENTION_RULES,
     ),
+    written_settings=(*MEGATRON_WRITTEN_SETTINGS, *ATTENTION_WRITTEN_SETTINGS),
     source="github.com/NVIDIA/NeMo",
 )
 """NeMo 3 has no language models; they moved to Megatron-Bridge."""

@@ -1,4 +1,4 @@
-"""The best plans of twenty questions for each program that plans are exported to."""
+"""The best plans of a few questions for each program that plans are exported to."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ GPU_QUESTIONS: tuple[Question, ...] = (
     ("gpt-1.7b", "dgx-h100", 64, {"nodes": 1, "offload": "all", "vpp": 1, "cp": 1}),
     ("llama-2-13b", "mi300x", 64, {"nodes": 2, "vpp": 1}),
     ("llama-3-8b", "dgx-b200", 64, {"nodes": 1, "gradients": "all"}),
+    ("llama-3-8b", "dgx-h100", 64, {"nodes": 1, "loss": "all", "moments": "all", "master": "all"}),
+    ("llama-3-8b", "dgx-h100", 64, {"nodes": 1, "loss": "fused", "moments": "bf16", "master": "bf16"}),
+    ("qwen3-30b-a3b", "dgx-h100", 64, {"nodes": 4, "vpp": "1..2", "ep_overlap": "all", "ep_exchange": "all"}),
+    ("qwen3-30b-a3b", "dgx-h100", 64, {"nodes": 4, "pp": 2, "vpp": 2, "ep": 8, "ep_overlap": True}),
+    ("llama-3-70b", "dgx-h100", 64, {"nodes": 8, "pp": "2..4", "vpp": "2..4", "pp_overlap": "no"}),
+    ("llama-3-8b", "dgx-h100", 64, {"nodes": 2, "precision": "fp8", "gather": "all", "attention_precision": "all"}),
 )
 TPU_QUESTIONS: tuple[Question, ...] = (
     ("llama-3-8b", "tpu-v5p", 64, {"devices": 16}),

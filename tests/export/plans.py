@@ -30,6 +30,12 @@ PLANS = {
     "fp8": f"llama-3-8b {H100} --tp 2 --zero 1 --precision fp8 {SP}",
     "sharded": f"llama-3-8b {H100} --zero 3 --framework megatron-fsdp",
     "bf16-grads": f"llama-3-8b {H100} --tp 2 --zero 1 --gradients bf16 {SP}",
+    "formats": f"llama-3-8b {H100} --tp 2 --zero 1 --moments bf16 --master bf16 --loss fused {SP}",
+    "fp8-gather": f"llama-3-8b {H100} --tp 2 --zero 1 {SP} --precision fp8 --gather fp8 --loss compiled",
+    "fp8-attention": f"llama-3-8b {H100} --tp 2 --zero 1 {SP} --precision fp8 --attention-precision fp8 "
+    "--moments fp8",
+    "batched": f"llama-3-70b {H100} --tp 8 --pp 4 --vpp 2 --zero 1 --pp-overlap no {SP} --tp-overlap yes",
+    "sent-early": f"mixtral-8x7b {H100} --tp 2 --pp 2 --vpp 2 --ep 8 --zero 1 --ep-overlap yes {SP}",
     "host": f"llama-3-70b {H100} --tp 8 --zero 1 --offload optimizer {SP}",
     "graph": f"llama-3-8b {H100} --tp 2 --zero 1 --framework megatron {SP}",
     "fsdp": f"llama-3-8b {H100} --zero 3 --framework fsdp2 --recompute full",
@@ -68,16 +74,20 @@ _MEGATRON_PLANS = (
     "bf16-grads",
     "host",
     "graph",
+    "formats",
+    "fp8-gather",
+    "batched",
+    "sent-early",
 )
 _FSDP_PLANS = ("fsdp", "zero-2", "hybrid", "hosted", "one-node")
 PLANS_BY_TRAINER: dict[str, tuple[str, ...]] = {
     "megatron-lm": (*_MEGATRON_PLANS, "latent"),
-    "megatron-bridge": (*_MEGATRON_PLANS, "latent"),
+    "megatron-bridge": (*_MEGATRON_PLANS, "latent", "fp8-attention"),
     "deepspeed": ("zero-1", "stage-3", "zero-2-fp32", "auto-tp"),
     "torchtitan": (*_FSDP_PLANS, "all", "bubble", "gathered", "tensor", "qwen"),
     "fsdp2": _FSDP_PLANS,
     "maxtext": ("tpu", "tpu-model", "tpu-experts", "gathered", "zero-1-fp8"),
-    "nemo": _MEGATRON_PLANS,
+    "nemo": (*_MEGATRON_PLANS, "fp8-attention"),
     "accelerate": ("fsdp", "hybrid", "hosted", "gathered", "tensor", "zero-1", "stage-3", "replicas"),
 }
 """Plans that each trainer supports."""

@@ -7,7 +7,7 @@ from functools import partial
 from planner.export.run import PlannedRun
 from planner.export.text import PythonSource, format_comments, format_python_call
 from planner.export.trainer import TrainerExport, describe_plan
-from planner.export.trainers import megatron_core
+from planner.export.trainers import megatron_core, megatron_settings
 from planner.trainers.megatron import MEGATRON_BRIDGE
 from planner.workload.spec import ModelSpec
 
@@ -87,7 +87,9 @@ def _render_script(run: PlannedRun) -> str:
     overlap = ""
     if run.overlaps_tp:
         imports += "\nfrom megatron.bridge.training.comm_overlap import CommOverlapConfig"
-        overlap = "\n        comm_overlap=CommOverlapConfig(tp_comm_overlap=True),"
+        overlap = (
+            f"\n        comm_overlap={format_python_call('CommOverlapConfig', _build_overlap_arguments(run), 2)},"
+        )
     has_cuda_graph = "cuda_graph_impl" in megatron_core.build_transformer_config(run)
     is_padded = megatron_core.compute_padded_vocab_size(run) != model.vocab_size
     model_arguments = {
@@ -153,6 +155,19 @@ def _find_provider(model: ModelSpec) -> tuple[str, str]:
     if model.rope_scaling is not None and model.rope_scaling.type == "yarn":
         return "megatron.bridge.models.gpt_oss.gpt_oss_provider", "GPTOSSProvider"
     return "megatron.bridge.models", "GPTModelProvider"
+
+
+def _build_overlap_arguments(run: PlannedRun) -> dict[str, object]:
+    """All overlaps: what CommOverlapConfig is not told it chooses by itself."""
+    sharding, overlaps_sends = megatron_core.build_ddp_config(run), megatron_settings.overlaps_sends(run)
+    return {
+        "tp_comm_overlap": True,
+        "overlap_p2p_comm": overlaps_sends,
+        "batch_p2p_comm": not overlaps_sends,
+        "overlap_grad_reduce": "overlap_grad_reduce" in sharding,
+        "overlap_param_gather": "overlap_param_gather" in sharding,
+        "overlap_moe_expert_parallel_comm": megatron_settings.overlaps_expert_comm(run),
+    }
 
 
 def _build_rope_scaling_arguments(model: ModelSpec) -> dict[str, object]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from planner.export.run import PlannedRun
 from planner.export.text import PythonSource
 from planner.export.trainer import format_torchrun_array
+from planner.export.trainers import megatron_settings
 from planner.trainers.megatron import MEGATRON_PP_DP_ORDER
 from planner.workload.spec import ModelSpec, MoeSpec
 
@@ -29,6 +30,8 @@ PRECISION_FIELDS: dict[str, ConfigFields] = {
 }
 
 
+_TORCH_DTYPES = {"fp16": "torch.float16", "bf16": "torch.bfloat16", "fp8": "torch.uint8"}
+"""As `validate_args` of Megatron-LM maps its words."""
 _ACTIVATION_FUNCTIONS = {
     "silu": "F.silu",
     "gelu": "F.gelu",
@@ -59,6 +62,7 @@ def build_megatron_core_notes(run: PlannedRun) -> Iterator[str]:
         yield f"the vocabulary is padded from {rows}: tp {strategy.tp} does not divide it"
     if run.precision == "tf32":
         yield "tf32 is a setting of PyTorch: NVIDIA_TF32_OVERRIDE=1"
+    yield from megatron_settings.build_setting_notes(run)
 
 
 def build_transformer_config(run: PlannedRun) -> ConfigFields:
@@ -68,7 +72,9 @@ def build_transformer_config(run: PlannedRun) -> ConfigFields:
         **drop_defaults(_build_shape_fields(model)),
         **drop_defaults(_build_mla_fields(model)),
         **drop_defaults(_build_moe_fields(model)),
+        **(megatron_settings.build_expert_fields(run) if model.moe is not None else {}),
         **drop_defaults(_build_parallel_fields(run, model)),
+        **megatron_settings.build_loss_fields(run),
         **_build_recompute_fields(run),
         **_build_kernel_fields(run, model),
     }
@@ -147,7 +153,6 @@ def _build_moe_fields(model: ModelSpec) -> dict[str, ConfigValue | None]:
         "moe_router_topk": moe.topk,
         "moe_ffn_hidden_size": moe.expert_ffn_size,
         "moe_grouped_gemm": True,
-        "moe_token_dispatcher_type": "alltoall",
         "moe_shared_expert_intermediate_size": moe.shared_ffn_size or None,
         "moe_shared_expert_gate": moe.shared_gate or None,
         "moe_router_enable_expert_bias": moe.balances_by_bias or None,
@@ -218,6 +223,8 @@ def _build_recompute_fields(run: PlannedRun) -> ConfigFields:
 def _build_kernel_fields(run: PlannedRun, model: ModelSpec) -> ConfigFields:
     needs_auto_backend = model.mla is not None or model.attention_sinks or model.sliding_window > 0
     backend = "unfused" if run.attention == "unfused" else "auto" if needs_auto_backend else "flash"
+    if megatron_settings.has_fp8_attention(run):
+        backend = "fused"
     fields: ConfigFields = {"attention_backend": backend, **PRECISION_FIELDS[run.precision]}
     if run.launch == "graph" and model.moe is None:
         fields |= {"cuda_graph_impl": "local", "cuda_graph_scope": ["full_iteration"]}
@@ -254,6 +261,13 @@ def build_precision_config(run: PlannedRun) -> dict[str, object]:
     """The number formats, as arguments of the plugins of Megatron-Bridge and NeMo."""
     config: dict[str, object] = dict(PRECISION_FIELDS[run.precision]) or {"fp32": True}
     dtype = get_pipeline_dtype(run)
+    if "fp8" in config or megatron_settings.uses_aware_optimizer(run):
+        # Megatron-Bridge's own is tensorwise: no attention in 8 bits on Hopper, master weights not those of FusedAdam
+        config.setdefault("fp8_recipe", "delayed")
+    if megatron_settings.gathers_fp8(run):
+        config["fp8_param_gather"] = True
+    if megatron_settings.has_fp8_attention(run):
+        config["fp8_dot_product_attention"] = True
     return config | {
         "params_dtype": dtype,
         "pipeline_dtype": dtype,
@@ -266,8 +280,12 @@ def build_provider_arguments(run: PlannedRun) -> dict[str, object]:
     """The fields as arguments of a call in Python, without the number formats: enums and functions by their names."""
     precision_fields = PRECISION_FIELDS[run.precision]
     fields = {name: value for name, value in build_transformer_config(run).items() if name not in precision_fields}
+    overlaps_sends = megatron_settings.overlaps_sends(run)
     return {
         **fields,
+        # what Megatron-Bridge's and NeMo's models have by themselves
+        **({} if megatron_settings.build_loss_fields(run) else {"cross_entropy_loss_fusion": False}),
+        **({"overlap_p2p_comm": True, "batch_p2p_comm": False} if overlaps_sends else {}),
         "attention_backend": PythonSource(f"AttnBackend.{fields['attention_backend']}"),
         **_build_activation_arguments(run.decoder),
     }
@@ -332,8 +350,9 @@ def get_pipeline_dtype(run: PlannedRun) -> PythonSource:
 
 
 def build_optimizer_config(run: PlannedRun) -> dict[str, object]:
-    """Fields of OptimizerConfig: Adam as a start, sharded and offloaded as planned."""
+    """Fields of OptimizerConfig: Adam as a start, sharded, offloaded and in the formats planned."""
     on_host = "optimizer" in run.settings.offload or None
+    formats = megatron_settings.build_optimizer_formats(run)
     fields: dict[str, ConfigValue | None] = {
         "optimizer": "adam",
         "lr": 3.0e-4,
@@ -342,14 +361,22 @@ def build_optimizer_config(run: PlannedRun) -> dict[str, object]:
         "use_distributed_optimizer": run.strategy.zero_stage > 0,
         "optimizer_cpu_offload": on_host,
         "optimizer_offload_fraction": on_host and 1.0,
-        "use_precision_aware_optimizer": on_host,
+        "use_precision_aware_optimizer": megatron_settings.uses_aware_optimizer(run) or None,
+        "store_param_remainders": False if megatron_settings.keeps_whole_master_weights(run) else None,
     }
-    return {**drop_defaults(fields)}
+    return {
+        **drop_defaults(fields),
+        **{name: PythonSource(_TORCH_DTYPES[word]) for name, word in formats.items()},
+    }
 
 
 def build_megatron_environment(run: PlannedRun) -> dict[str, object]:
-    """Environment variables. A single connection keeps collectives in order behind the GEMMs; FSDP needs several."""
+    """Environment variables. A single connection keeps collectives in order behind the GEMMs; FSDP needs several, and
+    so does the overlap of experts' all-to-all (`validate_args` of Megatron-LM).
+    """
     needs_order = (run.strategy.tp > 1 or run.strategy.cp > 1) and run.strategy.zero_stage < 2
+    if megatron_settings.overlaps_expert_comm(run):
+        return {"CUDA_DEVICE_MAX_CONNECTIONS": 32}
     return {"CUDA_DEVICE_MAX_CONNECTIONS": 1} if needs_order else {}
 
 

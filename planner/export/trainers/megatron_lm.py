@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from planner.export.run import PlannedRun
 from planner.export.text import format_bash_array
 from planner.export.trainer import TrainerExport, format_torchrun_array
-from planner.export.trainers import megatron_core
+from planner.export.trainers import megatron_core, megatron_settings
 from planner.trainers.megatron import MEGATRON_LM
 from planner.workload.spec import ModelSpec
 
@@ -77,7 +77,7 @@ def _build_script_body(run: PlannedRun) -> str:
     """Every argument that the plan determines, in arrays."""
     model, strategy, fields = run.decoder, run.strategy, megatron_core.build_transformer_config(run)
     parallel_names = {name for name in fields if "parallel" in name or name in ("cp_comm_type", "tp_comm_overlap")}
-    learned_positions, on_host = model.learned_positions, "optimizer" in run.settings.offload
+    learned_positions = model.learned_positions
     model_fields = {
         **{name: value for name, value in fields.items() if name not in (*parallel_names, *_FIELDS_WITHOUT_OPTION)},
         **_build_activation_fields(model),
@@ -93,8 +93,11 @@ def _build_script_body(run: PlannedRun) -> str:
         **megatron_core.build_ddp_config(run),
         "ckpt_format": "fsdp_dtensor" if strategy.zero_stage > 1 else None,
         "use_tp_pp_dp_mapping": megatron_core.uses_pp_dp_order(run),
-        "optimizer_cpu_offload": on_host,
-        "use_precision_aware_optimizer": on_host,
+        "no_overlap_p2p_communication": strategy.vpp > 1 and not megatron_settings.overlaps_sends(run),
+        "fp8_param_gather": megatron_settings.gathers_fp8(run),
+        "optimizer_cpu_offload": "optimizer" in run.settings.offload,
+        "use_precision_aware_optimizer": megatron_settings.uses_aware_optimizer(run),
+        **megatron_settings.build_optimizer_formats(run),
     }
     training_fields: dict[str, megatron_core.ConfigValue | None] = {
         "micro_batch_size": strategy.micro_batch,

@@ -88,6 +88,8 @@ _PRECISION_NAMES = {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32", "tf3
 def _render_script(run: PlannedRun) -> str:
     arguments = megatron_core.build_provider_arguments(run)
     scaling = run.decoder.rope_scaling
+    if arguments.pop("moe_flex_dispatcher_backend", None) is not None:
+        arguments["moe_enable_deepep"] = True  # of the version of megatron-core that NeMo 2 came with
     model_arguments = {
         **{name: value for name, value in arguments.items() if name not in _STRATEGY_FIELDS},
         "seq_length": run.seq_length,

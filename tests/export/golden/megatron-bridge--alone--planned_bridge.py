@@ -49,6 +49,7 @@ def config() -> ConfigContainer:
             context_parallel_size=2,
             cp_comm_type="p2p",
             attention_backend=AttnBackend.flash,
+            cross_entropy_loss_fusion=False,
             activation_func=F.silu,
             bias_activation_fusion=True,
             pipeline_dtype=torch.bfloat16,

@@ -33,6 +33,7 @@ def model(tokenizer) -> llm.GPTModel:
         attention_dropout=0.0,
         cp_comm_type="p2p",
         attention_backend=AttnBackend.flash,
+        cross_entropy_loss_fusion=False,
         activation_func=F.silu,
         bias_activation_fusion=True,
         seq_length=8192,

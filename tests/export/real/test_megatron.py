@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from planner.export.run import PlannedRun
 from planner.export.trainers import megatron_core
 from tests.export.plans import PLANS, PLANS_BY_TRAINER, build_run, export_plan
 from tests.export.real.needs import import_package
@@ -81,3 +82,20 @@ def test_megatron_lm_parses_and_accepts_the_arguments(name: str, parsed: dict[st
     assert args.global_batch_size // (args.micro_batch_size * args.data_parallel_size) == run.micro_batches
     assert args.fp8 == ("hybrid" if "fp8" in PLANS[name] else None)
     assert (args.num_layers, args.train_iters) == (run.layers, run.steps)
+    check_settings(args, run)
+
+
+def check_settings(args: SimpleNamespace, run: PlannedRun) -> None:
+    """Each setting by the value that Megatron-LM read."""
+    settings, strategy = run.settings, run.strategy
+    loss = args.cross_entropy_fusion_impl if args.cross_entropy_loss_fusion else "none"
+    assert loss == {"plain": "none", "compiled": "native", "fused": "te"}[settings.loss]
+    formats = {"fp32": "torch.float32", "bf16": "torch.bfloat16", "fp8": "torch.uint8"}
+    assert args.exp_avg_dtype == args.exp_avg_sq_dtype == formats[settings.moments]
+    assert args.use_precision_aware_optimizer == (settings.master == "bf16" or "optimizer" in settings.offload)
+    assert args.fp8_param_gather == (settings.gather == "fp8")
+    assert args.overlap_p2p_comm == (strategy.vpp > 1 and settings.pp_overlap != "no")
+    assert args.overlap_moe_expert_parallel_comm == (settings.ep_overlap and strategy.ep > 1)
+    if strategy.ep > 1:
+        dispatcher = "flex deepep" if settings.ep_exchange == "deepep" else "alltoall deepep"
+        assert f"{args.moe_token_dispatcher_type} {args.moe_flex_dispatcher_backend}" == dispatcher

@@ -2,6 +2,7 @@
 
 import pytest
 
+from planner.export.run import PlannedRun
 from tests.export.plans import PLANS_BY_TRAINER, build_run, export_plan
 from tests.export.real.needs import import_package
 from tests.export.real.trees import find_tree, run_script
@@ -34,3 +35,34 @@ def test_megatron_bridge_makes_a_configuration(name: str, configs: dict[str, dic
     assert (sizes["global_batch"], sizes["micro_batch"]) == (run.global_batch, strategy.micro_batch)
     assert sizes["zero"] == (strategy.zero_stage > 0)
     assert sizes["fsdp"] == (strategy.zero_stage > 1)
+    check_settings(sizes, run)
+
+
+def check_settings(sizes: dict[str, object], run: PlannedRun) -> None:
+    """Each setting by what Megatron-Bridge trains with."""
+    settings, strategy = run.settings, run.strategy
+    assert sizes["loss"] == {"plain": None, "compiled": "native", "fused": "te"}[settings.loss]
+    assert sizes["overlaps"] == [
+        run.overlaps_tp,
+        strategy.vpp > 1 and settings.pp_overlap != "no",
+        settings.ep_overlap and strategy.ep > 1,
+        settings.dp_overlap,
+        settings.dp_overlap and strategy.zero_stage > 0,
+    ]
+    if strategy.ep > 1:
+        assert sizes["dispatcher"] == ["flex" if settings.ep_exchange == "deepep" else "alltoall", "deepep"]
+    has_fp8, gathers_fp8 = run.precision == "fp8", settings.gather == "fp8"
+    assert sizes["fp8"] in (
+        [["hybrid", "delayed", gathers_fp8, gathers_fp8]]
+        if has_fp8
+        else [["None", name, False, False] for name in ("tensorwise", "delayed")]
+    )
+    has_fp8_attention = settings.attention_precision == "fp8"
+    assert sizes["fp8_attention"][0] == has_fp8_attention  # type: ignore[index]
+    assert (sizes["fp8_attention"][1] == "fused") == has_fp8_attention  # type: ignore[index]
+    format_name = {"fp32": "float32", "bf16": "bfloat16", "fp8": "uint8"}[settings.moments]
+    assert sizes["moments"] == [f"torch.{format_name}"] * 2
+    if settings.master == "bf16":
+        assert sizes["master"] == [True, True]
+    elif settings.moments != "fp32":
+        assert sizes["master"] == [True, False]
