@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
+from planner.cost.settings import SETTINGS, SettingValue
 from planner.documents.schema import Document, DocumentPart, NonNegativeFloat
 from planner.errors import build_unknown_name_error
 from planner.trainers.names import CpCommType, GradientDtype, LaunchMode, TrainerChoiceName
 from planner.trainers.registry import PROGRAMS_BY_NAME, TRAINERS_BY_NAME, list_trainers_of_program
 from planner.trainers.rules import Program
-from planner.trainers.trainer import Trainer
+from planner.trainers.trainer import Trainer, list_own_values
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 
@@ -52,6 +53,16 @@ class TrainerPart(DocumentPart, frozen=True, kw_only=True):
     runs: list[str]
     """Of a program the kinds of plans that it runs; of a kind of plans the programs that run it."""
     defaults: TrainerDefaultsPart
+    own_values: dict[str, str]
+    """By setting what the trainer has by itself, of settings that not every program can be given in another value."""
+    written_settings: list[str]
+    """Of these settings those that it can be given in other values; of a kind of plans those of one of its programs
+    at least."""
+    rank_orders: list[str]
+    """Orders of the dimensions in which it numbers ranks, innermost first: its own, then those that an option has."""
+    has_expert_axis: bool
+    """Whether ep is a mesh axis of its own inside tp, or experts are shared by neighbours in the numbering of a
+    stage's ranks."""
     rules: list[SupportRulePart]
     """What the program runs; empty for a kind of plans, which one of its programs has to run."""
     source: str
@@ -91,7 +102,7 @@ def _build_program_part(program: Program) -> TrainerPart:
         kind="program",
         version=program.version,
         runs=list(trainers),
-        defaults=_build_defaults_part(TRAINERS_BY_NAME[trainers[0]]),
+        **_describe_trainer(TRAINERS_BY_NAME[trainers[0]], (program,)),
         rules=[
             SupportRulePart(setting=rule.setting, supported=rule.supported_text, source=rule.source)
             for rule in program.rules
@@ -106,10 +117,26 @@ def _build_plans_part(trainer: Trainer) -> TrainerPart:
         kind="plans",
         version="",
         runs=list(trainer.programs),
-        defaults=_build_defaults_part(trainer),
+        **_describe_trainer(trainer, [PROGRAMS_BY_NAME[name] for name in trainer.programs]),
         rules=[],
         source="",
     )
+
+
+def _describe_trainer(trainer: Trainer, programs: Sequence[Program]) -> dict[str, Any]:
+    """The fields of a part that are the trainer's, and what the programs can be given beside."""
+    own_values = list_own_values(trainer)
+    return {
+        "defaults": _build_defaults_part(trainer),
+        "own_values": {
+            name: SETTINGS[name].format_value(cast("SettingValue", value)) for name, value in own_values.items()
+        },
+        "written_settings": [
+            name for name in own_values if any(name in program.written_settings for program in programs)
+        ],
+        "rank_orders": list(trainer.rank_orders),
+        "has_expert_axis": trainer.has_expert_axis,
+    }
 
 
 def _build_defaults_part(trainer: Trainer) -> TrainerDefaultsPart:

@@ -25,6 +25,17 @@ def test_all_trainers_are_listed_and_each_is_shown_with_its_rules() -> None:
         (part,) = json.loads(call("planner", "trainers", "show", name, "-f", "json").stdout)["trainers"]
         assert bool(part["rules"]) == bool(part["version"]) == (part["kind"] == "program")
         assert "{" not in "".join(rule["supported"] for rule in part["rules"])
+        assert set(part["written_settings"]) <= set(part["own_values"])
+        assert part["has_expert_axis"] == (name == "maxtext")
+
+
+def test_a_trainer_is_shown_with_what_it_can_be_given_beside_its_own_values() -> None:
+    text = " ".join(call("planner", "trainers", "show", "megatron-lm").stdout.split())
+    written = text.partition("Other values of ")[2].partition(" Ranks ")[0]
+    assert "loss" in written
+    assert "attention_precision" not in written, "no argument of Megatron-LM"
+    assert "attention_precision bf16" in text
+    assert "Ranks numbered tp-cp-dp-pp, or tp-cp-pp-dp by an option" in text
 
 
 def test_an_unknown_trainer_is_refused_with_the_nearest() -> None:

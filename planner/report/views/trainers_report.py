@@ -65,6 +65,13 @@ def _list_facts(part: TrainerPart) -> Iterator[tuple[str, str]]:
         f"{defaults.communication}; {defaults.weight_bytes:g} bytes of weights and {defaults.optimizer_bytes:g} of "
         "optimizer per parameter",
     )
+    yield "Own values", ", ".join(f"{name} {value}" for name, value in part.own_values.items())
+    if part.written_settings:
+        yield "Other values of", ", ".join(part.written_settings)
+    own_order, *other_orders = part.rank_orders
+    orders = f"numbered {own_order}" + (f", or {' or '.join(other_orders)} by an option" if other_orders else "")
+    experts = "ep is a mesh axis inside tp" if part.has_expert_axis else "experts are shared by neighbours in a stage"
+    yield "Ranks", f"{orders}; {experts}"
 
 
 def _build_record(part: TrainerPart) -> ReportRecord:
@@ -81,6 +88,9 @@ def _build_record(part: TrainerPart) -> ReportRecord:
         "communication": defaults.communication,
         "weight_bytes": defaults.weight_bytes,
         "optimizer_bytes": defaults.optimizer_bytes,
+        "written_settings": part.written_settings,
+        "rank_orders": part.rank_orders,
+        "has_expert_axis": part.has_expert_axis,
         "source": part.source,
     }
 
