@@ -202,7 +202,7 @@ def bulk_only() -> CollectiveLibrary:
     nccl = load_collective_library("nccl")
     bulk = nccl.algorithms["ring"][-1]
     plain = replace(bulk, base_s=0.0, link_step_ratio=1.0, network_step_ratio=1.0)
-    return replace(nccl, algorithms=dict.fromkeys(("ring", "exchange"), (plain,)), message_post_s=0.0)
+    return replace(nccl, algorithms=dict.fromkeys(("ring", "pairwise"), (plain,)), message_post_s=0.0)
 
 
 NETWORK = """

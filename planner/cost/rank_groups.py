@@ -19,11 +19,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import reduce
+from typing import Literal
 
 import numpy as np
 
 from planner.cost.arrays import Bools, Ints
 from planner.cost.strategies import Strategies
+
+RankAxis = Literal["tensor", "context", "data", "expert", "expert data"]
+"""What the ranks of a group share: a layer's matrices, a sequence, dense parameters, a set of experts, an expert."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +80,14 @@ class RankRun:
 @dataclass(frozen=True)
 class RankGroup:
     """Ranks that a collective runs over: `sizes` and `strides` of shape [plans, parts], from the inside out by the
-    numbers of the ranks. `run`: where the groups of some plans are no product of parts; None: of none.
+    numbers of the ranks. `run`: where the groups of some plans are no product of parts; None: of none. `axis`: what
+    the ranks share, for reports.
     """
 
     sizes: Ints
     strides: Ints
     run: RankRun | None = None
+    axis: RankAxis | None = None
 
     @property
     def size(self) -> Ints:
@@ -90,7 +96,8 @@ class RankGroup:
 
     def take(self, index: Ints) -> RankGroup:
         """The groups of the plans at `index`."""
-        return RankGroup(self.sizes[index], self.strides[index], None if self.run is None else self.run.take(index))
+        run = None if self.run is None else self.run.take(index)
+        return replace(self, sizes=self.sizes[index], strides=self.strides[index], run=run)
 
     def sort_by_stride(self) -> RankGroup:
         """The same with its parts from the inside out by place."""
@@ -105,10 +112,9 @@ class RankGroup:
         them (megatron-core's `num_distributed_optimizer_instances`).
         """
         parts, step = (self, np.ones_like(inner_ranks)) if self.run is None else (self.run.parts, self.run.step)
-        return (
-            _take_neighbours(parts, step, inner_ranks),
-            _take_neighbours(parts, step * inner_ranks, self.size // inner_ranks),
-        )
+        inner = _take_neighbours(parts, step, inner_ranks)
+        outer = _take_neighbours(parts, step * inner_ranks, self.size // inner_ranks)
+        return replace(inner, axis=self.axis), replace(outer, axis=self.axis)
 
 
 def build_rank_group(size: Ints, stride: Ints) -> RankGroup:
@@ -129,25 +135,28 @@ def compute_rank_strides(layout: RankLayout, s: Strategies) -> dict[str, Ints]:
 
 def build_tensor_group(layout: RankLayout, s: Strategies) -> RankGroup:
     """The ranks that share a layer's matrices."""
-    return build_rank_group(s.tp, compute_rank_strides(layout, s)["tp"])
+    return replace(build_rank_group(s.tp, compute_rank_strides(layout, s)["tp"]), axis="tensor")
 
 
 def build_context_group(layout: RankLayout, s: Strategies) -> RankGroup:
     """The ranks that share a sequence."""
-    return build_rank_group(s.cp, compute_rank_strides(layout, s)["cp"])
+    return replace(build_rank_group(s.cp, compute_rank_strides(layout, s)["cp"]), axis="context")
 
 
 def build_data_group(layout: RankLayout, s: Strategies) -> RankGroup:
     """The ranks that hold the same dense parameters: all of dp x cp."""
-    return _build_parts(layout, s, ("ep", "cp", "dp") if layout.has_expert_axis else ("cp", "dp"))
+    group = _build_parts(layout, s, ("ep", "cp", "dp") if layout.has_expert_axis else ("cp", "dp"))
+    return replace(group, axis="data")
 
 
 def build_expert_group(layout: RankLayout, s: Strategies) -> RankGroup:
     """The ranks that share the experts: ep of a stage's ranks, each etp-th by number; or the axis of experts."""
     if not layout.has_expert_axis:
-        return _take_neighbours(_build_parts(layout, s, ("tp", "cp", "dp")), s.etp, s.ep)
-    step = np.where(_find_expert_axes(layout, s), 1, s.etp)
-    return _take_neighbours(_build_parts(layout, s, ("ep", "tp", "cp", "dp")), step, s.ep)
+        group = _take_neighbours(_build_parts(layout, s, ("tp", "cp", "dp")), s.etp, s.ep)
+    else:
+        step = np.where(_find_expert_axes(layout, s), 1, s.etp)
+        group = _take_neighbours(_build_parts(layout, s, ("ep", "tp", "cp", "dp")), step, s.ep)
+    return replace(group, axis="expert")
 
 
 def build_expert_data_group(layout: RankLayout, s: Strategies) -> RankGroup:
@@ -160,7 +169,7 @@ def build_expert_data_group(layout: RankLayout, s: Strategies) -> RankGroup:
         sizes, step = parts.sizes.copy(), np.where(has_axis, 1, step)
         sizes[has_axis, 0] = 1
         parts = replace(parts, sizes=sizes)
-    return _take_neighbours(parts, step, s.expert_ranks)
+    return replace(_take_neighbours(parts, step, s.expert_ranks), axis="expert data")
 
 
 def compute_stage_stride(layout: RankLayout, s: Strategies) -> Ints:

@@ -6,6 +6,9 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
+from planner.cost.collectives import CollectiveName, ProtocolName
+from planner.cost.collectives.algorithms import CollectiveAlgorithm
+from planner.cost.rank_groups import RankAxis
 from planner.documents.plan import (
     ClusterPart,
     MemoryBreakdownPart,
@@ -81,6 +84,23 @@ class RooflinePart(DocumentPart, frozen=True, kw_only=True):
     operators: Annotated[list[OperatorPart], msgspec.Meta(min_length=1)]
 
 
+class CollectivePart(DocumentPart, frozen=True, kw_only=True):
+    """A collective of the step, and how the library carries it out: by the fastest algorithm and protocol."""
+
+    axis: RankAxis
+    """What its ranks share: a layer's matrices, a sequence, dense parameters, a set of experts, an expert."""
+    collective: CollectiveName
+    ranks: PositiveInt
+    message_bytes: NonNegativeFloat
+    """All-gather and reduce-scatter: the whole; all-reduce: one rank's; all-to-all: what a rank has for all others,
+    with DeepEP one copy of its tokens."""
+    algorithm: CollectiveAlgorithm
+    """`in-network`: switches add (NVLink SHARP, InfiniBand SHARP)."""
+    protocol: ProtocolName
+    seconds: NonNegativeFloat
+    """Seconds of one, however much of it is overlapped."""
+
+
 class SchedulePart(DocumentPart, frozen=True, kw_only=True):
     """The pipeline schedule simulated slot by slot, compared with the equations of the cost model."""
 
@@ -111,6 +131,8 @@ class ExplainDocument(Document, frozen=True, kw_only=True):
     """Seconds of each kind of communication that is overlapped with compute; not part of the waterfall."""
     stages: Annotated[list[StagePart], msgspec.Meta(min_length=1)]
     roofline: RooflinePart
+    collectives: list[CollectivePart]
+    """Those of tensor, context, expert and data parallelism; sends between pipeline stages have no algorithm."""
     schedule: SchedulePart
     bottleneck: str
     """One sentence: what limits the plan most, and which change would help most."""

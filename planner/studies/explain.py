@@ -10,8 +10,10 @@ import numpy as np
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.network.routed_network import RoutedNetwork
 from planner.cost.breakdown import OperatorRoofline, compute_rooflines, compute_waterfall_s
+from planner.cost.collectives import CollectiveChoice, record_choices
 from planner.cost.memory import compute_stage_memory_bytes, count_micro_batches_in_flight
 from planner.cost.pipeline import build_all_stage_plan_tables
+from planner.cost.rank_groups import build_data_group, build_expert_data_group
 from planner.cost.scenario import Scenario, apply_setting, read_settings
 from planner.cost.settings import RANK_ORDERS, SETTINGS
 from planner.cost.step import OVERLAPPABLE_TERMS, StepCosts, compute_step_costs
@@ -24,6 +26,7 @@ from planner.cost.timeline import (
 )
 from planner.documents.explain import (
     SCHEMA_VERSION,
+    CollectivePart,
     ExplainDocument,
     OperatorPart,
     RooflinePart,
@@ -176,6 +179,7 @@ def explain_plan(
         overlapped={name: float(step_costs.overlapped[name][0]) for name in OVERLAPPABLE_TERMS},
         stages=_build_stage_parts(scenario, s),
         roofline=_build_roofline_part(scenario, s),
+        collectives=_build_collective_parts(scenario, s),
         schedule=_build_schedule_part(scenario, s, step_costs),
         bottleneck=explain_bottlenecks(scenario, cluster, s, step_costs)[0],
     )
@@ -237,6 +241,36 @@ def _build_operator_part(operator: OperatorRoofline) -> OperatorPart:
         bound=operator.bound[0],  # type: ignore[arg-type]
         is_traffic_overlapped=operator.is_fused_attention,
     )
+
+
+def _build_collective_parts(scenario: Scenario, s: Strategies) -> list[CollectivePart]:
+    """The collectives of a step, each once: of data parallelism those of the plan's ZeRO stage."""
+    with record_choices() as choices:
+        compute_step_costs(scenario, s)
+    is_sharded = bool(s.zero_stage[0] > 0)
+    whole_groups = build_data_group(scenario.rank_layout, s), build_expert_data_group(scenario.rank_layout, s)
+    whole_group_sizes = {group.axis: int(group.size[0]) for group in whole_groups}
+
+    def is_used(choice: CollectiveChoice) -> bool:
+        """Both ways of reducing gradients are computed: all-reduces of the whole group, or of replicas of shards."""
+        if choice.axis not in whole_group_sizes:
+            return True
+        is_whole = choice.ranks == whole_group_sizes[choice.axis]
+        return is_whole != is_sharded if choice.collective == "all-reduce" else is_sharded
+
+    return [
+        CollectivePart(
+            axis=choice.axis or "data",
+            collective=choice.collective,
+            ranks=choice.ranks,
+            message_bytes=choice.size_bytes,
+            algorithm=choice.algorithm,
+            protocol=choice.protocol,
+            seconds=choice.seconds,
+        )
+        for choice in dict.fromkeys(choices)
+        if is_used(choice)
+    ]
 
 
 def _build_schedule_part(scenario: Scenario, s: Strategies, step_costs: StepCosts) -> SchedulePart:

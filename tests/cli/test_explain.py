@@ -36,6 +36,36 @@ def test_the_document_follows_its_schema_and_adds_up(plan_file: Path, document: 
     assert worst_stage_bytes == pytest.approx(plan["memory"]["total_bytes"], rel=1e-12)
 
 
+def test_each_collective_has_the_algorithm_that_is_the_fastest_for_it(tmp_path: Path) -> None:
+    def explain(model: str, *pins: str) -> set[tuple[str, str, int, str]]:
+        on = (model, "-c", "dgx-h100", "--nodes", "4", "-b", "64", "--pp", "1", "--vpp", "1", "--micro-batch", "1")
+        (tmp_path / "plan.json").write_text(call("planner", "estimate", *on, *pins, "-f", "json").stdout)
+        done = call("planner", "explain", "plan.json", "-f", "json", cwd=tmp_path)
+        parts = json.loads(done.stdout)["collectives"]
+        assert all(part["seconds"] > 0 and part["protocol"] in ("LL", "LL128", "Simple") for part in parts)
+        return {(part["axis"], part["collective"], part["ranks"], part["algorithm"]) for part in parts}
+
+    # a small model between nodes, without sharding; NVSwitches add what tensor-parallel ranks reduce
+    assert explain("llama-3-8b", "--tp", "8", "--no-sequence-parallel", "--zero", "0") == {
+        ("tensor", "all-reduce", 8, "in-network"),
+        ("data", "all-reduce", 4, "ring"),
+    }
+    assert explain("mixtral-8x7b", "--tp", "4", "--sequence-parallel", "--etp", "1", "--ep", "8", "--zero", "1") == {
+        ("tensor", "all-gather", 4, "ring"),
+        ("expert", "all-to-all", 8, "pairwise"),
+        ("data", "all-gather", 8, "ring"),
+        ("data", "reduce-scatter", 8, "ring"),
+        ("expert data", "all-gather", 4, "ring"),
+        ("expert data", "reduce-scatter", 4, "ring"),
+    }
+    groups = explain("llama-3-8b", "--tp", "2", "--zero", "3", "--shard-group", "8", "--trainer", "torchtitan")
+    assert {group[:3] for group in groups if group[0] == "data"} == {
+        ("data", "all-gather", 8),
+        ("data", "reduce-scatter", 8),
+        ("data", "all-reduce", 2),
+    }
+
+
 def test_the_text_is_plain_and_its_tables_are_no_wider_than_a_page(plan_file: Path) -> None:
     text = call("planner", "explain", str(plan_file)).stdout
     assert text.replace("─", "-").isascii()

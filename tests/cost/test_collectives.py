@@ -150,7 +150,7 @@ def test_an_unavailable_algorithm_is_not_taken() -> None:
     slow = algorithms.build_ring_gather(at, size)
     quick = replace(slow, link_time_s=slow.link_time_s / 10, is_available=np.array([True, False]))
     both, fast_only, slow_only = (
-        compute_fastest_s(at, nccl, candidates, size) for candidates in ([slow, quick], [quick], [slow])
+        compute_fastest_s(at, nccl, candidates, size, "all-gather") for candidates in ([slow, quick], [quick], [slow])
     )
     assert both[0] == fast_only[0] < slow_only[0]
     assert both[1] == slow_only[1] < fast_only[1] == np.inf

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from typing import Literal
@@ -34,11 +36,12 @@ from planner.cost.collectives.algorithms import (
     TierCrossing,
     compute_tier_crossing,
 )
-from planner.cost.rank_groups import RankGroup
+from planner.cost.rank_groups import RankAxis, RankGroup
 from planner.hardware import database
 from planner.hardware.figures import FigureSource
 
 ProtocolName = Literal["LL", "LL128", "Simple"]
+CollectiveName = Literal["all-gather", "reduce-scatter", "all-reduce", "all-to-all"]
 
 
 class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -93,6 +96,7 @@ class LibrarySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class Protocol:
     """An algorithm under a protocol; times in seconds."""
 
+    name: ProtocolName
     bandwidth_share: float
     inter_node_bandwidth_share: float
     base_s: float
@@ -135,6 +139,35 @@ class CollectiveLibrary:
         return generation.in_network if generation else 1.0
 
 
+@dataclass(frozen=True)
+class CollectiveChoice:
+    """How one collective of a plan is carried out: the fastest algorithm and protocol. `size_bytes` as of the
+    collective's function.
+    """
+
+    axis: RankAxis | None
+    collective: CollectiveName
+    ranks: int
+    size_bytes: float
+    algorithm: CollectiveAlgorithm
+    protocol: ProtocolName
+    seconds: float
+
+
+_RECORDED_CHOICES: ContextVar[list[CollectiveChoice] | None] = ContextVar("recorded choices", default=None)
+
+
+@contextmanager
+def record_choices() -> Iterator[list[CollectiveChoice]]:
+    """The algorithm of every collective that is computed in the `with` block, in order."""
+    choices: list[CollectiveChoice] = []
+    token = _RECORDED_CHOICES.set(choices)
+    try:
+        yield choices
+    finally:
+        _RECORDED_CHOICES.reset(token)
+
+
 def find_collective_library(network: Network) -> CollectiveLibrary:
     """The library that a network is used with: XLA's on a torus, Gaudi's HCCL, else NCCL or RCCL."""
     if any(len(axes) for axes in network.torus_axes):
@@ -151,6 +184,7 @@ def load_collective_library(name: str) -> CollectiveLibrary:
     def build_protocol(algorithm: CollectiveAlgorithm, protocol: ProtocolName, figures: ProtocolSpec) -> Protocol:
         inter_node_share = figures.share_between_nodes
         return Protocol(
+            name=protocol,
             bandwidth_share=figures.share,
             inter_node_bandwidth_share=figures.share if inter_node_share is None else inter_node_share,
             base_s=scale * figures.base,
@@ -178,13 +212,18 @@ def load_collective_library(name: str) -> CollectiveLibrary:
 
 def compute_all_gather_s(network: Network, size_bytes: Floats, group: RankGroup) -> Floats:
     """All-gather; `size_bytes` is the gathered size."""
-    crossing, library = compute_tier_crossing(network, group), find_collective_library(network)
-    return compute_fastest_s(crossing, library, _enumerate_gathers(crossing, library, size_bytes), size_bytes)
+    return _compute_gather_s(network, size_bytes, group, "all-gather")
 
 
 def compute_reduce_scatter_s(network: Network, size_bytes: Floats, group: RankGroup) -> Floats:
     """Reduce-scatter; `size_bytes` is the size before scattering. The all-gather's mirror image."""
-    return compute_all_gather_s(network, size_bytes, group)
+    return _compute_gather_s(network, size_bytes, group, "reduce-scatter")
+
+
+def _compute_gather_s(network: Network, size_bytes: Floats, group: RankGroup, collective: CollectiveName) -> Floats:
+    crossing, library = compute_tier_crossing(network, group), find_collective_library(network)
+    gathers = _enumerate_gathers(crossing, library, size_bytes)
+    return compute_fastest_s(crossing, library, gathers, size_bytes, collective)
 
 
 def compute_all_reduce_s(network: Network, size_bytes: Floats, group: RankGroup) -> Floats:
@@ -197,21 +236,21 @@ def compute_all_reduce_s(network: Network, size_bytes: Floats, group: RankGroup)
     if library.has_algorithm("in-network") and network.reducing_tiers.any():
         shares = library.get_in_network_share(network.architecture), library.switch_reduction_share
         schedules.append(algorithms.build_in_network_all_reduce(crossing, size_bytes, *shares))
-    return compute_fastest_s(crossing, library, schedules, size_bytes)
+    return compute_fastest_s(crossing, library, schedules, size_bytes, "all-reduce")
 
 
 def compute_all_to_all_s(network: Network, size_bytes: Floats, group: RankGroup) -> Floats:
     """All-to-all, pairwise; `size_bytes` is what each device has, 1/g of it for every member."""
     crossing, library = compute_tier_crossing(network, group, "all-to-all"), find_collective_library(network)
     schedule = algorithms.build_all_to_all(crossing, size_bytes, library.piece_bytes)
-    return compute_fastest_s(crossing, library, [schedule], size_bytes)
+    return compute_fastest_s(crossing, library, [schedule], size_bytes, "all-to-all")
 
 
 def compute_expert_all_to_all_s(network: Network, size_bytes: Floats, topk: int, group: RankGroup) -> Floats:
     """All-to-all of tokens to `topk` experts each, spread evenly; `size_bytes` is one copy of a device's tokens."""
     crossing, library = compute_tier_crossing(network, group, "all-to-all"), find_collective_library(network)
     schedule = algorithms.build_expert_all_to_all(crossing, size_bytes, topk)
-    return compute_fastest_s(crossing, library, [schedule], size_bytes)
+    return compute_fastest_s(crossing, library, [schedule], size_bytes, "all-to-all")
 
 
 def compute_point_to_point_s(network: Network, size_bytes: Floats, stride: Ints, ranks: Ints) -> Floats:
@@ -246,14 +285,34 @@ def _enumerate_gathers(
 
 
 def compute_fastest_s(
-    crossing: TierCrossing, library: CollectiveLibrary, schedules: Iterable[CollectiveSchedule], size_bytes: Floats
+    crossing: TierCrossing,
+    library: CollectiveLibrary,
+    schedules: Iterable[CollectiveSchedule],
+    size_bytes: Floats,
+    collective: CollectiveName,
 ) -> Floats:
     """Seconds of the fastest of all algorithms and protocols, shape [plans]; zero for a group of one."""
-    times_s = [
-        _compute_schedule_s(crossing, library, schedule, protocol, size_bytes)
-        for schedule in schedules
-        for protocol in library.algorithms[schedule.algorithm]
+    competing = [
+        (schedule, protocol) for schedule in schedules for protocol in library.algorithms[schedule.algorithm]
     ]
+    times_s = [
+        _compute_schedule_s(crossing, library, schedule, protocol, size_bytes) for schedule, protocol in competing
+    ]
+    if (choices := _RECORDED_CHOICES.get()) is not None:
+        for plan in np.flatnonzero(crossing.group_size > 1):
+            fastest = int(np.argmin([time_s[plan] for time_s in times_s]))
+            schedule, protocol = competing[fastest]
+            choices.append(
+                CollectiveChoice(
+                    axis=crossing.group.axis,
+                    collective=collective,
+                    ranks=int(crossing.group_size[plan]),
+                    size_bytes=float(size_bytes[plan]),
+                    algorithm=schedule.algorithm,
+                    protocol=protocol.name,
+                    seconds=float(times_s[fastest][plan]),
+                )
+            )
     return np.where(crossing.group_size > 1, reduce(np.minimum, times_s), 0.0)
 
 

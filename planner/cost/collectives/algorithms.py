@@ -17,7 +17,7 @@ from planner.cluster.network.network import Network, TrafficPattern
 from planner.cost.arrays import Bools, Floats, Ints, compute_ceil_log2, find_unique_rows
 from planner.cost.rank_groups import RankGroup, RankRun
 
-CollectiveAlgorithm = Literal["ring", "tree", "halving", "hierarchical", "in-network", "torus", "exchange"]
+CollectiveAlgorithm = Literal["ring", "tree", "halving", "hierarchical", "in-network", "torus", "pairwise"]
 
 
 @dataclass(frozen=True)
@@ -321,7 +321,7 @@ def build_expert_all_to_all(crossing: TierCrossing, size_bytes: Floats, topk: in
 
 def _build_pairwise_schedule(crossing: TierCrossing, sent_bytes: Floats, messages: Floats) -> CollectiveSchedule:
     return CollectiveSchedule(
-        "exchange",
+        "pairwise",
         link_time_s=crossing.compute_concurrent_s(sent_bytes),
         volume_bytes=sent_bytes[:, 0],
         # messages to different partners are in flight together: the farthest one's latency, once a tier

@@ -6,7 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 
 from planner.cost.memory import MEMORY_CATEGORIES
-from planner.documents.explain import ExplainDocument, OperatorPart, RooflinePart, StagePart, WaterfallPart
+from planner.documents.explain import (
+    CollectivePart,
+    ExplainDocument,
+    OperatorPart,
+    RooflinePart,
+    StagePart,
+    WaterfallPart,
+)
 from planner.documents.figures import flatten_part
 from planner.report.report import (
     BarSegment,
@@ -55,6 +62,7 @@ def build_explain_report(document: ExplainDocument) -> Report:
             _build_waterfall_table(parts, document.step_time_s),
             _build_stage_table(document.stages),
             _build_operator_table(operators),
+            _build_collective_table(document.collectives),
         ],
         charts=[
             _build_waterfall_chart(parts, document.step_time_s),
@@ -151,6 +159,19 @@ def _build_operator_table(operators: Sequence[tuple[OperatorPart, float]]) -> Re
         Column("bound by", [item.bound for item, _ in operators], is_text=True, drop_rank=1),
     ]
     return ReportTable("Operators", columns)
+
+
+def _build_collective_table(collectives: Sequence[CollectivePart]) -> ReportTable:
+    """One row a collective, with the algorithm that is the fastest for it."""
+    columns = [
+        Column("collective", [f"{item.axis}: {item.collective}" for item in collectives], is_text=True),
+        Column("ranks", [f"{item.ranks:,}" for item in collectives]),
+        Column("message", [format_bytes(item.message_bytes) for item in collectives], drop_rank=2),
+        Column("algorithm", [item.algorithm for item in collectives], is_text=True),
+        Column("protocol", [item.protocol for item in collectives], is_text=True, drop_rank=1),
+        Column("time", [format_seconds(item.seconds) for item in collectives]),
+    ]
+    return ReportTable("Collectives", columns)
 
 
 def _build_waterfall_chart(parts: Sequence[WaterfallPart], step_time_s: float) -> WaterfallChart:
