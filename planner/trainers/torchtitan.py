@@ -141,6 +141,12 @@ TORCHTITAN = rules.Program(
         rules.accept_accelerators("NVIDIA gpu", "AMD gpu"),
         *rules.accept_degrees("tp", "pp", "cp", "ep", "vpp"),
         rules.accept_values("precision", "bf16", "fp8", "mxfp8", "nvfp4", "fp32"),
+        rules.Rule(
+            "precision",
+            "precision bf16 or fp8 on GPUs of other vendors than NVIDIA: mxfp8 needs a compute capability of 10.0",
+            lambda plan: plan.precision in ("mxfp8", "nvfp4") and plan.vendor not in ("", "NVIDIA"),
+            source="torchtitan/components/quantization/mx.py, MXFP8LinearConverter",
+        ),
         *_MODEL_RULES,
         rules.Rule("zero_stage", "zero_stage 2 or 3", lambda plan: (plan.zero_stage < 2) & (plan.dp * plan.cp > 1)),
         rules.Rule(

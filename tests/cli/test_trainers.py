@@ -13,6 +13,7 @@ import pytest
 from planner.trainers.names import ProgramName, TrainerName
 from tests.cli.run import call
 
+TITAN = ("--trainer", "torchtitan")
 ON = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "-b", "64")
 
 
@@ -191,6 +192,8 @@ def test_what_a_generation_of_gpus_lacks_is_never_planned_without_a_word(tmp_pat
     for program in ("megatron-lm", "megatron-bridge", "nemo"):
         done = estimate("--trainer", program, "--attention", "flash")
         assert (done.returncode, "compute capability of 8.0" in done.stderr) == (2, True)
+    amd = call("plan", "llama-3-8b", "-c", "mi355x", "--nodes", "1", "-b", "64", "--precision", "mxfp8", *TITAN)
+    assert (amd.returncode, "10.0" in amd.stderr, "it runs: --precision bf16" in amd.stderr) == (2, True, True)
     experts = call("planner", "estimate", "mixtral-8x7b", "-c", "dgx-v100", "--nodes", "2", "-b", "64", "--tp", "8")
     assert "grouped GEMMs need a compute capability of 8.0" in experts.stderr
     # T5 is trained by none of Megatron's programs on any GPU
