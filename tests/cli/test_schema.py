@@ -9,9 +9,12 @@ import hashlib
 import json
 from pathlib import Path
 
+import jsonschema
+
 from planner.cli.commands.schema import DOCUMENT_TYPES, import_document_type
 
-RELEASED = Path(__file__).parent.parent / "fixtures" / "released_schemas.json"
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+RELEASED = FIXTURES / "released_schemas.json"
 
 
 def describe_structure(value: object, definitions: dict, path: tuple[str, ...] = ()) -> object:
@@ -52,6 +55,14 @@ def test_the_version_of_a_document_differs_from_the_released_one_where_its_schem
         changed = now["fingerprint"] != before["fingerprint"]
         raised = [*map(int, now["version"].split("."))] > [*map(int, before["version"].split("."))]
         assert changed == raised, f"{name}: released as {before['version']}, now {now['version']}; schema {changed=}"
+
+
+def test_stored_documents_match_their_schemas() -> None:
+    stored = {path.stem: path for path in (FIXTURES / "answers").glob("*.json")} | {"plan": FIXTURES / "plan.json"}
+    assert len(stored) > 8
+    for name, path in stored.items():
+        schema = import_document_type(name).build_json_schema()
+        jsonschema.Draft202012Validator(schema).validate(json.loads(path.read_text("utf-8")))
 
 
 def test_a_fingerprint_sees_every_key_and_no_description() -> None:
