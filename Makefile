@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 EXPORT := .venv-export
 # Read where they lie: they need a GPU's packages, or another Python, to be installed whole
 TREES := megatron-bridge==0.3.1 nemo_toolkit==2.5.3 maxtext==0.2.5
+# Its setup.py imports torch; no kernels are built
+DEEPSPEED := deepspeed==0.19.8
 MEGATRON := core_v0.16.1
 MEGATRON_LM ?= $(EXPORT)/Megatron-LM
 
@@ -48,6 +50,8 @@ test-export: $(EXPORT)/.installed ## what `planner export` writes, read by the r
 $(EXPORT)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(EXPORT)
 	$(EXPORT)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[export-test]'
+	DS_BUILD_OPS=0 DS_ACCELERATOR=cpu $(EXPORT)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --no-build-isolation $(DEEPSPEED)
 	for one in $(TREES); do \
 	  $(EXPORT)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile \
 	    --ignore-requires-python --target $(EXPORT)/trees/$${one%%=*} --upgrade $$one || exit 1; \

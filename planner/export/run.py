@@ -49,6 +49,7 @@ class PlannedRun:
     title: str
     model: ModelSpec | None
     layers: int
+    parameters: int
     seq_length: int
     strategy: StrategyPart
     settings: SettingsPart
@@ -172,6 +173,7 @@ def build_planned_run(
         title=strip_control_characters(document.model.title),
         model=spec if isinstance(spec, ModelSpec) else None,
         layers=workload.layer_count,
+        parameters=workload.parameters,
         seq_length=workload.seq_length,
         strategy=strategy,
         settings=plan.settings,

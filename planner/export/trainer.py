@@ -130,10 +130,14 @@ def format_torchrun_array(run: PlannedRun) -> str:
     )
 
 
-def build_model_file(run: PlannedRun) -> FileTexts:
-    """The model as a `config.json` for the user's script, where Hugging Face's library has its family."""
+def build_model_file(run: PlannedRun, parameter_dtype: str | None = None) -> FileTexts:
+    """The model as a `config.json` for the user's script, where Hugging Face's library has its family; with
+    `parameter_dtype` of parameters in this format.
+    """
     config = None if run.model is None else build_huggingface_config(run.model, run.seq_length)
-    return {} if config is None else {HUGGINGFACE_FILE: format_json(config)}
+    if config is None:
+        return {}
+    return {HUGGINGFACE_FILE: format_json(config | ({"torch_dtype": parameter_dtype} if parameter_dtype else {}))}
 
 
 def build_model_notes(run: PlannedRun) -> Iterator[str]:

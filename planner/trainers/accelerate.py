@@ -7,7 +7,7 @@ is DeepSpeed's; so is everything of a plan that was made for DeepSpeed.
 from __future__ import annotations
 
 from planner.trainers import fsdp, rules
-from planner.trainers.deepspeed import DEEPSPEED_RULES
+from planner.trainers.deepspeed import DEEPSPEED_RULES, DEEPSPEED_WRITTEN_SETTINGS
 
 
 def uses_deepspeed(plan: rules.PlanValues) -> rules.Flags:
@@ -25,6 +25,7 @@ def uses_fsdp(plan: rules.PlanValues) -> rules.Flags:
     return (plan.framework != "deepspeed") & (plan.zero_stage > 1)
 
 
+_FSDP_SETTINGS = ("gather", *DEEPSPEED_WRITTEN_SETTINGS)
 ACCELERATE = rules.Program(
     "accelerate",
     "1.15",
@@ -34,7 +35,11 @@ ACCELERATE = rules.Program(
             ("fsdp2", "fsdp"), "zero_stage 2 or 3; stage 1 is DeepSpeed's: --trainer deepspeed", 2, 3
         ),
         *rules.restrict_rules(
-            (*DEEPSPEED_RULES, rules.Rule("tp", "also ZeRO 2 or 3, or tp 1", lambda plan: plan.tp > 1)),
+            (
+                *DEEPSPEED_RULES,
+                rules.accept_own_value("gather"),
+                rules.Rule("tp", "also ZeRO 2 or 3, or tp 1", lambda plan: plan.tp > 1),
+            ),
             uses_deepspeed,
         ),
         *rules.restrict_rules(
@@ -54,7 +59,31 @@ ACCELERATE = rules.Program(
                 rules.accept_orders("tp-cp-dp-pp"),
                 fsdp.ACCEPT_DP_OVERLAP,
                 *rules.restrict_rules([rules.accept_offloads()], uses_ddp),
-                *rules.restrict_rules([fsdp.ACCEPT_FP32_GRADIENTS, *fsdp.ACCEPT_FSDP_OFFLOADS], uses_fsdp),
+                *rules.restrict_rules(
+                    [
+                        *rules.accept_narrow_parameters(
+                            "fp32", precisions=("bf16",), source="accelerate/utils/fsdp_utils.py, fsdp2_prepare_model"
+                        ),
+                        rules.accept_setting(
+                            "reshard",
+                            "default",
+                            "never",
+                            source="accelerate/utils/fsdp_utils.py, fsdp2_prepare_model",
+                        ),
+                        rules.Rule(
+                            "gather",
+                            "the trainer's own gather, or fp8 with precision fp8",
+                            lambda plan: (
+                                rules.accept_own_value("gather").is_broken(plan)
+                                and not plan.settings["gather"] == plan.precision == "fp8"
+                            ),
+                            source="accelerate/utils/dataclasses.py, AORecipeKwargs",
+                        ),
+                        *fsdp.ACCEPT_FSDP_OFFLOADS,
+                    ],
+                    uses_fsdp,
+                ),
+                *rules.restrict_rules(map(rules.accept_own_value, _FSDP_SETTINGS), uses_ddp),
                 rules.Rule(
                     "shard_group",
                     "shard_group all, or cp times a divisor of dp under ZeRO 2 or 3",
@@ -79,5 +108,6 @@ ACCELERATE = rules.Program(
             lambda plan: uses_ddp(plan) | uses_fsdp(plan),
         ),
     ),
+    written_settings=_FSDP_SETTINGS,
     source="github.com/huggingface/accelerate",
 )

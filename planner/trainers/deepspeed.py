@@ -28,6 +28,33 @@ def _require_for_offload(
     )
 
 
+def _has_narrow_master(plan: rules.PlanValues) -> bool:
+    return plan.settings.get("master") == "bf16"
+
+
+_STATE_RULES = (
+    rules.accept_setting("master", "fp32", "bf16"),
+    rules.Rule(
+        "master",
+        "master fp32; bf16 with ZeRO 1, 2 or 3, precision bf16 and gradients bf16",
+        lambda plan: (
+            _has_narrow_master(plan)
+            & ((plan.zero_stage == 0) | (plan.precision != "bf16") | (plan.gradients != "bf16"))
+        ),
+        source="deepspeed/runtime/config.py, _do_error_check; engine.py, _do_optimizer_sanity_check",
+    ),
+    rules.Rule(
+        "moments",
+        "moments fp32; bf16 with master bf16 on the GPU, where they have to be",
+        lambda plan: (
+            plan.settings.get("moments", "fp32") not in ("fp32", "bf16")
+            or (plan.settings.get("moments") == "bf16")
+            != (_has_narrow_master(plan) and "optimizer" not in plan.offload)
+        ),
+        source="deepspeed/runtime/base_optimizer.py, _configure_master_weights",
+    ),
+)
+DEEPSPEED_WRITTEN_SETTINGS = ("moments", "master", "reshard")
 DEEPSPEED_RULES = (
     fsdp.ACCEPT_PYTORCH_ACCELERATORS,
     *rules.accept_degrees("tp"),
@@ -46,6 +73,7 @@ DEEPSPEED_RULES = (
         lambda plan: (plan.zero_stage == 0) & (plan.precision in ("bf16", "fp16")) & (plan.gradients == "fp32"),
         source="deepspeed/runtime/engine.py, _do_optimizer_sanity_check",
     ),
+    *_STATE_RULES,
     rules.REJECT_FLASH_BEFORE_AMPERE,
     *rules.REJECT_SEQUENCE_PARALLEL_AND_TP_OVERLAP,
     # MiCS was removed (github.com/deepspeedai/DeepSpeed/issues/8489)
@@ -55,4 +83,10 @@ DEEPSPEED_RULES = (
     _require_for_offload("optimizer", "ZeRO 1, 2 or 3", lambda plan: plan.zero_stage == 0),
     _require_for_offload("activations", "full recomputation", lambda plan: plan.recompute != "full"),
 )
-DEEPSPEED_PROGRAM = rules.Program("deepspeed", "0.19", DEEPSPEED_RULES, source="github.com/deepspeedai/DeepSpeed")
+DEEPSPEED_PROGRAM = rules.Program(
+    "deepspeed",
+    "0.19",
+    DEEPSPEED_RULES,
+    written_settings=DEEPSPEED_WRITTEN_SETTINGS,
+    source="github.com/deepspeedai/DeepSpeed",
+)

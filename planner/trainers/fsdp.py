@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from planner.trainers import rules
-from planner.trainers.trainer import Trainer
+from planner.trainers.trainer import LOSS_CHUNKS, Trainer
 
 # 32-bit sharded parameters are the master weights; 16-bit weights live while gathered; gradients are reduced in bf16
 FSDP2 = Trainer(
@@ -46,9 +46,6 @@ ACCEPT_DP_OVERLAP = rules.Rule("dp_overlap", "dp_overlap yes", lambda plan: not 
 ACCEPT_ALL_LAYERS_RECOMPUTED = rules.Rule(
     "recompute_layers", "recompute_layers all", lambda plan: plan.recompute_layers is not None
 )
-ACCEPT_FP32_GRADIENTS = rules.Rule(
-    "gradients", "gradients fp32: those of the sharded parameters", lambda plan: plan.gradients == "bf16"
-)
 ACCEPT_FSDP_OFFLOADS = (
     rules.accept_offloads("optimizer", "weights"),
     rules.Rule(
@@ -57,6 +54,15 @@ ACCEPT_FSDP_OFFLOADS = (
         lambda plan: len(plan.offload) == 1,
         lambda plan: plan.offload[0],
     ),
+)
+
+REJECT_NARROW_MOMENTS_ON_HOST = rules.Rule(
+    "moments",
+    "moments fp32 on the host: of 16 bits beside parameters of 32 they are in a kernel for GPUs",
+    lambda plan: (
+        bool(plan.offload) and plan.settings.get("moments") == "bf16" and not rules.has_narrow_parameters(plan)
+    ),
+    source="torch 2.13, aten/src/ATen/native/cuda/FusedAdamKernel.cu",
 )
 
 FSDP2_PROGRAM = rules.Program(
@@ -69,7 +75,13 @@ FSDP2_PROGRAM = rules.Program(
         rules.REJECT_FLASH_BEFORE_AMPERE,
         rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32"),
         rules.REJECT_PREDICTION_LAYERS,
-        ACCEPT_FP32_GRADIENTS,
+        *rules.accept_narrow_parameters("fp32", "bf16", source="torch 2.13, torch/optim/adam.py, _init_group"),
+        REJECT_NARROW_MOMENTS_ON_HOST,
+        rules.Rule(
+            "loss",
+            f"loss plain, compiled or fused; chunked where {LOSS_CHUNKS} x cp divides the sequence",
+            lambda plan: (plan.settings.get("loss") == "chunked") & (plan.seq_length % (LOSS_CHUNKS * plan.cp) != 0),
+        ),
         ACCEPT_DP_OVERLAP,
         ACCEPT_ALL_LAYERS_RECOMPUTED,
         *ACCEPT_FSDP_OFFLOADS,
@@ -79,5 +91,6 @@ FSDP2_PROGRAM = rules.Program(
             lambda plan: plan.shard_group is not None and plan.dp % plan.shard_group != 0,
         ),
     ),
+    written_settings=("loss", "moments", "master", "reshard"),
     source="github.com/pytorch/pytorch, torch/distributed/fsdp",
 )

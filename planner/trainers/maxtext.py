@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.trainers import fsdp, rules
-from planner.trainers.trainer import Trainer
+from planner.trainers.trainer import LOSS_CHUNKS, Trainer
 from planner.workload.spec import ModelSpec, RopeScaling
 
 # 32-bit parameters, 16-bit copies while gathered, one program a step
@@ -64,6 +64,26 @@ def _has_router_by_name(model: ModelSpec) -> bool:
     return model.moe is not None and (model.moe.balances_by_bias or model.moe.router_groups > 1)
 
 
+_SETTING_RULES = (
+    rules.accept_setting("loss", "plain", "chunked"),
+    rules.Rule(
+        "loss",
+        f"loss plain; chunked where {LOSS_CHUNKS} divides a device's tokens of a micro-batch",
+        lambda plan: (
+            (plan.settings.get("loss") == "chunked")
+            & (plan.micro_batch * plan.seq_length % (LOSS_CHUNKS * plan.tp * plan.cp) != 0)
+        ),
+        source="maxtext/configs/types.py, MaxTextConfig",
+    ),
+    # `grad_dtype` says what gradients of either are cast to
+    *(
+        rule
+        for rule in rules.accept_narrow_parameters(
+            "fp32", source="maxtext/configs/base.yml, mu_dtype; the second moment has the format of the weights"
+        )
+        if rule.setting != "gradients"
+    ),
+)
 MAXTEXT_PROGRAM = rules.Program(
     "maxtext",
     "0.2",
@@ -146,6 +166,7 @@ MAXTEXT_PROGRAM = rules.Program(
                 | rules.breaks_shard_groups(plan)
             ),
         ),
+        *_SETTING_RULES,
         rules.accept_orders("tp-cp-dp-pp"),
         rules.REJECT_FLASH_BEFORE_AMPERE,
         rules.Rule(
@@ -164,5 +185,6 @@ MAXTEXT_PROGRAM = rules.Program(
             source="maxtext/configs/types.py, MaxTextConfig",
         ),
     ),
+    written_settings=("loss", "moments", "master", "ep_exchange"),
     source="github.com/AI-Hypercomputer/maxtext",
 )

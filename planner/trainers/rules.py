@@ -164,6 +164,58 @@ def accept_values(setting: str, *values: str | int) -> Rule:
     return Rule(setting, f"{setting} {' or '.join(map(str, values))}", is_broken)
 
 
+def accept_setting(setting: str, *values: str | bool, supported: str = "", source: str = "") -> Rule:
+    """These values of a setting that is no field of the plan."""
+    return Rule(
+        setting,
+        supported or f"{setting} {' or '.join(map(str, values))}",
+        lambda plan: plan.settings.get(setting, values[0]) not in values,
+        source=source,
+    )
+
+
+def has_narrow_parameters(plan: PlanValues) -> bool:
+    """Whether the parameters that are sharded and trained have 16 bits, without master weights of 32."""
+    return plan.settings.get("master") in ("bf16", "none")
+
+
+def accept_narrow_parameters(
+    *moments: str, precisions: tuple[str, ...] = ("bf16", "fp8", "mxfp8", "nvfp4"), source: str
+) -> tuple[Rule, ...]:
+    """Parameters of 32 bits with gradients of 32 and moments of these formats, or, in these precisions, parameters of
+    16 bits: gradients and moments are then of 16 too, since both have the format of the parameters.
+    """
+    is_narrow = has_narrow_parameters
+    return (
+        Rule(
+            "master",
+            f"master fp32; or parameters of 16 bits: also precision {' or '.join(precisions)}, gradients bf16, "
+            "moments bf16",
+            lambda plan: (
+                is_narrow(plan)
+                and (
+                    plan.precision not in precisions
+                    or plan.gradients != "bf16"
+                    or plan.settings.get("moments") != "bf16"
+                )
+            ),
+            source=source,
+        ),
+        Rule(
+            "gradients",
+            "gradients fp32: those of the sharded parameters; or bf16 with master none",
+            lambda plan: plan.gradients == "bf16" and not is_narrow(plan),
+            source=source,
+        ),
+        Rule(
+            "moments",
+            f"moments {' or '.join(moments)}; bf16 with master none",
+            lambda plan: not is_narrow(plan) and plan.settings.get("moments", moments[0]) not in moments,
+            source=source,
+        ),
+    )
+
+
 _OLDER_THAN_AMPERE = ("kepler", "maxwell", "pascal", "volta", "turing")
 """NVIDIA's architectures of a compute capability below 8.0."""
 REJECT_FLASH_BEFORE_AMPERE = Rule(
@@ -173,6 +225,11 @@ REJECT_FLASH_BEFORE_AMPERE = Rule(
     source="flash-attn 2.8, README.md, NVIDIA CUDA Support",
 )
 """FlashAttention 2 runs on NVIDIA's GPUs from Ampere on."""
+
+
+def is_older_than_hopper(architecture: str) -> bool:
+    """Whether this is an NVIDIA architecture of a compute capability below 9.0."""
+    return architecture.lower() in (*_OLDER_THAN_AMPERE, "ampere", "ada")
 
 
 def is_older_than_ampere(architecture: str) -> bool:

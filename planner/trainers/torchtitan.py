@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from planner.trainers import fsdp, rules
+from planner.trainers.trainer import LOSS_CHUNKS
 from planner.workload.presets import read_transformer_preset
 from planner.workload.spec import ModelSpec, MoeSpec
 
@@ -133,6 +134,48 @@ def _has_too_few_kv_heads(plan: rules.PlanValues) -> rules.Flags:
     return model is not None and (model.kv_head_count if model.mla is None else model.heads) % plan.tp != 0
 
 
+def _has_uneven_sequence(plan: rules.PlanValues) -> rules.Flags:
+    """Whether sequence and context parallelism do not cut a sequence into equal parts; the buffers of DeepEP are cut
+    by tensor parallelism too.
+    """
+    exchanges_by_deepep = (plan.ep > 1) & (plan.settings.get("ep_exchange") == "deepep")
+    tp = np.where((plan.sequence_parallel != 0) | exchanges_by_deepep, plan.tp, 1)
+    parts = tp * np.where(plan.cp > 1, 2 * plan.cp, 1)
+    return np.asarray(plan.seq_length % parts != 0)
+
+
+_SETTING_RULES = (
+    rules.Rule(
+        "seq_length",
+        "a sequence that tp (with sequence_parallel) x 2 cp (with cp) divides",
+        _has_uneven_sequence,
+        source="torchtitan/trainer.py, Trainer.__init__; models/common/token_dispatcher.py",
+    ),
+    rules.Rule(
+        "launch",
+        "launch compiled, fused or eager with pp or ep: CUDA graphs have neither",
+        lambda plan: (plan.launch == "graph") & ((plan.pp > 1) | (plan.ep > 1)),
+        source="torchtitan/trainer.py, Trainer.Config._validate_cuda_graphs",
+    ),
+    rules.accept_setting("loss", "plain", "compiled", "chunked", source="torchtitan/components/loss.py"),
+    rules.Rule(
+        "loss",
+        f"loss plain or compiled; chunked where {LOSS_CHUNKS} x cp divides the sequence",
+        lambda plan: (plan.settings.get("loss") == "chunked") & (plan.seq_length % (LOSS_CHUNKS * plan.cp) != 0),
+        source="torchtitan/components/loss.py, ChunkedLossWrapper",
+    ),
+    rules.Rule(
+        "loss",
+        "loss plain or compiled with multi-token prediction",
+        lambda plan: plan.settings.get("loss") == "chunked" and plan.model is not None and plan.model.mtp_layers > 0,
+        source="torchtitan/models/deepseek_v3/mtp.py, MTPLoss",
+    ),
+    *rules.accept_narrow_parameters(
+        "fp32", "bf16", source="torchtitan/config/configs.py, TrainingConfig.dtype; components/optimizer"
+    ),
+    fsdp.REJECT_NARROW_MOMENTS_ON_HOST,
+)
+
 TORCHTITAN = rules.Program(
     "torchtitan",
     "0.3",
@@ -178,11 +221,12 @@ TORCHTITAN = rules.Program(
             "micro_batch",
             "a number of micro-batches that divides into rounds of {plan.pp} or more",
             lambda plan: (
-                (plan.schedule == "zero-bubble")
+                ((plan.schedule == "zero-bubble") | (plan.schedule == "1f1b") & (plan.vpp > 1))
                 & (plan.pp > 1)
                 & (plan.micro_batches % np.maximum(plan.micro_batches // plan.pp, 1) != 0)
             ),
-            source="torch 2.13, torch/distributed/pipelining/schedules.py, ScheduleInterleavedZeroBubble",
+            source="torch 2.13, torch/distributed/pipelining/schedules.py, ScheduleInterleaved1F1B and "
+            "ScheduleInterleavedZeroBubble",
         ),
         fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,
         *rules.restrict_rules([rules.accept_values("cp_exchange", "all-gather")], lambda plan: plan.cp > 1),
@@ -190,14 +234,15 @@ TORCHTITAN = rules.Program(
         rules.REJECT_FLASH_BEFORE_AMPERE,
         rules.accept_orders("tp-cp-dp-pp"),
         fsdp.ACCEPT_DP_OVERLAP,
-        rules.accept_values("gradients", "fp32"),
+        *_SETTING_RULES,
         *fsdp.ACCEPT_FSDP_OFFLOADS,
         rules.Rule("shard_group", "shard_group all, or cp times a divisor of dp", rules.breaks_shard_groups),
         rules.Rule("shard_group", "tp x shard_group a multiple of ep", rules.breaks_expert_shard_groups),
-        rules.accept_values("schedule", "1f1b", "zero-bubble"),
+        rules.accept_values("schedule", "1f1b", "zero-bubble", "gpipe"),
         rules.Rule(
             "schedule", "schedule 1f1b with pp 1", lambda plan: (plan.schedule == "zero-bubble") & (plan.pp == 1)
         ),
     ),
+    written_settings=("loss", "moments", "master", "reshard", "ep_exchange"),
     source="github.com/pytorch/torchtitan",
 )

@@ -23,6 +23,8 @@ WIDE_VALUE_BYTES = {"fp32": 4.0, "tf32": 4.0, "fp64": 8.0}
 """Bytes of a value by precision, where it is wider than 16 bit."""
 ADAM_MOMENT_BYTES = 4.0
 """Bytes of one of Adam's two moments in 32 bit (arXiv 1910.02054, section 3.1)."""
+LOSS_CHUNKS = 8
+"""Pieces of the sequence of a chunked loss (torchtitan 0.3.0, `ChunkedLossWrapper` in `components/loss.py`)."""
 _GRADIENT_BYTES: dict[GradientDtype, float] = {"fp32": 4.0, "bf16": 2.0}
 _VALUE_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp8": 1.0, "none": 0.0}
 """Of one value by its format; scales of FP8 tensors are one number a tensor."""

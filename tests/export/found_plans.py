@@ -52,14 +52,45 @@ TPU_QUESTIONS: tuple[Question, ...] = (
 )
 """Questions beside those on GPUs, for the program that runs on TPUs."""
 
+_PURE_BF16 = {"master": "none", "gradients": "bf16", "moments": "bf16"}
+SETTING_QUESTIONS: dict[ProgramName, tuple[Question, ...]] = {
+    "torchtitan": (
+        ("llama-3-8b", "dgx-h100", 64, {"nodes": 1, "loss": "all", "vpp": 1, "zero": "2..3", "reshard": "all"}),
+        ("llama-3-8b", "dgx-h100", 64, {"nodes": 1, "loss": "chunked", "moments": "all", "offload": "all", "vpp": 1}),
+        ("llama-3-8b", "dgx-h100", 48, {"nodes": 2, "schedule": "gpipe", "pp": "2..4", "cp": 1, **_PURE_BF16}),
+        ("qwen3-30b-a3b", "dgx-h100", 64, {"nodes": 2, "ep": "2..8", "ep_exchange": "nccl", "vpp": 1}),
+    ),
+    "fsdp2": (
+        ("llama-3-8b", "dgx-h100", 64, {"nodes": 1, "loss": "all", "reshard": "all", "moments": "all"}),
+        ("llama-3-8b", "dgx-h100", 64, {"nodes": 1, "loss": "chunked", **_PURE_BF16}),
+    ),
+    "deepspeed": (
+        ("llama-3-8b", "dgx-h100", 64, {"nodes": 1, "zero": 3, "reshard": "all"}),
+        ("llama-3-8b", "dgx-h100", 64, {"nodes": 1, "master": "all", "moments": "all", "offload": "all"}),
+    ),
+    "accelerate": (
+        ("llama-3-8b", "dgx-h100", 64, {"nodes": 1, "reshard": "all", "precision": "fp8", "gather": "all"}),
+        ("llama-3-8b", "dgx-h100", 64, {"nodes": 1, **_PURE_BF16}),
+    ),
+    "maxtext": (
+        ("llama-3-8b", "tpu-v5p", 64, {"devices": 16, "loss": "all"}),
+        ("mixtral-8x7b", "tpu-v5p", 64, {"devices": 64, "ep": "2..8", "ep_exchange": "all", **_PURE_BF16}),
+    ),
+}
+"""Questions with settings that a program's files change."""
+
+
+def list_questions(program: ProgramName) -> tuple[Question, ...]:
+    """All questions for a program."""
+    return GPU_QUESTIONS + (TPU_QUESTIONS if program == "maxtext" else ()) + SETTING_QUESTIONS.get(program, ())
+
 
 @cache
 def find_plans(program: ProgramName, number: int) -> tuple[PlannedRun, ...]:
     """The five best plans of a question for a program; none where it does not run the model or the pinned values, and
     where nothing fits.
     """
-    questions = (*GPU_QUESTIONS, *TPU_QUESTIONS) if program == "maxtext" else GPU_QUESTIONS
-    model, cluster, batch, options = questions[number]
+    model, cluster, batch, options = list_questions(program)[number]
     try:
         answer = api.plan(model, cluster, batch, trainer=program, **options)  # type: ignore[arg-type]
     except NothingFits:
@@ -76,4 +107,4 @@ def find_plans(program: ProgramName, number: int) -> tuple[PlannedRun, ...]:
 
 def enumerate_questions(program: ProgramName) -> Iterator[int]:
     """The numbers of the questions for a program."""
-    yield from range(len(GPU_QUESTIONS) + (len(TPU_QUESTIONS) if program == "maxtext" else 0))
+    yield from range(len(list_questions(program)))

@@ -18,6 +18,7 @@ H100 = "--cluster dgx-h100 --nodes 16 --global-batch 512"
 LARGE = "--cluster dgx-h100 --nodes 64 --global-batch 1024"
 TPU = "--cluster tpu-v5p"
 SP = "--sequence-parallel"
+NARROW = "--master none --moments bf16 --gradients bf16"
 PLANS = {
     "dense": f"llama-3-70b {H100} --tp 4 --pp 4 --vpp 20 --zero 1 {SP} --tokens 1T",
     "uneven": f"llama-3.1-405b {LARGE} --tp 8 --pp 16 --vpp 2 --zero 1 {SP} --recompute full",
@@ -47,6 +48,16 @@ PLANS = {
     "gathered": f"llama-3-8b {H100} --seq-length 32K --cp 4 --zero 3 --cp-exchange all-gather",
     "tensor": f"llama-3-8b {H100} --tp 4 --zero 3 --framework fsdp2",
     "qwen": f"qwen3-30b-a3b {H100} --ep 8 --zero 3 --framework fsdp2 --recompute full",
+    "chunked": f"llama-3-8b {H100} --zero 3 --framework fsdp2 --loss chunked --reshard always --launch compiled",
+    "narrow": f"llama-3-8b {H100} --zero 3 --framework fsdp2 {NARROW} --reshard never",
+    "narrow-moments": f"llama-3-8b {H100} --zero 3 --framework fsdp2 --moments bf16 --loss compiled",
+    "fused-loss": f"llama-3-8b {H100} --zero 3 --framework fsdp2 --loss fused",
+    "gpipe": f"llama-3-70b {H100} --tp 4 --pp 4 --zero 2 --framework fsdp2 --schedule gpipe --recompute full {SP}",
+    "qwen-nccl": f"qwen3-30b-a3b {H100} --ep 8 --zero 2 --framework fsdp2 --ep-exchange nccl",
+    "fsdp-fp8-gather": f"llama-3-8b {H100} --zero 3 --framework fsdp2 --precision fp8 --gather fp8",
+    "narrow-master": f"llama-3-8b {H100} --zero 2 --framework deepspeed --master bf16 --moments bf16",
+    "host-master": f"llama-3-8b {H100} --zero 2 --framework deepspeed --master bf16 --offload optimizer",
+    "kept": f"llama-3-8b {H100} --zero 3 --framework deepspeed --reshard never",
     "zero-1": f"llama-3-8b {H100} --zero 1 --framework deepspeed --recompute full",
     "stage-3": f"llama-3-8b {H100} --zero 3 --framework deepspeed --offload optimizer+weights --recompute full",
     "zero-2-fp32": f"llama-3-8b {H100} --zero 2 --framework deepspeed --gradients fp32",
@@ -54,6 +65,7 @@ PLANS = {
     "replicas": "resnet-50 --cluster dgx-a100 --nodes 2 --global-batch 4096 --micro-batch 256",
     "one-node": "llama-3-8b --cluster dgx-h100 --nodes 1 --global-batch 64 --zero 3 --framework fsdp2",
     "tpu": f"llama-3-8b {TPU} --devices 64 --global-batch 512 --zero 3",
+    "tpu-chunks": f"llama-3-8b {TPU} --devices 64 --global-batch 512 --zero 3 --loss chunked {NARROW}",
     "tpu-experts": f"mixtral-8x7b {TPU} --devices 128 --global-batch 512 --ep 8 --zero 3 --recompute full",
     "zero-1-fp8": "llama-3-8b --cluster dgx-h100 --nodes 16 --global-batch 64 --micro-batch 4 --framework maxtext "
     "--precision fp8 --zero 1 --tp 8 --recompute selective",
@@ -79,16 +91,23 @@ _MEGATRON_PLANS = (
     "batched",
     "sent-early",
 )
+_DEEPSPEED_PLANS = ("zero-1", "stage-3")
 _FSDP_PLANS = ("fsdp", "zero-2", "hybrid", "hosted", "one-node")
 PLANS_BY_TRAINER: dict[str, tuple[str, ...]] = {
     "megatron-lm": (*_MEGATRON_PLANS, "latent"),
     "megatron-bridge": (*_MEGATRON_PLANS, "latent", "fp8-attention"),
-    "deepspeed": ("zero-1", "stage-3", "zero-2-fp32", "auto-tp"),
-    "torchtitan": (*_FSDP_PLANS, "all", "bubble", "gathered", "tensor", "qwen"),
-    "fsdp2": _FSDP_PLANS,
-    "maxtext": ("tpu", "tpu-model", "tpu-experts", "gathered", "zero-1-fp8"),
+    "deepspeed": (*_DEEPSPEED_PLANS, "zero-2-fp32", "auto-tp", "narrow-master", "host-master", "kept"),
+    "torchtitan": (
+        *(*_FSDP_PLANS, "chunked", "narrow", "narrow-moments"),
+        *("all", "bubble", "gathered", "tensor", "qwen", "gpipe", "qwen-nccl"),
+    ),
+    "fsdp2": (*_FSDP_PLANS, "chunked", "narrow", "narrow-moments", "fused-loss"),
+    "maxtext": ("tpu", "tpu-model", "tpu-experts", "tpu-chunks", "gathered", "zero-1-fp8"),
     "nemo": (*_MEGATRON_PLANS, "fp8-attention"),
-    "accelerate": ("fsdp", "hybrid", "hosted", "gathered", "tensor", "zero-1", "stage-3", "replicas"),
+    "accelerate": (
+        *("fsdp", "hybrid", "hosted", "gathered", "tensor", "narrow", "fsdp-fp8-gather", "replicas"),
+        *(*_DEEPSPEED_PLANS, "narrow-master"),
+    ),
 }
 """Plans that each trainer supports."""
 CASES = [(trainer, name) for trainer, names in PLANS_BY_TRAINER.items() for name in names]

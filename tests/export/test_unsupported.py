@@ -26,6 +26,7 @@ def change_plan(struct: Any, changes: Changes) -> Any:
 
 
 OVERLAP = {"settings.dp_overlap": False}
+A100 = RunAccelerator("a100-sxm4-80gb", "NVIDIA", "gpu", "ampere")
 V100 = RunAccelerator("v100-sxm2-32gb", "NVIDIA", "gpu", "volta")
 GROUPS = {"model.moe.router_groups": 4, "model.moe.router_topk_groups": 2}
 REFUSED: list[tuple[str, str, Changes, list[str]]] = [
@@ -118,6 +119,27 @@ REFUSED: list[tuple[str, str, Changes, list[str]]] = [
     ("torchtitan", "hosted", {"settings.offload": ["weights"]}, ["offload"]),
     ("torchtitan", "hybrid", {"settings.shard_group": 3}, ["shard_group"]),
     ("torchtitan", "bubble", {"strategy.pp": 1}, ["schedule"]),
+    ("torchtitan", "fsdp", {"settings.loss": "fused"}, ["loss"]),
+    ("torchtitan", "chunked", {"seq_length": 8190}, ["loss"]),
+    ("torchtitan", "narrow", {"settings.moments": "fp32"}, ["master"]),
+    ("torchtitan", "narrow", {"settings.master": "fp32"}, ["gradients"]),
+    ("torchtitan", "hosted", {"settings.moments": "bf16"}, ["moments"]),
+    ("torchtitan", "qwen", {"launch": "graph"}, ["launch"]),
+    ("torchtitan", "fsdp", {"launch": "graph"}, []),
+    ("torchtitan", "all", {"global_batch": 72}, ["micro_batch"]),
+    ("torchtitan", "gathered", {"seq_length": 32_772}, ["seq_length"]),
+    ("torchtitan", "fsdp", {"settings.attention_precision": "fp8"}, ["attention_precision"]),
+    ("deepspeed", "narrow-master", {"strategy.zero_stage": 0}, ["master"]),
+    ("deepspeed", "narrow-master", {"settings.offload": ["optimizer"]}, ["moments"]),
+    ("deepspeed", "host-master", {"settings.offload": []}, ["moments"]),
+    ("deepspeed", "zero-1", {"settings.master": "none"}, ["master"]),
+    ("accelerate", "fsdp", {"settings.reshard": "always"}, ["reshard"]),
+    ("accelerate", "fsdp", {"settings.gather": "fp8"}, ["gather"]),
+    ("accelerate", "zero-1", {"settings.gather": "fp8"}, ["gather"]),
+    ("accelerate", "replicas", {"settings.moments": "bf16"}, ["moments"]),
+    ("maxtext", "tpu", {"settings.moments": "bf16"}, ["moments"]),
+    ("maxtext", "tpu-chunks", {"seq_length": 8190}, ["loss"]),
+    ("fsdp2", "fsdp", {"settings.pp_overlap": "yes"}, ["pp_overlap"]),
     ("fsdp2", "fsdp", {"settings.gradients": "bf16"}, ["gradients"]),
     ("fsdp2", "fsdp", OVERLAP, ["dp_overlap"]),
     ("fsdp2", "fsdp", {"settings.recompute_layers": 2}, ["recompute_layers"]),
@@ -161,6 +183,8 @@ NOTED: list[tuple[str, str, Changes, str]] = [
         {"settings.communication": "fp32"},
         "gradients are communicated in bf16, where the plan has fp32",
     ),
+    ("maxtext", "tpu-experts", {}, "a copy of a token goes to each of its experts"),
+    ("torchtitan", "qwen", {"accelerator": A100}, "DeepEP needs NVIDIA's GPUs from Hopper on"),
     ("deepspeed", "auto-tp", {}, "tensor parallelism is AutoTP"),
     ("fsdp2", "fsdp", {"launch": "graph"}, "launched graph: torch.compile comes nearest"),
 ]
@@ -197,6 +221,9 @@ WRITTEN: list[tuple[str, str, Changes, str, str]] = [
     ("nemo", "dense", {"settings.shard_group": 4}, "planned_nemo.py", "num_distributed_optimizer_instances=2"),
     ("nemo", "swapped", {}, "planned_nemo.py", "use_tp_pp_dp_mapping=True"),
     ("maxtext", "tpu", {"model.qk_norm": True}, "maxtext.yml", "use_qk_norm: true"),
+    ("torchtitan", "all", {"settings.schedule": "gpipe"}, "planned_torchtitan.py", "'LoopedBFS'"),
+    ("torchtitan", "qwen", {"settings.ep_exchange": "nccl"}, "planned_torchtitan.py", 'comm_backend="standard"'),
+    ("deepspeed", "kept", {"settings.reshard": "always"}, "ds_config.json", '"stage3_max_reuse_distance": 0'),
     ("torchtitan", "all", {"precision": "fp8", "launch": "eager"}, "planned_torchtitan.py", "compile_enabled=False"),
     ("deepspeed", "zero-1", {"settings.recompute_layers": 2}, "train.sh", "full: 2 layers of each stage"),
     ("deepspeed", "zero-1", {"strategy.recompute": "selective"}, "train.sh", "norms, activation functions"),

@@ -11,10 +11,9 @@ from planner.cost.operators import roofline
 from planner.cost.operators.matmul import compute_gemm_arithmetic_s
 from planner.cost.operators.operator_cost import LayerShard, OperatorCost, PassTimes, build_weightless_times
 from planner.cost.scenario import Scenario
+from planner.trainers.trainer import LOSS_CHUNKS
 from planner.workload.operators import VALUE_BYTES, Loss, Pointwise, TokenBytes
 
-LOSS_CHUNKS = 8
-"""Pieces of the sequence of a chunked loss (torchtitan 0.3.0, `ChunkedLossWrapper` in `components/loss.py`)."""
 _FUSED_LOGIT_BYTES = 4.0
 """Of one logit in 16 bit and its gradient, where one kernel makes it (compiled: AOTAutograd of torch 2.13 saves the
 16-bit logits and two numbers of each row, and returns a 16-bit gradient)."""

@@ -26,6 +26,7 @@ from planner.export.trainer import (
 from planner.export.trainers import deepspeed
 from planner.export.trainers.fsdp2 import compute_fsdp_mesh
 from planner.trainers import accelerate
+from planner.trainers.rules import has_narrow_parameters
 
 ACCELERATE_CONFIG_FILE = "accelerate.yaml"
 
@@ -73,11 +74,13 @@ def _build_config(run: PlannedRun) -> dict[str, object]:
             "zero3_init_flag": run.strategy.zero_stage == 3,
         }
         return options
-    options["mixed_precision"] = _PRECISION_VALUES[run.precision]
+    options["mixed_precision"] = "no" if has_narrow_parameters(run.values) else _PRECISION_VALUES[run.precision]
     if engine == "fsdp":
+        if run.precision == "fp8":
+            options["fp8_config"] = {"backend": "AO", "enable_fsdp_float8_all_gather": run.settings.gather == "fp8"}
         options["fsdp_config"] = {
             "fsdp_version": 2,
-            "fsdp_reshard_after_forward": run.strategy.zero_stage == 3,
+            "fsdp_reshard_after_forward": run.strategy.zero_stage == 3 and run.settings.reshard != "never",
             "fsdp_offload_params": "weights" in run.settings.offload,
             "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
             "fsdp_activation_checkpointing": run.strategy.recompute == "full",
@@ -103,14 +106,16 @@ def _build_config_files(run: PlannedRun) -> FileTexts:
     files = {ACCELERATE_CONFIG_FILE: format_yaml(describe_plan(run, accelerate.ACCELERATE.name), _build_config(run))}
     if get_sharding_engine(run) == "deepspeed":
         files[deepspeed.DEEPSPEED_CONFIG_FILE] = format_json(deepspeed.build_deepspeed_config(run))
-    return files | build_model_file(run)
+    return files | build_model_file(run, "bfloat16" if has_narrow_parameters(run.values) else None)
 
 
 def _build_script_body(run: PlannedRun) -> str:
     engine = get_sharding_engine(run)
+    is_narrow = engine == "fsdp" and has_narrow_parameters(run.values)
     deepspeed_option = ' --deepspeed_config_file "$here/ds_config.json"' if engine == "deepspeed" else ""
     return (
         format_script_duties(run, recomputes=engine != "fsdp")
+        + ("#   parameters of 16 bits: torch.bfloat16\n" if is_narrow else "")
         + SCRIPT_USAGE_CHECK
         + format_rendezvous(run)
         + f'exec accelerate launch --config_file "$here/{ACCELERATE_CONFIG_FILE}"{deepspeed_option} \\\n'

@@ -47,7 +47,7 @@ def build_deepspeed_config(run: PlannedRun) -> dict[str, object]:
         "data_types": {"grad_accum_dtype": narrow_dtype if settings.gradients == "bf16" else "fp32"},
     }
     if run.precision in ("bf16", "fp16"):
-        options[run.precision] = {"enabled": True}
+        options[run.precision] = {"enabled": True, **_build_state_options(run)}
     if strategy.tp > 1:
         options["tensor_parallel"] = {"autotp_size": strategy.tp}
     if strategy.recompute == "full":
@@ -59,11 +59,30 @@ def build_deepspeed_config(run: PlannedRun) -> dict[str, object]:
     return options
 
 
+def _build_state_options(run: PlannedRun) -> dict[str, object]:
+    """Master weights and moments of 16 bits (runtime/precision_config.py, `DeepSpeedBF16Config`)."""
+    if run.settings.master != "bf16":
+        return {}
+    has_narrow_moments = {"bf16_optimizer_states": True} if run.settings.moments == "bf16" else {}
+    return {"bf16_master_weights_and_grads": True, **has_narrow_moments}
+
+
+def _build_reshard_options(run: PlannedRun) -> dict[str, object]:
+    """When weights are freed after their layer: by the parameters until their next use, of at most all of them in a
+    forward and a backward pass (runtime/zero/partitioned_param_coordinator.py, `__params_to_release`).
+    """
+    if run.strategy.zero_stage < 3 or run.settings.reshard == "default":
+        return {}
+    limit = 0 if run.settings.reshard == "always" else 2 * run.parameters
+    return dict.fromkeys(("stage3_max_live_parameters", "stage3_max_reuse_distance"), limit)
+
+
 def _build_zero_config(run: PlannedRun) -> dict[str, object]:
     host, offload = {"device": "cpu", "pin_memory": True}, run.settings.offload
     return {
         "stage": run.strategy.zero_stage,
         "overlap_comm": run.settings.dp_overlap,
+        **_build_reshard_options(run),
         **({"offload_optimizer": host} if "optimizer" in offload else {}),
         **({"offload_param": host} if "weights" in offload else {}),
     }

@@ -12,6 +12,8 @@ from planner.export.run import PlannedRun
 from planner.export.text import format_yaml
 from planner.export.trainer import TrainerExport, describe_plan, format_rendezvous
 from planner.trainers.maxtext import MAXTEXT_PROGRAM
+from planner.trainers.rules import has_narrow_parameters
+from planner.trainers.trainer import LOSS_CHUNKS
 from planner.workload.spec import ModelSpec
 
 MAXTEXT_CONFIG_FILE = "maxtext.yml"
@@ -33,6 +35,8 @@ def _build_notes(run: PlannedRun) -> Iterator[str]:
         yield f"the plan's kernels are launched {run.launch}; XLA compiles the whole step: steps are shorter"
     if run.overlaps_tp:
         yield "XLA decides whether tensor-parallel communication is overlapped (XLA_FLAGS, LIBTPU_INIT_ARGS)"
+    if run.strategy.ep > 1 and run.settings.ep_exchange == "deepep":
+        yield "a copy of a token goes to each of its experts, where the plan has ep_exchange deepep: steps are longer"
     if run.settings.gradients != run.settings.communication:
         yield "XLA decides the number format in which gradients are communicated"
 
@@ -60,7 +64,9 @@ def _build_config(run: PlannedRun) -> dict[str, object]:
         "checkpoint_period": run.checkpoint_steps,
         "remat_policy": _REMAT_POLICIES[strategy.recompute],
         "dtype": "float32" if run.precision == "fp32" else "bfloat16",
-        "weight_dtype": "float32",
+        # moments have the format of the weights
+        "weight_dtype": "bfloat16" if has_narrow_parameters(run.values) else "float32",
+        **({"num_vocab_tiling": LOSS_CHUNKS} if settings.loss == "chunked" else {}),
         "grad_dtype": "float32" if settings.gradients == "fp32" else "bfloat16",
         **({"quantization": "fp8"} if run.precision == "fp8" else {}),
         **({"optimizer_memory_host_offload": True} if "optimizer" in settings.offload else {}),

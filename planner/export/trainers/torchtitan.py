@@ -11,12 +11,18 @@ from planner.export.run import PlannedRun
 from planner.export.text import PythonSource, format_comments, format_python_call
 from planner.export.trainer import TrainerExport, describe_plan, format_torchrun_array
 from planner.export.trainers.fsdp2 import build_kernel_launch_note, compute_fsdp_mesh
+from planner.trainers.rules import has_narrow_parameters, is_older_than_hopper
 from planner.trainers.torchtitan import TORCHTITAN, find_native_flavor
+from planner.trainers.trainer import LOSS_CHUNKS
 from planner.workload.spec import ModelSpec, MoeSpec
 
 TORCHTITAN_MODULE = "planned_torchtitan"
 
-_SCHEDULE_NAMES = {"1f1b": ("1F1B", "Interleaved1F1B"), "zero-bubble": ("InterleavedZeroBubble",) * 2}
+_SCHEDULE_NAMES = {
+    "1f1b": ("1F1B", "Interleaved1F1B"),
+    "zero-bubble": ("InterleavedZeroBubble",) * 2,
+    "gpipe": ("GPipe", "LoopedBFS"),
+}
 """Schedules with a single chunk per stage, and with several. PyTorch's interleaved zero bubble with one chunk is ZB1P
 (arXiv 2401.10241)."""
 
@@ -39,7 +45,7 @@ _MOE_IMPORTS = """
     make_routed_experts_config,
     make_router_config,"""
 _IMPORTS_TEMPLATE = """from torchtitan.components.checkpoint import CheckpointManager
-from torchtitan.components.loss import ChunkedLossWrapper, CrossEntropyLoss
+from torchtitan.components.loss import {losses}
 from torchtitan.components.optimizer import default_adamw
 from torchtitan.config import CompileConfig, ParallelismConfig, TrainingConfig
 {more}from torchtitan.hf_datasets.text_datasets import HuggingFaceTextDataLoader
@@ -117,7 +123,7 @@ def _experts():
             num_experts={experts},
             top_k={topk},
             param_init={{"w1_EFD": init, "w2_EDF": init, "w3_EFD": init}},
-            comm_backend="standard",
+            comm_backend="{backend}",
         ),{shared}
     )
 
@@ -144,7 +150,7 @@ def _set_epsilon(part: object) -> None:
 
 def model_spec() -> ModelSpec:
     """The model, a preset of torchtitan."""
-    spec = model_registry({flavour!r}, attn_backend="flex"{converters})
+    spec = model_registry({flavour!r}, attn_backend="flex"{options})
     _set_epsilon(spec.model)
     return spec
 '''
@@ -166,7 +172,7 @@ def plan() -> Trainer.Config:
         # the plan does not determine these: choose them
         hf_assets_path="./assets/hf",
         loss={loss},
-        optimizer=default_adamw(lr=3e-4),
+        optimizer={optimizer},
         dataloader=HuggingFaceTextDataLoader.Config(dataset="c4"),
         checkpoint=CheckpointManager.Config(
             enable=True,
@@ -177,8 +183,10 @@ def plan() -> Trainer.Config:
 '''
 _QK_NORM_ARGUMENT = "\n        qk_norm=_norm(HEAD_DIM),"
 _QKV_BIAS_CODE = "    attention.qkv_linear.wq.bias = attention.qkv_linear.wkv.bias = True\n"
-_LOSS = """ChunkedLossWrapper.Config(
-            loss_fn=CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec))
+_PLAIN_LOSS = "CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec))"
+_CHUNKED_LOSS = f"""ChunkedLossWrapper.Config(
+            num_chunks={LOSS_CHUNKS},
+            loss_fn={_PLAIN_LOSS},
         )"""
 _MTP_LOSS = "MTPLoss.Config(global_vocab_size=decoder_vocab_size(spec))"
 _RECOMPUTE_CLASSES = {"selective": "SelectiveAC", "full": "FullAC"}
@@ -197,6 +205,11 @@ def _build_notes(run: PlannedRun) -> Iterator[str]:
     model = run.decoder
     if run.settings.communication == "bf16":
         yield "gradients are communicated in fp32, where the plan has bf16: steps are longer"
+    if run.strategy.ep > 1 and run.settings.ep_exchange == "deepep" and not _has_deepep(run):
+        yield (
+            "DeepEP needs NVIDIA's GPUs from Hopper on: a copy of a token is sent to each of its experts, where the "
+            "plan has ep_exchange deepep: steps are longer"
+        )
     if model.moe is not None and model.moe.aux_loss:
         yield (
             f"torchtitan has no loss that balances experts (coefficient {model.moe.aux_loss:g}): a bias of the "
@@ -246,9 +259,10 @@ def _format_decoder_imports(model: ModelSpec) -> str:
 def _format_imports(run: PlannedRun) -> str:
     recompute_class = _RECOMPUTE_CLASSES.get(run.strategy.recompute)
     imports = _IMPORTS_TEMPLATE.format(
+        losses="ChunkedLossWrapper, CrossEntropyLoss" if run.settings.loss == "chunked" else "CrossEntropyLoss",
         more=f"from torchtitan.distributed.activation_checkpoint import {recompute_class}\n"
         if recompute_class
-        else ""
+        else "",
     )
     if run.decoder.mtp_layers:
         imports += "from torchtitan.models.deepseek_v3.mtp import MTPLoss\n"
@@ -276,7 +290,7 @@ def _format_decoder(run: PlannedRun) -> str:
         head_dim=model.head_size,
         epsilon=model.norm_epsilon,
         rope=_format_rope(run, parts["rope"]),
-        experts=_format_experts(model.moe) if model.moe is not None else "",
+        experts=_format_experts(model.moe, _find_exchange_backend(run)) if model.moe is not None else "",
         mlp=_format_mlp(model),
         qkv_bias=_QKV_BIAS_CODE if model.qkv_bias else "",
         qk_norm=_QK_NORM_ARGUMENT if model.qk_norm else "",
@@ -307,7 +321,18 @@ def _format_rope(run: PlannedRun, class_name: str) -> str:
     return format_python_call(f"{class_name}.Config", arguments, 2)
 
 
-def _format_experts(moe: MoeSpec) -> str:
+def _find_exchange_backend(run: PlannedRun) -> str:
+    """What exchanges tokens between the ranks of experts; DeepEP takes no single rank."""
+    uses_deepep = run.settings.ep_exchange == "deepep" and run.strategy.ep > 1 and _has_deepep(run)
+    return "deepep" if uses_deepep else "standard"
+
+
+def _has_deepep(run: PlannedRun) -> bool:
+    """Whether DeepEP's kernels run on the accelerator: compute capability 9.0 (deepseek-ai/DeepEP, README.md)."""
+    return run.is_nvidia_gpu and not is_older_than_hopper(run.accelerator.architecture)
+
+
+def _format_experts(moe: MoeSpec, backend: str) -> str:
     """The function that configures the experts of a layer."""
     return _EXPERTS_TEMPLATE.format(
         experts=moe.experts,
@@ -319,6 +344,7 @@ def _format_experts(moe: MoeSpec) -> str:
         groups=moe.router_groups or None,
         topk_groups=moe.router_topk_groups or None,
         expert_ffn=moe.expert_ffn_size,
+        backend=backend,
         shared=_SHARED_EXPERTS.format(shared_ffn=moe.shared_ffn_size) if moe.shared_ffn_size else "",
     )
 
@@ -339,25 +365,43 @@ def _format_mlp(model: ModelSpec) -> str:
 
 def _format_native_model(run: PlannedRun, flavor_name: str) -> str:
     converter, mtp_layers = _format_converter(run), run.decoder.mtp_layers
-    options = f", converters=[{converter}]" if converter else ""
+    options = f', moe_comm_backend="{_find_exchange_backend(run)}"' if run.decoder.moe is not None else ""
+    options += f", converters=[{converter}]" if converter else ""
     return _NATIVE_MODEL_TEMPLATE.format(
         flavour=flavor_name,
-        converters=options + (f", num_mtp_layers={mtp_layers}" if mtp_layers else ""),
+        options=options + (f", num_mtp_layers={mtp_layers}" if mtp_layers else ""),
         epsilon=run.decoder.norm_epsilon,
     )
 
 
 def _format_plan_function(run: PlannedRun) -> str:
     recompute_class = _RECOMPUTE_CLASSES.get(run.strategy.recompute)
-    overlap = ", enable_async_tensor_parallel=True" if run.overlaps_tp else ""
+    chunked_or_plain_loss = _CHUNKED_LOSS if run.settings.loss == "chunked" else _PLAIN_LOSS
     return _PLAN_TEMPLATE.format(
         checkpoint_steps=run.checkpoint_steps,
-        loss=_MTP_LOSS if run.decoder.mtp_layers else _LOSS,
+        loss=_MTP_LOSS if run.decoder.mtp_layers else chunked_or_plain_loss,
+        optimizer=_format_optimizer(run),
         training=_format_keyword_lines(_build_training_config(run)),
         parallelism=_format_keyword_lines(_build_parallelism_config(run)),
         recompute=f"{recompute_class}.Config()" if recompute_class else "None",
-        compile=f"enable={run.launch != 'eager' or run.overlaps_tp}{overlap}",
+        compile=_format_compile_arguments(run),
     )
+
+
+def _format_optimizer(run: PlannedRun) -> str:
+    """AdamW. Moments have the format of the parameters, but for those of 16 bits beside parameters of 32."""
+    has_narrow_moments = run.settings.moments == "bf16" and not has_narrow_parameters(run.values)
+    adamw = "default_adamw(lr=3e-4)"
+    return f'dataclasses.replace({adamw}, implementation="fused_opt_states_bf16")' if has_narrow_moments else adamw
+
+
+def _format_compile_arguments(run: PlannedRun) -> str:
+    """What is compiled: layers, and the loss; a chunk of the loss is where the layers are."""
+    compiles_layers = run.launch != "eager" or run.overlaps_tp
+    compiles_loss = run.settings.loss == "compiled" or (run.settings.loss == "chunked" and run.launch != "eager")
+    components = ["model"] * compiles_layers + ["loss"] * compiles_loss
+    overlap = ", enable_async_tensor_parallel=True" if run.overlaps_tp else ""
+    return f"enable=True, components={components}{overlap}" if components else "enable=False"
 
 
 def _format_keyword_lines(fields: Mapping[str, object]) -> str:
@@ -375,6 +419,7 @@ def _build_training_config(run: PlannedRun) -> dict[str, object]:
         "steps": run.steps,
         "enable_cpu_offload": bool(run.settings.offload),
         "disable_cuda_graphs": run.launch != "graph",
+        "dtype": "bfloat16" if has_narrow_parameters(run.values) else "float32",
         "mixed_precision_param": "float32" if run.precision == "fp32" else "bfloat16",
         "mixed_precision_reduce": "float32",
     }
@@ -386,7 +431,7 @@ def _build_parallelism_config(run: PlannedRun) -> dict[str, object]:
     config: dict[str, object] = {
         "data_parallel_replicate_degree": replicas,
         "data_parallel_shard_degree": shards,
-        "fsdp_reshard_after_forward": "always" if strategy.zero_stage == 3 else "never",
+        "fsdp_reshard_after_forward": _find_reshard_policy(run),
         "tensor_parallel_degree": strategy.tp,
         "enable_sequence_parallel": strategy.sequence_parallel,
         "context_parallel_degree": strategy.cp,
@@ -400,6 +445,15 @@ def _build_parallelism_config(run: PlannedRun) -> dict[str, object]:
         config["pipeline_parallel_microbatch_size"] = strategy.micro_batch
         config["module_fqns_per_model_part"] = _list_chunk_modules(run)
     return config
+
+
+def _find_reshard_policy(run: PlannedRun) -> str:
+    """ZeRO 2 never frees gathered weights. The default does but for the last layers, and never in a pipeline
+    (torchtitan/distributed/fsdp.py, `get_fsdp_reshard_after_forward_policy`).
+    """
+    if run.strategy.zero_stage < 3:
+        return "never"
+    return "always" if run.settings.reshard == "default" and run.strategy.pp > 1 else run.settings.reshard
 
 
 def _list_chunk_modules(run: PlannedRun) -> list[list[str]]:

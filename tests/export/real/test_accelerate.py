@@ -31,6 +31,7 @@ def test_accelerate_launch_takes_its_configuration(
     assert read.distributed_type.value == type_names[get_sharding_engine(run)]
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: run.devices_per_node)
+    monkeypatch.setattr("accelerate.utils.launch.is_fp8_available", lambda: True)
     args, _defaults, _ = launch._validate_launch_command(args)
     assert (args.num_machines, args.num_processes, args.machine_rank) == (run.nodes, run.devices, 0)
     if get_sharding_engine(run) != "fsdp":
@@ -38,7 +39,12 @@ def test_accelerate_launch_takes_its_configuration(
     environment = import_package("accelerate.utils.launch").prepare_multi_gpu_env(args)
     assert args.use_fsdp
     assert int(environment["FSDP_VERSION"]) == 2
-    assert environment["FSDP_RESHARD_AFTER_FORWARD"].lower() == str(strategy.zero_stage == 3).lower()
+    reshards = strategy.zero_stage == 3 and run.settings.reshard != "never"
+    assert environment["FSDP_RESHARD_AFTER_FORWARD"] == str(reshards).lower()
+    assert environment["ACCELERATE_MIXED_PRECISION"] == ("no" if run.settings.master == "none" else run.precision)
+    if run.precision == "fp8":
+        gathers = environment["ACCELERATE_FP8_ENABLE_FSDP_FLOAT8_ALL_GATHER"]
+        assert (environment["ACCELERATE_FP8_BACKEND"], gathers) == ("AO", str(run.settings.gather == "fp8"))
     for key in list(environment):
         monkeypatch.setenv(key, environment[key]) if key.startswith(("PARALLELISM", "FSDP")) else None
     sizes = import_package("accelerate.parallelism_config").ParallelismConfig()

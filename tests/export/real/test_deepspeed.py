@@ -32,8 +32,12 @@ def test_deepspeed_reads_its_configuration(name: str, tmp_path: Path) -> None:
     assert read.train_micro_batch_size_per_gpu == strategy.micro_batch
     assert read.gradient_accumulation_steps == run.micro_batches
     assert read.zero_optimization_stage == strategy.zero_stage
-    assert read.bfloat16_config.enabled
+    narrow = read.bfloat16_config
+    assert narrow.enabled
+    assert narrow.bf16_master_weights_and_grads == (run.settings.master == "bf16")
+    assert narrow.bf16_optimizer_states == (run.settings.moments == "bf16")
     zero = read.zero_config
+    assert (zero.max_reuse_distance > 2 * 8e9) == (run.settings.reshard == "never")
     assert zero.overlap_comm
     assert (zero.offload_optimizer is not None) == ("optimizer" in run.settings.offload)
     assert (zero.offload_param is not None) == ("weights" in run.settings.offload)

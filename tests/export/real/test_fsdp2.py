@@ -28,13 +28,16 @@ def test_pytorch_shards_a_model_by_the_module(name: str, tmp_path: Path, monkeyp
     model = nn.Sequential(*(nn.Sequential(nn.Linear(width, width), nn.ReLU()) for _ in range(3)))
     dist.init_process_group("fake", store=store, rank=0, world_size=run.devices)
     try:
-        sharded = plan.parallelize(model, list(model))
+        head = [nn.Linear(width, width)] if run.settings.loss == "chunked" else []
+        sharded = plan.parallelize(model, list(model), *head)
         shards = run.settings.shard_group or run.strategy.dp
         for parameter in sharded.parameters():
             assert parameter.device_mesh.mesh.numel() == run.devices
             assert parameter.to_local().numel() * shards == parameter.numel()
         state = sharded[0]._get_fsdp_state()._fsdp_param_group
-        assert state.post_forward_mesh_info is not None or run.strategy.zero_stage == 2
+        reshards = run.strategy.zero_stage == 3 and run.settings.reshard != "never"
+        assert (state.post_forward_mesh_info is not None) == reshards
+        assert (parameter.dtype == torch.bfloat16) == (run.settings.master == "none")
         assert (state.mp_policy.param_dtype, state.mp_policy.reduce_dtype) == (torch.bfloat16, torch.bfloat16)
         wrapped = any("_checkpoint_wrapped_module" in name for name, _ in sharded.named_modules())
         assert wrapped == (run.strategy.recompute != "none")
@@ -71,3 +74,42 @@ def test_selective_recomputation_repeats_every_second_multiply(
         torch.testing.assert_close(expected_gradient, gradient)
     # four forward, eight backward but for the input's gradient, and two recomputed
     assert Counted.multiplies == 4 + 7 + 2
+
+
+def test_a_loss_in_pieces_has_the_gradients_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch, nn, dist = import_package("torch"), import_package("torch.nn"), import_package("torch.distributed")
+    policy = import_package("torch.distributed.fsdp").MixedPrecisionPolicy()
+    monkeypatch.setattr("torch.compile", lambda function: function)
+    monkeypatch.syspath_prepend(str(export_plan(tmp_path, "chunked", "fsdp2")))
+    plan = importlib.reload(importlib.import_module("planned_fsdp2"))
+    monkeypatch.setattr(plan, "MixedPrecisionPolicy", lambda **dtypes: policy)
+
+    class Body(nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.layer, self.head = nn.Embedding(32, 8), nn.Linear(8, 8), nn.Linear(8, 32)
+
+        def forward(self, tokens):  # type: ignore[no-untyped-def]
+            return torch.tanh(self.layer(self.embedding(tokens)))
+
+    torch.manual_seed(0)
+    tokens, labels = torch.randint(32, (2, 16)), torch.randint(32, (2, 16))
+    whole, body = Body(), Body()
+    body.load_state_dict(whole.state_dict())
+    expected = nn.functional.cross_entropy(whole.head(whole(tokens)).flatten(0, 1), labels.flatten())
+    (expected / plan.MICRO_BATCHES).backward()
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        ranks = import_package("torch.distributed.device_mesh").init_device_mesh("cpu", (1,))
+        plan.parallelize(body, [body.layer], body.head, ranks)
+        # gradients of all micro-batches but the last wait for it
+        for micro_batch in (plan.MICRO_BATCHES - 2, plan.MICRO_BATCHES - 1):
+            last = plan.accumulate(body, micro_batch)
+            loss = plan.compute_loss(body(tokens), labels, body.head, last)
+            loss.backward()
+            assert last == all(parameter.grad is not None for parameter in body.parameters())
+        torch.testing.assert_close(loss * plan.MICRO_BATCHES, expected)
+        for parameter, expected_parameter in zip(body.parameters(), whole.parameters(), strict=True):
+            torch.testing.assert_close(parameter.grad.to_local(), 2 * expected_parameter.grad)
+    finally:
+        dist.destroy_process_group()
