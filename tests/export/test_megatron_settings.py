@@ -161,3 +161,17 @@ def test_the_trainers_own_values_are_written_as_far_as_megatron_core_has_them() 
     graph = change_plan(run, {"framework": "megatron", **OVERLAP})
     assert not list(exporter.find_unsupported(graph))
     assert "the all-to-all of experts is not overlapped" in " ".join(exporter.build_notes(graph))
+
+
+@pytest.mark.parametrize("program", ALL)
+def test_overlapped_tensor_parallelism_does_without_multicast_before_hopper(program: ProgramName) -> None:
+    run = build_run("long")
+    assert run.overlaps_tp
+    for architecture, expected in (("hopper", False), ("blackwell", False), ("ada", True), ("ampere", True)):
+        accelerator = RunAccelerator("a100-sxm-80gb", "NVIDIA", "gpu", architecture)
+        script = TRAINERS[program].build_files(change_plan(run, {"accelerator": accelerator}), UserExtras())[
+            "train.sh"
+        ]
+        assert ("UB_SKIPMC" in script) == expected, architecture
+    alone = change_plan(run, {"accelerator": accelerator, "settings.tp_overlap": False})
+    assert "UB_SKIPMC" not in TRAINERS[program].build_files(alone, UserExtras())["train.sh"]

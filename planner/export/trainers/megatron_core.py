@@ -370,14 +370,24 @@ def build_optimizer_config(run: PlannedRun) -> dict[str, object]:
     }
 
 
+_WITHOUT_MULTICAST = ("volta", "turing", "ampere", "ada")
+"""NVIDIA's architectures of a compute capability below 9.0."""
+
+
 def build_megatron_environment(run: PlannedRun) -> dict[str, object]:
     """Environment variables. A single connection keeps collectives in order behind the GEMMs; FSDP needs several, and
-    so does the overlap of experts' all-to-all (`validate_args` of Megatron-LM).
+    so does the overlap of experts' all-to-all (`validate_args` of Megatron-LM). GPUs before Hopper have no multicast,
+    which overlapped tensor parallelism uses otherwise (Transformer Engine, examples/pytorch/comm_gemm_overlap).
     """
     needs_order = (run.strategy.tp > 1 or run.strategy.cp > 1) and run.strategy.zero_stage < 2
+    environment: dict[str, object] = {}
     if megatron_settings.overlaps_expert_comm(run):
-        return {"CUDA_DEVICE_MAX_CONNECTIONS": 32}
-    return {"CUDA_DEVICE_MAX_CONNECTIONS": 1} if needs_order else {}
+        environment["CUDA_DEVICE_MAX_CONNECTIONS"] = 32
+    elif needs_order:
+        environment["CUDA_DEVICE_MAX_CONNECTIONS"] = 1
+    if run.overlaps_tp and run.accelerator.architecture in _WITHOUT_MULTICAST:
+        environment["UB_SKIPMC"] = 1
+    return environment
 
 
 def format_script_command(run: PlannedRun, script_file: str) -> str:
