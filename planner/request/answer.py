@@ -13,10 +13,10 @@ from planner.request.inputs import check_precision, read_model, read_pools
 from planner.request.notices import warn
 from planner.request.options import HOMOGENEOUS_OPTIONS
 from planner.request.plan_request import PlanRequest
+from planner.request.pool_rules import add_programs, choose_pools_trainer, find_common_programs
 from planner.request.resolve import (
     ResolvedRequest,
     check_attention_kernel,
-    choose_request_trainer,
     count_batches,
     resolve_request,
 )
@@ -136,9 +136,7 @@ def compute_pools_document(request: PlanRequest, pools: HeteroCluster) -> Hetero
         raise InputError(problem, key="--global-batch", value=value, expected="a single batch")
     for pool in pools.pools:
         check_precision(request.precision, pool.own_cluster.accelerator)
-    is_named = request.trainer is not None or request.framework is not None
-    first_accelerator = pools.pools[0].own_cluster.accelerator
-    choice = choose_request_trainer(request, first_accelerator, workload) if is_named else None
+    choice = choose_pools_trainer(request, pools, workload)
     pool_scenarios = bind_pools(
         workload,
         pools,
@@ -146,10 +144,13 @@ def compute_pools_document(request: PlanRequest, pools: HeteroCluster) -> Hetero
         global_batch=batches[0],
         attention=request.attention,
         flops_convention=request.flops_convention,
-        framework=choice and choice.trainer,
+        framework=choice.trainer,
         launch=request.launch,
     )
     for pool_scenario in pool_scenarios:
         check_allowed_settings(pool_scenario.shared_scenario, request.settings, request.allowed_values)
     space = Space(pools.devices, batches[0], request.allowed_values)
-    return search_hetero_plans(pools, pool_scenarios, space, request.settings, tokens=request.tokens)
+    is_named = request.trainer is not None or request.framework is not None
+    programs = find_common_programs(pool_scenarios, choice.programs, space, request.settings, is_named=is_named)
+    ruled_scenarios = add_programs(pool_scenarios, programs)
+    return search_hetero_plans(pools, ruled_scenarios, space, request.settings, tokens=request.tokens)

@@ -155,7 +155,7 @@ def _drop_rules_of_default_trainer(
     accelerator that the trainer never trains.
     """
     fitting = drop_unfit_programs(scenario)
-    if not fitting.programs and not _is_unfit_by_generation(scenario):
+    if not fitting.programs and not is_unfit_by_generation(scenario):
         return fitting
     scenarios = [scenario]
     if fitting.programs:
@@ -173,7 +173,7 @@ def _drop_rules_of_default_trainer(
     return replace(fitting, programs=())
 
 
-def _is_unfit_by_generation(scenario: Scenario) -> bool:
+def is_unfit_by_generation(scenario: Scenario) -> bool:
     """Whether a program would train the model on such an accelerator of another generation."""
     other = replace(scenario, accelerator=replace(scenario.accelerator, architecture=""))
     return bool(scenario.programs) and bool(drop_unfit_programs(other).programs)

@@ -99,12 +99,16 @@ def _find_sharding_trainer(trainer: TrainerName, zero_stages: Sequence[int]) -> 
     return trainer
 
 
-def find_common_trainer(accelerators: Sequence[Accelerator], workload: Workload) -> TrainerName:
+def find_common_trainer(
+    accelerators: Sequence[Accelerator], workload: Workload, zero_stages: Sequence[int] = ()
+) -> TrainerName:
     """One trainer for pools of several accelerators: their default where it is the same, else Megatron without whole
-    steps as one graph where it is the default of one of them, else the default of the first.
+    steps as one graph where it is the default of one of them, else the default of the first; `zero_stages` as in
+    `choose_trainer`.
     """
     defaults = [find_default_trainer(accelerator, workload) for accelerator in accelerators]
-    return "megatron-classic" if "megatron-classic" in defaults else defaults[0]
+    default: TrainerName = "megatron-classic" if "megatron-classic" in defaults else defaults[0]
+    return _find_sharding_trainer(default, zero_stages)
 
 
 def find_default_attention(accelerator: Accelerator) -> AttentionKernel:

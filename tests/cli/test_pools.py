@@ -136,3 +136,41 @@ def test_a_batch_that_suits_no_pool_is_reported_without_another_number_of_nodes(
     assert done.returncode == 2
     assert "24 devices with tp 8 pp 1 cp 1 need a batch that is a multiple of 3" in done.stderr
     assert "--nodes" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("slow_node", "options", "words", "pool"),
+    [
+        ("dgx-v100", "--trainer torchtitan --precision fp32", "attention: unsupported by torchtitan", "dgx-v100"),
+        ("gaudi2", "--trainer torchtitan", "--cluster: unsupported by torchtitan", "hls-gaudi2"),
+        ("dgx-a100", "--trainer megatron-lm --loss chunked", "--loss: unsupported by megatron-lm", "dgx-h100"),
+        ("dgx-a100", "--trainer fsdp2 --tp 4", "--tp: unsupported by fsdp2", "dgx-h100"),
+    ],
+)
+def test_a_trainer_is_refused_with_the_pool_that_it_does_not_run_on(
+    slow_node: str, options: str, words: str, pool: str
+) -> None:
+    cluster = f"dgx-h100:1+{slow_node}:1"
+    done = call("plan", "llama-3-8b", "--cluster", cluster, "--global-batch", "128", *options.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr and f" on {pool}\n" in done.stderr
+
+
+def test_plans_on_both_pools_obey_the_rules_of_the_trainer() -> None:
+    arguments = ("qwen3-30b-a3b", "--cluster", "dgx-h100:1+dgx-a100:1", "--global-batch", "64")
+    arguments += ("--cp", "1", "--vpp", "1", "--format", "json")
+    plans = {}
+    for trainer in ("torchtitan", "megatron-lm"):
+        done = call("plan", *arguments, "--trainer", trainer)
+        assert done.returncode == 0, done.stderr
+        plans[trainer] = json.loads(done.stdout)["ways"]
+    for plan in plans["torchtitan"]:
+        for pool in plan["kinds"]:
+            strategy = pool["strategy"]
+            # experts are not cut, and 4 KV heads are
+            assert strategy["zero_stage"] >= 2 or strategy["dp"] * strategy["cp"] == 1
+            assert strategy["etp"] == 1 and 4 % strategy["tp"] == 0
+    for plan in plans["megatron-lm"]:
+        for pool in plan["kinds"]:
+            assert pool["strategy"]["zero_stage"] <= 1
+            assert pool["strategy"]["sequence_parallel"] or pool["strategy"]["tp"] == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,9 @@ from planner.cost.scenario import Scenario
 from planner.cost.step import compute_layer_terms, compute_pipeline_send_s, count_micro_batches
 from planner.cost.strategies import Strategies, join_strategies
 from planner.search.heterogeneous.layer_partition import StageContents, enumerate_stage_contents
+from planner.search.program_rules import build_plan_values, find_accepted_candidates, list_possible_programs
 from planner.search.space import SearchStats, Space, compute_divisors, enumerate_parallel_layouts, is_valid_zero_stage
+from planner.trainers.rules import PlanValues
 
 _MAX_FREE_MICRO_BATCH = 8
 """All micro-batches up to this size, or the pinned ones, are candidates: a pool's share need not divide the batch."""
@@ -200,6 +202,9 @@ def _compute_pool_fits(scenario: Scenario, rows: Strategies, zero_stages: Ints, 
         compute_memory_totals_bytes(scenario, rows, tables, *values, micro_batches)
         for micro_batches in (_count_unit_micro_batches(rows), IN_FLIGHT_ROUNDS * rows.pp)
     )
+    allowed = allowed & _accept_by_programs(
+        scenario, build_plan_values(scenario, rows, zero_stages, recompute_modes), 3
+    )
     fits_single_unit = allowed & (single_unit_bytes <= scenario.accelerator.memory_bytes)
     if scenario.host is not None and scenario.offload.is_active:
         # the host must have room for what full pipelines offload
@@ -207,6 +212,26 @@ def _compute_pool_fits(scenario: Scenario, rows: Strategies, zero_stages: Ints, 
         host_bytes = compute_host_memory_bytes(replace(scenario, global_batch=full_batch), rows, tables, *values)
         fits_single_unit &= host_bytes <= scenario.host.memory_bytes
     return np.stack([fits_single_unit, fits_single_unit & (full_pipeline_bytes <= scenario.accelerator.memory_bytes)])
+
+
+def _accept_by_programs(scenario: Scenario, values: PlanValues, dimensions: int) -> Bools:
+    """Whether a program of the scenario runs each candidate in its pool, an array of so many dimensions."""
+    if not scenario.programs:
+        return np.ones((1,) * dimensions, dtype=bool)
+    return find_accepted_candidates(list_possible_programs(scenario), values, dimensions)
+
+
+def _accept_by_common_program(device_pools: BoundPools, strategies: Sequence[Strategies]) -> Bools:
+    """Whether one program runs the parts of both pools, `strategies` by pool, shape [plans]."""
+    programs = device_pools[0].shared_scenario.programs
+    accepted: Bools = np.full(len(strategies[0]), not programs)
+    for name in programs:
+        runs_both: Bools = np.ones(len(accepted), dtype=bool)
+        for pool, pool_strategies in zip(device_pools, strategies, strict=True):
+            scenario = replace(pool.shared_scenario, programs=(name,))
+            runs_both &= _accept_by_programs(scenario, build_plan_values(scenario, pool_strategies), 1)
+        accepted |= runs_both
+    return accepted
 
 
 @dataclass(frozen=True)
@@ -283,6 +308,8 @@ def enumerate_pipeline_rows(device_pools: BoundPools, space: Space, *, even: boo
         shard_group = device_pools[0].shared_scenario.shard_group
         keep = is_valid_zero_stage(layouts, zero_stages, shard_group)[layout, zero_index]
         keep &= (modes[0] == modes[1]) | (not even)
+        rows = replace(layouts.take(layout), zero_stage=zero_stages[zero_index])
+        keep &= _accept_by_common_program(device_pools, [replace(rows, recompute=mode) for mode in modes])
         if keep.any():
             layout, zero_index, *modes = (column[keep] for column in (layout, zero_index, *modes))
             rows = _build_pipeline_rows(
