@@ -308,8 +308,8 @@ def enumerate_pipeline_rows(device_pools: BoundPools, space: Space, *, even: boo
         shard_group = device_pools[0].shared_scenario.shard_group
         keep = is_valid_zero_stage(layouts, zero_stages, shard_group)[layout, zero_index]
         keep &= (modes[0] == modes[1]) | (not even)
-        rows = replace(layouts.take(layout), zero_stage=zero_stages[zero_index])
-        keep &= _accept_by_common_program(device_pools, [replace(rows, recompute=mode) for mode in modes])
+        plans = replace(layouts.take(layout), zero_stage=zero_stages[zero_index])
+        keep &= _accept_by_common_program(device_pools, [replace(plans, recompute=mode) for mode in modes])
         if keep.any():
             layout, zero_index, *modes = (column[keep] for column in (layout, zero_index, *modes))
             rows = _build_pipeline_rows(
