@@ -117,6 +117,7 @@ def _compute_data_parallel_comm(
     # what the optimizer changed is gathered once a step, under ZeRO 3 all weights before each pass
     gathered_weight_bytes = state.gather_bytes or state.weight_bytes
     updated_weight_bytes = scenario.trained_share * (scenario.trainer.gather_bytes or scenario.trainer.weight_bytes)
+    unsharded_gradient_bytes = state.unsharded_reduce_bytes or state.grad_reduce_bytes
     comm = DataParallelComm(*[np.zeros(len(s))] * 5)
     for parameters, group, shards in (
         (dense_parameters, rank_groups.build_data_group(layout, s), count_shards(scenario, s.dp * s.cp)),
@@ -137,7 +138,7 @@ def _compute_data_parallel_comm(
                 network, gradient_bytes / shard_ranks.size, replica_ranks
             )
         group_comm = DataParallelComm(
-            collectives.compute_all_reduce_s(network, gradient_bytes, group),
+            collectives.compute_all_reduce_s(network, parameters * unsharded_gradient_bytes, group),
             collectives.compute_reduce_scatter_s(network, gradient_bytes, shard_ranks),
             all_gather_s,
             updated_all_gather_s,
@@ -210,7 +211,8 @@ def compute_optimizer_s(scenario: Scenario, s: Strategies, parameters: StagePara
     if scenario.offload.optimizer:
         return np.zeros(len(s))
     trainer, owned_parameters = scenario.trainer, count_owned_parameters(scenario, s, parameters)
-    bytes_per_parameter = trainer.gradient_bytes + 2 * trainer.optimizer_bytes + trainer.weight_bytes
+    accumulated_bytes = trainer.gradient_bytes - trainer.gradient_copy_bytes
+    bytes_per_parameter = accumulated_bytes + 2 * trainer.optimizer_bytes + trainer.weight_bytes
     moved_bytes = scenario.trained_share * owned_parameters * bytes_per_parameter
     time_s: Floats = moved_bytes / compute_memory_bytes_per_s(scenario)
     if scenario.techniques.optimizer_flops:

@@ -54,7 +54,8 @@ def compute_offload_s(
     exposed_s = exposed_s + np.maximum(backward_bytes / link_bytes_per_s - overlap * backward_s, 0.0)
     if offload.optimizer:
         owned_parameters = scenario.trained_share * count_owned_parameters(scenario, s, plan_tables.parameters)
-        transfer_bytes = owned_parameters * (trainer.gradient_bytes + trainer.weight_bytes)
+        accumulated_bytes = trainer.gradient_bytes - trainer.gradient_copy_bytes
+        transfer_bytes = owned_parameters * (accumulated_bytes + trainer.weight_bytes)
         host_bytes = _HOST_GRADIENT_BYTES + 2.0 * trainer.optimizer_bytes
         # the devices of a host share its memory
         update_bytes = owned_parameters * host_bytes * scenario.devices_per_host

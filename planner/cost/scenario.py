@@ -40,11 +40,12 @@ from planner.trainers.names import (
     TrainerName,
     WeightDtype,
 )
-from planner.trainers.registry import TRAINERS_BY_NAME, find_default_attention, find_default_trainer
+from planner.trainers.registry import TRAINERS_BY_NAME, find_default_attention, find_default_trainer, find_trainer
 from planner.trainers.trainer import (
     WIDE_VALUE_BYTES,
     Trainer,
     apply_techniques_to_state,
+    find_calibration_name,
     find_gather_format,
     replace_gather_format,
     replace_gradient_bytes,
@@ -229,6 +230,7 @@ def build_scenario(
     attention: AttentionKernel | None = None,
     flops_convention: FlopsConvention = "full",
     framework: TrainerName | None = None,
+    trainer_version: str = "",
     launch: LaunchMode | None = None,
     gradients: GradientDtype | None = None,
     tp_overlap: bool = False,
@@ -237,15 +239,16 @@ def build_scenario(
 
     Without a precision: bf16 where the accelerator has it, else fp16. Without an attention kernel: FlashAttention
     where the accelerator has it. Without a trainer (`framework`): the default of
-    the accelerator. Without a launch mode, or a dtype of gradients: the trainer's own.
+    the accelerator; `trainer_version`: of a program that runs its plans, as NAME@VERSION. Without a launch mode, or a dtype of gradients: the trainer's own.
     """
     accelerator = cluster.accelerator
     used_precision = precision or ("bf16" if "bf16" in accelerator.peak_flops else "fp16")
     accelerator.get_peak_flops(used_precision)
     trainer_name = framework or find_default_trainer(accelerator, workload)
-    fitted = build_calibration(accelerator.architecture, trainer_name)
+    record = find_trainer(trainer_name, trainer_version, launch)
+    fitted = build_calibration(accelerator.architecture, find_calibration_name(record))
     network = build_network(cluster, link_efficiency=fitted.link_efficiency, nic_efficiency=fitted.nic_efficiency)
-    trainer = widen_trainer_state(TRAINERS_BY_NAME[trainer_name], used_precision)
+    trainer = widen_trainer_state(record, used_precision)
     scenario = Scenario(
         workload=workload,
         accelerator=accelerator,

@@ -87,6 +87,8 @@ class ScenarioPart(DocumentPart, frozen=True, kw_only=True):
     precision: Annotated[str, declare_figure("text", "the precision of GEMMs")]
     attention: AttentionKernel
     framework: Annotated[TrainerName, declare_figure("text", "the trainer")]
+    trainer: str | msgspec.UnsetType = msgspec.UNSET
+    """NAME@VERSION of `--trainer`; absent where no version was given."""
     launch: LaunchMode
     flops_convention: FlopsConvention
     model_flops_per_step: PositiveFloat

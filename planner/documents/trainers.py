@@ -10,7 +10,7 @@ from planner.documents.schema import Document, DocumentPart, NonNegativeFloat
 from planner.errors import build_unknown_name_error
 from planner.trainers.names import CpCommType, GradientDtype, LaunchMode, TrainerChoiceName
 from planner.trainers.registry import PROGRAMS_BY_NAME, TRAINERS_BY_NAME, list_trainers_of_program
-from planner.trainers.rules import Program
+from planner.trainers.program import Program
 from planner.trainers.trainer import Trainer, list_own_values
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"

@@ -14,7 +14,12 @@ from planner.errors import InputError
 from planner.evidence.columns import DEGREE_COLUMNS
 from planner.evidence.model_and_cluster import build_run_cluster, build_run_workload, list_unused_facts
 from planner.evidence.run_settings import apply_run_settings
-from planner.evidence.run_trainers import SHARDING_WORDS, find_trainer_name, get_trainer_defaults
+from planner.evidence.run_trainers import (
+    SHARDING_WORDS,
+    find_trainer_name,
+    find_version_name,
+    get_trainer_defaults,
+)
 from planner.evidence.runs import MeasuredRun, RowError
 from planner.search.space import Space
 from planner.trainers.names import LaunchMode, TrainerName
@@ -56,6 +61,7 @@ def bind_run(run: MeasuredRun) -> BoundRun:
             precision=_PRECISION_ALIASES.get(precision, precision),
             attention=cast(AttentionKernel, run.get_text("attention") or "flash"),
             framework=trainer_name,
+            trainer_version=find_version_name(run),
             launch=_get_launch_mode(run, trainer_name),
         )
         scenario, defaulted_settings = _apply_default_settings(scenario, run)

@@ -30,6 +30,7 @@ from planner.cost.calibration import (
 from planner.cost.scenario import Scenario, read_settings
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies
+from planner.trainers.trainer import find_calibration_name
 from planner.errors import InputError
 from planner.evidence.bind_run import BoundRun
 from planner.evidence.predict import convert_step_time
@@ -83,8 +84,8 @@ class CalibrationCase:
 
     @property
     def framework(self) -> str:
-        """The trainer."""
-        return self.bound_run.scenario.trainer.name
+        """The trainer whose calibration the run has."""
+        return find_calibration_name(self.bound_run.scenario.trainer)
 
     def predict_figure(self, calibration: Calibration) -> float:
         """The run's measured figure, predicted with a calibration."""

@@ -1,14 +1,16 @@
-"""Which trainer of ours a table's word for a trainer is, and what that trainer does where a row does not say."""
+"""Which trainer a table's word for one is, its version, and what it does where a row does not say."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import get_args
 
 from planner.errors import find_nearest_name
 from planner.evidence.runs import MeasuredRun, RowError
-from planner.trainers.names import TrainerName
+from planner.trainers.names import ProgramName, TrainerName
+from planner.trainers.program import Program, ProgramVersion
+from planner.trainers.registry import PROGRAMS_BY_NAME, list_trainers_of_program
 
 SHARDING_WORDS: dict[str, tuple[TrainerName | None, int | None]] = {
     # Megatron-LM: --data-parallel-sharding-strategy, --use-distributed-optimizer
@@ -35,58 +37,8 @@ SHARDING_WORDS: dict[str, tuple[TrainerName | None, int | None]] = {
 trainer, and the ZeRO stage (arXiv 1910.02054), where the word determines it."""
 
 
-@dataclass(frozen=True)
-class TrainerWord:
-    """A table's word for a trainer.
-
-    `stand_in`: the trainer of ours whose runs are closest. `defaults`: by column, what the trainer does where it is
-    not stated, as a table writes it.
-    """
-
-    stand_in: TrainerName
-    defaults: Mapping[str, str] = field(default_factory=dict)
-
-
-# Megatron-LM core_v0.16.1: the switches of megatron/training/arguments.py are off; recompute_granularity is None
-# (megatron/core/transformer/transformer_config.py); expert_tensor_parallel_size is tensor_model_parallel_size
-# (megatron/core/model_parallel_config.py)
-_MEGATRON_DEFAULTS = {
-    "vpp": "1",
-    "cp": "1",
-    "ep": "1",
-    "etp": "tp",
-    "recompute": "none",
-    "seq_parallel": "no",
-    "zero_stage": "0",
-    "dp_overlap": "no",
-}
-# megatron-bridge 0.3.0, megatron/bridge/recipes: use_distributed_optimizer and overlap_grad_reduce in nearly all;
-# NeMo is taken to be alike: its models moved there
-_BRIDGE_DEFAULTS = _MEGATRON_DEFAULTS | {"zero_stage": "1", "dp_overlap": "yes"}
-_NO_MODEL_PARALLELISM = {"tp": "1", "pp": "1", "vpp": "1", "cp": "1", "ep": "1", "seq_parallel": "no"}
-
-TRAINER_WORDS: Mapping[str, TrainerWord] = {
-    "megatron-lm": TrainerWord("megatron-classic", _MEGATRON_DEFAULTS),
-    "megatron-deepspeed": TrainerWord("megatron-classic", _MEGATRON_DEFAULTS),
-    "megatron-bridge": TrainerWord("megatron-classic", _BRIDGE_DEFAULTS),
-    "nemo": TrainerWord("megatron-classic", _BRIDGE_DEFAULTS),
-    "mindspeed": TrainerWord("megatron-classic", _MEGATRON_DEFAULTS),
-    "neuronx": TrainerWord("megatron-classic", {"vpp": "1", "cp": "1", "ep": "1"}),
-    "nanotron": TrainerWord("megatron-classic", {"vpp": "1", "cp": "1", "ep": "1", "recompute": "none"}),
-    # torchtitan at b5bcd76c, torchtitan/config/configs.py: all degrees 1
-    "torchtitan": TrainerWord("fsdp2", {"tp": "1", "pp": "1", "cp": "1", "ep": "1", "etp": "1"}),
-    "torchtune": TrainerWord("fsdp2", _NO_MODEL_PARALLELISM | {"recompute": "none"}),
-    "fms-fsdp": TrainerWord("fsdp", _NO_MODEL_PARALLELISM),
-    "composer": TrainerWord("fsdp", _NO_MODEL_PARALLELISM),
-    # transformers 4.57.1, TrainingArguments.gradient_checkpointing: false
-    "deepspeed": TrainerWord("deepspeed", _NO_MODEL_PARALLELISM | {"recompute": "none"}),
-    # MaxText at e591f30c, src/maxtext/configs/base.yml: remat_policy full
-    "maxtext": TrainerWord("maxtext", {"vpp": "1", "cp": "1", "ep": "1", "recompute": "full"}),
-}
-"""By the value of the column `trainer`."""
-
-_WHOLE_STEP_GRAPH_DATE = "2026-06"
-"""From this month on NVIDIA's recipes capture whole steps (Megatron-Bridge, scripts/performance/configs)."""
+_OTHER_WORDS: Mapping[str, tuple[TrainerName, ProgramName]] = {"fms-fsdp": ("fsdp", "fsdp2")}
+"""Words for trainers that are no program's name: the trainer, and the program whose defaults it has."""
 
 
 def find_trainer_name(run: MeasuredRun) -> TrainerName:
@@ -100,20 +52,61 @@ def find_trainer_name(run: MeasuredRun) -> TrainerName:
             return name  # type: ignore[no-any-return]
     if not word:
         return "maxtext" if run.accelerator.startswith("tpu") else sharding_trainer or "megatron-classic"
-    if word not in TRAINER_WORDS:
-        known = dict.fromkeys((*get_args(TrainerName), *TRAINER_WORDS))
+    if word in _OTHER_WORDS:
+        return _OTHER_WORDS[word][0]
+    program = _find_program(word)
+    if program is None:
+        known = dict.fromkeys((*get_args(TrainerName), *PROGRAMS_BY_NAME, *_OTHER_WORDS))
         nearest = find_nearest_name(word, known)
         hint = f"; did you mean {nearest}?" if nearest else ""
         raise RowError(f"trainer {word[:40]!r} is not one of {', '.join(known)}{hint}")
-    if word.startswith(("megatron", "nemo")) and sharding_trainer == "megatron-fsdp":
-        return "megatron-fsdp"
-    is_captured = run.get_text("launch").startswith("graph") and run.get_text("date") >= _WHOLE_STEP_GRAPH_DATE
-    if word == "megatron-bridge" and is_captured:
-        return "megatron"
-    return TRAINER_WORDS[word].stand_in
+    version = find_run_version(run)
+    trainers = (version and version.trainers) or list_trainers_of_program(program.name)
+    if sharding_trainer == "megatron-fsdp" and sharding_trainer in list_trainers_of_program(program.name):
+        return sharding_trainer
+    # whole steps as one graph are the trainer's only where its recipes have them, and the row says so
+    has_whole_graphs = program.name == "megatron-bridge" and run.get_text("launch").startswith("graph")
+    return next((name for name in trainers if name != "megatron" or has_whole_graphs), trainers[0])
 
 
 def get_trainer_defaults(run: MeasuredRun) -> Mapping[str, str]:
     """What the row's trainer does where the row does not say, by column; nothing for one named by `framework`."""
-    word = TRAINER_WORDS.get(run.get_text("trainer"))
-    return {} if word is None or run.get_text("framework") else word.defaults
+    program = _find_run_program(run)
+    return {} if program is None or run.get_text("framework") else program.defaults
+
+
+def find_run_version(run: MeasuredRun) -> ProgramVersion | None:
+    """The version of the row's program: of the words of `trainer_version` that which names one, or a release of one
+    (26.02.01 of 26.02); else that in force at the row's date. None: no version, and the newest, too.
+    """
+    program = _find_run_program(run)
+    if program is None or not program.versions:
+        return None
+    words = re.split(r"[\s,()]+", run.get_text("trainer_version").replace("/", "-"))
+    named = next(
+        (
+            version
+            for version in program.versions
+            if any(word == version.name or word.startswith(f"{version.name}.") for word in words)
+        ),
+        None,
+    )
+    date = run.get_text("date")
+    return named or program.find_version_of_date(date) or (program.versions[-1] if date else None)
+
+
+def find_version_name(run: MeasuredRun) -> str:
+    """The version of the row's program as NAME@VERSION; empty where none is known."""
+    program, version = _find_run_program(run), find_run_version(run)
+    return "" if program is None or version is None else f"{program.name}@{version.name}"
+
+
+def _find_run_program(run: MeasuredRun) -> Program | None:
+    """The program of the column `trainer`."""
+    return None if run.get_text("framework") else _find_program(run.get_text("trainer"))
+
+
+def _find_program(word: str) -> Program | None:
+    """The program of this name, or whose defaults a trainer of this name has."""
+    name = _OTHER_WORDS[word][1] if word in _OTHER_WORDS else word
+    return next((program for program in PROGRAMS_BY_NAME.values() if program.name == name), None)

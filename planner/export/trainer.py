@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from planner.export.huggingface import HUGGINGFACE_FILE, build_huggingface_config
 from planner.export.run import PlannedRun
 from planner.export.text import format_comments, format_exports, format_json, quote_words
-from planner.trainers.names import ProgramName
-from planner.trainers.rules import Program
+from planner.trainers.names import ExportName
+from planner.trainers.program import Program
 
 FileTexts = dict[str, str]
 """Texts by the names of their files."""
@@ -61,9 +61,9 @@ class TrainerExport:
     """Whether it runs a training script of the user's."""
 
     @property
-    def name(self) -> ProgramName:
+    def name(self) -> ExportName:
         """The program's name."""
-        return self.program.name
+        return cast(ExportName, self.program.name)
 
     def find_unsupported(self, run: PlannedRun) -> Iterator[UnsupportedSetting]:
         """Settings of the plan that the program does not support."""

@@ -145,6 +145,7 @@ def compute_pools_document(request: PlanRequest, pools: HeteroCluster) -> Hetero
         attention=request.attention,
         flops_convention=request.flops_convention,
         framework=choice.trainer,
+        trainer_version=choice.version,
         launch=request.launch,
     )
     for pool_scenario in pool_scenarios:

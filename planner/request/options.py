@@ -68,9 +68,12 @@ class Completion:
     words: tuple[str, ...] = ()
     source: str = ""
     joins: str = ""
+    versions: str = ""
+    """The named source of the words that go on after an @."""
     endings: tuple[str, ...] | None = None
 
 
+TRAINER_COMPLETION = Completion(TRAINERS, versions="trainer versions")
 MODEL_COMPLETION = Completion(source="models", endings=(".json", ".toml"))
 CLUSTER_ENDINGS = (".toml", ".yaml", ".yml", ".json")
 OUTPUT_ENDINGS = (".html", ".md", ".csv", ".jsonl", ".json", ".xml", ".txt")
@@ -258,11 +261,12 @@ OPTIONS: tuple[Option, ...] = (
         "flops_convention", "Kernels and precision", "Count the FLOPs of causal attention in full or by half.",
         FLOPS_CONVENTIONS, "full",
     ),
-    _declare_choice(
+    Option(
         "trainer", "Kernels and precision",
-        "Trainer, whose rules plans keep (`planner trainers list`). Default: Megatron, Megatron-FSDP with --zero 2 "
-        "or 3, ddp for images, maxtext on TPUs.",
-        TRAINERS, metavar="NAME", excludes="framework",
+        "Trainer, whose rules plans keep (`planner trainers list`), at its newest version or at another: "
+        "torchtitan@2025-04. Default: Megatron, Megatron-FSDP with --zero 2 or 3, ddp for images, maxtext on TPUs.",
+        partial(values.parse_trainer, names=TRAINERS), metavar="NAME[@VERSION]", excludes="framework",
+        completion=TRAINER_COMPLETION,
     ),
     _declare_choice("framework", "Kernels and precision", "The old name of --trainer.", FRAMEWORKS, is_hidden=True),
     _declare_choice(

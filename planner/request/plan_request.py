@@ -21,7 +21,7 @@ from planner.request.values import (
     PruningPattern,
     check_option_value,
 )
-from planner.trainers.names import LaunchMode, TrainerChoiceName, TrainerName
+from planner.trainers.names import LaunchMode, TrainerName
 from planner.workload.techniques import OptimizerName
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class PlanRequest:
     precision: str | None = None
     attention: AttentionKernel | None = None
     flops_convention: FlopsConvention = "full"
-    trainer: TrainerChoiceName | None = None
+    trainer: str | None = None
+    """NAME or NAME@VERSION: a `TrainerChoiceName`, and one of its versions."""
     framework: TrainerName | None = None
     """The old name of `trainer`, which is of the family of plans where a program has the same name."""
     launch: LaunchMode | None = None

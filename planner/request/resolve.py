@@ -119,6 +119,7 @@ def resolve_scenarios(
         attention=request.attention,
         flops_convention=request.flops_convention,
         framework=choice.trainer,
+        trainer_version=choice.version,
         launch=request.launch,
     )
     fields = {SCENARIO_FIELDS[name]: value for name, value in request.scenario_values.items()}

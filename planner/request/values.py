@@ -173,6 +173,22 @@ def parse_choice(value: OptionValue, key: str, names: Sequence[str]) -> str:
     return text
 
 
+def parse_trainer(value: OptionValue, key: str, names: Sequence[str]) -> str:
+    """A trainer as NAME, one of `names`, or as NAME@VERSION with the version's own name. Raises InputError for an
+    unknown name, and for an unknown version, with those that are known.
+    """
+    text = format_option_value(value).strip()
+    name, has_version, version = text.partition("@")
+    name = parse_choice(name, key, names)
+    if not has_version:
+        return name
+    # the registry is slow to import, and few requests name a version
+    from planner.trainers.registry import parse_trainer_version
+
+    program, program_version = parse_trainer_version(f"{name}@{version.casefold()}", key)
+    return f"{program.name}@{program_version.name}"
+
+
 def parse_objectives(value: OptionValue, key: str, names: Sequence[str], counts: Sequence[int]) -> tuple[str, ...]:
     """Different names, as many as `counts` allows, in the order of `names`."""
     items = [str(item).strip().casefold() for item in list_items(value)]

@@ -20,9 +20,10 @@ from planner.cost.arrays import Bools, Ints
 from planner.cost.scenario import Scenario, read_settings
 from planner.cost.strategies import RECOMPUTE_MODES, STRATEGY_FIELDS, Strategies
 from planner.hardware import database
-from planner.trainers.names import TrainerChoiceName, TrainerName
-from planner.trainers.registry import PROGRAMS_BY_NAME, TRAINERS_BY_NAME, TrainerChoice, choose_trainer
-from planner.trainers.rules import PlanValues, Program, Rule
+from planner.trainers.names import LaunchMode, TrainerChoiceName, TrainerName
+from planner.trainers.program import Program
+from planner.trainers.registry import PROGRAMS_BY_NAME, TrainerChoice, choose_trainer, find_trainer
+from planner.trainers.rules import PlanValues, Rule
 from planner.trainers.trainer import list_own_values, widen_trainer_state
 
 _MODE_NAMES = np.array(RECOMPUTE_MODES)
@@ -57,14 +58,17 @@ def build_plan_values(
         vendor=vendor_and_type[0],
         device_type=vendor_and_type[1],
         architecture=scenario.accelerator.architecture,
-        own_values=_list_own_values(scenario.trainer.name, scenario.precision),
+        version=scenario.trainer.version,
+        own_values=_list_own_values(
+            scenario.trainer.name, scenario.trainer.version, scenario.launch_mode, scenario.precision
+        ),
     )
 
 
 @cache
-def _list_own_values(trainer: TrainerName, precision: str) -> Mapping[str, object]:
+def _list_own_values(trainer: TrainerName, version: str, launch: LaunchMode, precision: str) -> Mapping[str, object]:
     """By setting the trainer's own value."""
-    return list_own_values(widen_trainer_state(TRAINERS_BY_NAME[trainer], precision))
+    return list_own_values(widen_trainer_state(find_trainer(trainer, version, launch), precision))
 
 
 @cache

@@ -30,7 +30,7 @@ from planner.search.space import (
     is_valid_zero_stage,
     reject_all_candidates,
 )
-from planner.trainers.rules import Program
+from planner.trainers.program import Program
 
 _LAYOUTS_PER_CHUNK = 2_000
 """Layouts whose candidates are scored at once, in order of their bound."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from planner.cluster.model.cluster import Cluster
@@ -68,6 +69,7 @@ def build_scenario_part(scenario: Scenario) -> ScenarioPart:
         precision=scenario.precision,
         attention=scenario.attention_kernel,
         framework=scenario.trainer.name,
+        trainer=scenario.trainer.version or msgspec.UNSET,
         launch=scenario.launch_mode,
         flops_convention=scenario.flops_convention,
         model_flops_per_step=compute_required_flops(scenario),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from planner.trainers import fsdp, rules
 from planner.trainers.deepspeed import DEEPSPEED_RULES, DEEPSPEED_WRITTEN_SETTINGS
+from planner.trainers.program import Program
 
 
 def uses_deepspeed(plan: rules.PlanValues) -> rules.Flags:
@@ -25,8 +26,9 @@ def uses_fsdp(plan: rules.PlanValues) -> rules.Flags:
     return (plan.framework != "deepspeed") & (plan.zero_stage > 1)
 
 
+
 _FSDP_SETTINGS = ("gather", *DEEPSPEED_WRITTEN_SETTINGS)
-ACCELERATE = rules.Program(
+ACCELERATE = Program(
     "accelerate",
     "1.15",
     (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from planner.trainers import fsdp, rules
+from planner.trainers.program import NO_MODEL_PARALLELISM, Program, ProgramVersion
 from planner.trainers.trainer import Trainer
 
 # 16-bit weights and gradients beside a 32-bit optimizer (arXiv 1910.02054, section 3.1)
@@ -83,10 +84,28 @@ DEEPSPEED_RULES = (
     _require_for_offload("optimizer", "ZeRO 1, 2 or 3", lambda plan: plan.zero_stage == 0),
     _require_for_offload("activations", "full recomputation", lambda plan: plan.recompute != "full"),
 )
-DEEPSPEED_PROGRAM = rules.Program(
+DEEPSPEED_PROGRAM = Program(
     "deepspeed",
     "0.19",
     DEEPSPEED_RULES,
     written_settings=DEEPSPEED_WRITTEN_SETTINGS,
     source="github.com/deepspeedai/DeepSpeed",
+    versions=(
+        ProgramVersion(
+            name="0.16.4",
+            since="2025-02",
+            behaviour="AutoTP in training",
+            source="f04649d2",
+        ),
+        ProgramVersion(
+            name="0.14",
+            since="2024-03",
+            behaviour="no tensor parallelism of its own in training",
+            source="v0.14.0, deepspeed/runtime/engine.py",
+            rules=rules.accept_degrees(),
+        ),
+    ),
+    # most runs are those of Hugging Face's Trainer: gradient_checkpointing is false (transformers 4.57.1,
+    # TrainingArguments)
+    defaults=NO_MODEL_PARALLELISM | {"recompute": "none"},
 )

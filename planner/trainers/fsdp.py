@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from planner.trainers import rules
+from planner.trainers.program import NO_MODEL_PARALLELISM, Program
 from planner.trainers.trainer import LOSS_CHUNKS, Trainer
 
 # 32-bit sharded parameters are the master weights; 16-bit weights live while gathered; gradients are reduced in bf16
@@ -56,6 +57,7 @@ ACCEPT_FSDP_OFFLOADS = (
     ),
 )
 
+
 REJECT_NARROW_MOMENTS_ON_HOST = rules.Rule(
     "moments",
     "moments fp32 on the host: of 16 bits beside parameters of 32 they are in a kernel for GPUs",
@@ -65,7 +67,7 @@ REJECT_NARROW_MOMENTS_ON_HOST = rules.Rule(
     source="torch 2.13, aten/src/ATen/native/cuda/FusedAdamKernel.cu",
 )
 
-FSDP2_PROGRAM = rules.Program(
+FSDP2_PROGRAM = Program(
     "fsdp2",
     "2.13",
     (
@@ -93,4 +95,5 @@ FSDP2_PROGRAM = rules.Program(
     ),
     written_settings=("loss", "moments", "master", "reshard"),
     source="github.com/pytorch/pytorch, torch/distributed/fsdp",
+    defaults=NO_MODEL_PARALLELISM,
 )

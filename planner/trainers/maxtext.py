@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from planner.trainers import fsdp, rules
+from planner.trainers.program import Program, ProgramVersion
 from planner.trainers.trainer import LOSS_CHUNKS, Trainer
 from planner.workload.spec import ModelSpec, RopeScaling
 
@@ -64,6 +65,7 @@ def _has_router_by_name(model: ModelSpec) -> bool:
     return model.moe is not None and (model.moe.balances_by_bias or model.moe.router_groups > 1)
 
 
+
 _SETTING_RULES = (
     rules.accept_setting("loss", "plain", "chunked"),
     rules.Rule(
@@ -84,7 +86,7 @@ _SETTING_RULES = (
         if rule.setting != "gradients"
     ),
 )
-MAXTEXT_PROGRAM = rules.Program(
+MAXTEXT_PROGRAM = Program(
     "maxtext",
     "0.2",
     (
@@ -187,4 +189,35 @@ MAXTEXT_PROGRAM = rules.Program(
     ),
     written_settings=("loss", "moments", "master", "ep_exchange"),
     source="github.com/AI-Hypercomputer/maxtext",
+    versions=(
+        ProgramVersion(
+            name="0.2",
+            since="2025-11",
+            behaviour="context parallelism as a ring on GPUs",
+            source="24548581, configs/base.yml: context_parallel_strategy",
+        ),
+        ProgramVersion(
+            name="tpu-recipes-v0.1.2",
+            since="2025-03",
+            behaviour="context parallelism by all-gather alone",
+            source="20bd16b3, MaxText/configs/base.yml: ici_context_parallelism",
+            rules=rules.restrict_rules([rules.accept_values("cp_exchange", "all-gather")], lambda plan: plan.cp > 1),
+        ),
+        ProgramVersion(
+            name="mlperf-4.1",
+            since="2024-04",
+            behaviour="FP8; no context parallelism",
+            source="1a677f26, MaxText/layers/quantizations.py",
+            rules=rules.accept_degrees("tp", "ep"),
+        ),
+        ProgramVersion(
+            name="mlperf-4.0",
+            since="2024-02",
+            behaviour="no FP8",
+            source="MaxText/layers/quantizations.py before 1a677f26",
+            rules=(*rules.accept_degrees("tp", "ep"), rules.reject_precisions("fp8")),
+        ),
+    ),
+    # at e591f30c, src/maxtext/configs/base.yml: remat_policy full
+    defaults={"vpp": "1", "cp": "1", "ep": "1", "recompute": "full"},
 )

@@ -14,12 +14,31 @@ from planner.trainers.megatron_settings import (
     MEGATRON_SETTING_RULES,
     MEGATRON_WRITTEN_SETTINGS,
 )
+from planner.trainers.megatron_versions import BRIDGE_VERSIONS, LM_VERSIONS, NEMO_VERSIONS
+from planner.trainers.program import Program
 from planner.trainers.rules import is_llama3_scaling
 from planner.trainers.trainer import Trainer
 from planner.workload.spec import ModelSpec, RopeScaling
 
 MEGATRON_ORDER, MEGATRON_PP_DP_ORDER = "tp-cp-dp-pp", "tp-cp-pp-dp"
 """Supported orders of ranks; the second is `use_tp_pp_dp_mapping`."""
+
+# Megatron-LM core_v0.16.1: the switches of megatron/training/arguments.py are off; recompute_granularity is None
+# (megatron/core/transformer/transformer_config.py); expert_tensor_parallel_size is tensor_model_parallel_size
+# (megatron/core/model_parallel_config.py)
+MEGATRON_DEFAULTS = {
+    "vpp": "1",
+    "cp": "1",
+    "ep": "1",
+    "etp": "tp",
+    "recompute": "none",
+    "seq_parallel": "no",
+    "zero_stage": "0",
+    "dp_overlap": "no",
+}
+# megatron-bridge 0.3.0, megatron/bridge/recipes: use_distributed_optimizer and overlap_grad_reduce in nearly all;
+# NeMo is taken to be alike: its models moved there
+_BRIDGE_DEFAULTS = MEGATRON_DEFAULTS | {"zero_stage": "1", "dp_overlap": "yes"}
 
 # 32-bit gradient buffers, reduced in 32 bit (Megatron-LM, docs: dist_optimizer.md)
 MEGATRON = Trainer(
@@ -287,7 +306,7 @@ _MEGATRON_CORE_RULES = (
     ),
     *MEGATRON_SETTING_RULES,
 )
-MEGATRON_LM = rules.Program(
+MEGATRON_LM = Program(
     "megatron-lm",
     "core_v0.16.1",
     (
@@ -304,8 +323,10 @@ MEGATRON_LM = rules.Program(
     ),
     written_settings=MEGATRON_WRITTEN_SETTINGS,
     source="github.com/NVIDIA/Megatron-LM",
+    versions=LM_VERSIONS,
+    defaults=MEGATRON_DEFAULTS,
 )
-MEGATRON_BRIDGE = rules.Program(
+MEGATRON_BRIDGE = Program(
     "megatron-bridge",
     "0.3",
     (
@@ -323,8 +344,10 @@ MEGATRON_BRIDGE = rules.Program(
     ),
     written_settings=(*MEGATRON_WRITTEN_SETTINGS, *ATTENTION_WRITTEN_SETTINGS),
     source="github.com/NVIDIA-NeMo/Megatron-Bridge",
+    versions=BRIDGE_VERSIONS,
+    defaults=_BRIDGE_DEFAULTS,
 )
-NEMO = rules.Program(
+NEMO = Program(
     "nemo",
     "2.5",
     (
@@ -337,5 +360,7 @@ NEMO = rules.Program(
     ),
     written_settings=(*MEGATRON_WRITTEN_SETTINGS, *ATTENTION_WRITTEN_SETTINGS),
     source="github.com/NVIDIA/NeMo",
+    versions=NEMO_VERSIONS,
+    defaults=_BRIDGE_DEFAULTS,
 )
 """NeMo 3 has no language models; they moved to Megatron-Bridge."""

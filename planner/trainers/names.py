@@ -2,11 +2,33 @@
 
 from typing import Literal
 
-TrainerName = Literal["megatron", "megatron-classic", "megatron-fsdp", "fsdp2", "fsdp", "deepspeed", "ddp", "maxtext"]
-ProgramName = Literal[
+TrainerName = Literal[
+    "megatron",
+    "megatron-classic",
+    "megatron-fsdp",
+    "fsdp2",
+    "fsdp",
+    "deepspeed",
+    "ddp",
+    "maxtext",
+    "torchtune",
+    "nanotron",
+    "neuronx",
+    "mindspeed",
+    "megatron-deepspeed",
+    "hf-trainer",
+    "composer",
+]
+ExportName = Literal[
     "megatron-lm", "megatron-bridge", "deepspeed", "torchtitan", "fsdp2", "maxtext", "nemo", "accelerate"
 ]
-TrainerChoiceName = ProgramName | TrainerName
+"""The programs that `planner export --to` writes files for."""
+PlannedProgramName = Literal[
+    "torchtune", "nanotron", "neuronx", "mindspeed", "megatron-deepspeed", "hf-trainer", "composer"
+]
+"""The programs that plans are made for, and no files are written."""
+ProgramName = Literal[ExportName, PlannedProgramName]
+TrainerChoiceName = Literal[ProgramName, TrainerName]
 """A value of `--trainer`: a name of both is the program's."""
 LaunchMode = Literal["graph", "fused", "compiled", "eager"]
 AttentionKernel = Literal["flash", "unfused"]

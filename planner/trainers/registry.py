@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from planner.errors import InputError
 from planner.hardware.accelerator import Accelerator
 from planner.trainers.accelerate import ACCELERATE
+from planner.trainers.composer import COMPOSER, COMPOSER_PROGRAM
 from planner.trainers.ddp import DDP
 from planner.trainers.deepspeed import DEEPSPEED, DEEPSPEED_PROGRAM
 from planner.trainers.fsdp import FSDP1, FSDP2, FSDP2_PROGRAM
+from planner.trainers.hf_trainer import HF_TRAINER, HF_TRAINER_PROGRAM
 from planner.trainers.maxtext import MAXTEXT, MAXTEXT_PROGRAM
 from planner.trainers.megatron import (
     MEGATRON,
@@ -19,15 +22,37 @@ from planner.trainers.megatron import (
     MEGATRON_LM,
     NEMO,
 )
-from planner.trainers.names import AttentionKernel, ProgramName, TrainerChoiceName, TrainerName
-from planner.trainers.rules import Program, is_older_than_ampere
+from planner.trainers.megatron_deepspeed import MEGATRON_DEEPSPEED, MEGATRON_DEEPSPEED_PROGRAM
+from planner.trainers.mindspeed import MINDSPEED, MINDSPEED_PROGRAM
+from planner.trainers.names import AttentionKernel, LaunchMode, ProgramName, TrainerName
+from planner.trainers.nanotron import NANOTRON, NANOTRON_PROGRAM
+from planner.trainers.neuronx import NEURONX, NEURONX_PROGRAM
+from planner.trainers.program import Program, ProgramVersion, apply_version
+from planner.trainers.rules import is_older_than_ampere
 from planner.trainers.torchtitan import TORCHTITAN
+from planner.trainers.torchtune import TORCHTUNE, TORCHTUNE_PROGRAM
 from planner.trainers.trainer import Trainer
 from planner.workload.operators import Workload
 
 TRAINERS_BY_NAME: dict[TrainerName, Trainer] = {
     trainer.name: trainer
-    for trainer in (MEGATRON, MEGATRON_CLASSIC, MEGATRON_FSDP, FSDP2, FSDP1, DEEPSPEED, DDP, MAXTEXT)
+    for trainer in (
+        MEGATRON,
+        MEGATRON_CLASSIC,
+        MEGATRON_FSDP,
+        FSDP2,
+        FSDP1,
+        DEEPSPEED,
+        DDP,
+        MAXTEXT,
+        TORCHTUNE,
+        NANOTRON,
+        NEURONX,
+        MINDSPEED,
+        MEGATRON_DEEPSPEED,
+        HF_TRAINER,
+        COMPOSER,
+    )
 }
 PROGRAMS_BY_NAME: dict[ProgramName, Program] = {
     program.name: program
@@ -40,6 +65,13 @@ PROGRAMS_BY_NAME: dict[ProgramName, Program] = {
         MAXTEXT_PROGRAM,
         NEMO,
         ACCELERATE,
+        TORCHTUNE_PROGRAM,
+        NANOTRON_PROGRAM,
+        NEURONX_PROGRAM,
+        MINDSPEED_PROGRAM,
+        MEGATRON_DEEPSPEED_PROGRAM,
+        HF_TRAINER_PROGRAM,
+        COMPOSER_PROGRAM,
     )
 }
 
@@ -59,31 +91,63 @@ def find_default_trainer(accelerator: Accelerator, workload: Workload) -> Traine
 
 @dataclass(frozen=True)
 class TrainerChoice:
-    """A trainer, and the programs of which one at least has to run its plans."""
+    """A trainer, and the programs of which one at least has to run its plans; `version`: of a single program, as
+    NAME@VERSION, empty for the newest.
+    """
 
     trainer: TrainerName
     programs: tuple[ProgramName, ...]
+    version: str = ""
 
 
 def choose_trainer(
-    name: TrainerChoiceName | None, accelerator: Accelerator, workload: Workload, zero_stages: Sequence[int] = ()
+    name: str | None, accelerator: Accelerator, workload: Workload, zero_stages: Sequence[int] = ()
 ) -> TrainerChoice:
-    """The trainer of this name, or of the program of this name; None: the default.
+    """The trainer of this name, or of the program of this name, at its newest version or as NAME@VERSION; None: the
+    default. Raises InputError for an unknown version.
 
     `zero_stages`: the stages that plans may have, where they are given. They decide between a program's trainers, and
     between the default trainers: Megatron, or Megatron-FSDP for stages 2 and 3; plain replicas of models without
     tokens, or DeepSpeed and FSDP2, which shard them.
     """
-    program = next((program for program in PROGRAMS_BY_NAME if program == name), None)
+    plain_name, has_version, _ = (name or "").partition("@")
+    program = next((program for program in PROGRAMS_BY_NAME if program == plain_name), None)
     if program is not None:
-        trainers = list_trainers_of_program(program)
+        trainers, version_text = list_trainers_of_program(program), ""
+        if has_version:
+            _, version = parse_trainer_version(name or "")
+            trainers, version_text = version.trainers or trainers, f"{program}@{version.name}"
         trainer = _find_sharding_trainer(find_default_trainer(accelerator, workload), zero_stages)
         if trainer not in trainers:
             trainer = _find_sharding_trainer(trainers[0], zero_stages)
-        return TrainerChoice(trainer if trainer in trainers else trainers[0], (program,))
+        return TrainerChoice(trainer if trainer in trainers else trainers[0], (program,), version_text)
     default = _find_sharding_trainer(find_default_trainer(accelerator, workload), zero_stages)
-    named_trainer = next((trainer for trainer in TRAINERS_BY_NAME if trainer == name), default)
+    named_trainer = next((trainer for trainer in TRAINERS_BY_NAME if trainer == plain_name), default)
     return TrainerChoice(named_trainer, TRAINERS_BY_NAME[named_trainer].programs)
+
+
+def parse_trainer_version(text: str, key: str = "--trainer") -> tuple[Program, ProgramVersion]:
+    """The program and its version of NAME@VERSION. Raises InputError for a name that is no program's, and for an
+    unknown version.
+    """
+    name, _, version_text = text.partition("@")
+    program = next((program for program in PROGRAMS_BY_NAME.values() if program.name == name), None)
+    if program is not None:
+        return program, program.find_version(version_text, key)
+    programs = TRAINERS_BY_NAME[name].programs if name in TRAINERS_BY_NAME else tuple(PROGRAMS_BY_NAME)  # type: ignore[index]
+    expected = f"a version of a program that runs them: {', '.join(programs)}"
+    raise InputError(f"{name} is a kind of plans, which has no versions", key=key, value=text, expected=expected)
+
+
+def find_trainer(name: TrainerName, version: str = "", launch: LaunchMode | None = None) -> Trainer:
+    """The trainer's record, at a version of a program (NAME@VERSION) that runs its plans; `launch`: the launch mode,
+    None: the trainer's own. Raises InputError for an unknown version.
+    """
+    trainer = TRAINERS_BY_NAME[name]
+    if not version:
+        return trainer
+    program, program_version = parse_trainer_version(version)
+    return apply_version(trainer, program, program_version, launch)
 
 
 def _find_sharding_trainer(trainer: TrainerName, zero_stages: Sequence[int]) -> TrainerName:

@@ -1,4 +1,4 @@
-"""A program that runs plans, and its rules: which values it supports, as predicates over one plan or many.
+"""Rules of a program: which values it supports, as predicates over one plan or many.
 
 The rules of a program stand in the order in which a refusal names the first that is broken.
 """
@@ -6,7 +6,7 @@ The rules of a program stand in the order in which a refusal names the first tha
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, reduce
 from itertools import combinations
@@ -15,7 +15,7 @@ from operator import and_, attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.trainers.names import ProgramName, TrainerName
+from planner.trainers.names import TrainerName
 from planner.workload.spec import ModelSpec, RopeScaling
 
 Counts = int | NDArray[np.int64]
@@ -68,6 +68,8 @@ class PlanValues:
     device_type: str
     architecture: str
     """Of the accelerator, as in hardware_db; empty where it is not known."""
+    version: str = ""
+    """The version of the program whose plans these are, as NAME@VERSION; empty: the newest."""
     settings: Mapping[str, object] = field(default_factory=dict)
     """All settings of the run; those above are fields too, for the rules that read them."""
     own_values: Mapping[str, object] = field(default_factory=dict)
@@ -130,29 +132,6 @@ class Rule:
         return ("yes" if value else "no") if isinstance(value, bool) else value
 
 
-@dataclass(frozen=True)
-class Program:
-    """A program that runs plans of one trainer or several: `--to` of `planner export`."""
-
-    name: ProgramName
-    version: str
-    """The version whose configuration is written, and whose rules these are."""
-    rules: tuple[Rule, ...]
-    written_settings: tuple[str, ...] = ()
-    """Of the settings with a trainer's own value those that its files may change."""
-    source: str = ""
-    """Where its code is."""
-
-    def list_rules(self, plan: PlanValues) -> tuple[Rule, ...]:
-        """The rules, in order; last those of settings that the files of the program leave to the trainer."""
-        own_values = (accept_own_value(name) for name in plan.own_values if name not in self.written_settings)
-        return (*self.rules, *own_values)
-
-    def find_broken_rules(self, plan: PlanValues) -> Iterator[Rule]:
-        """The rules that one plan breaks, in order."""
-        return (rule for rule in self.list_rules(plan) if rule.is_broken(plan))
-
-
 def accept_values(setting: str, *values: str | int) -> Rule:
     """These values of the setting. A setting `model.` concerns transformers only."""
     read_setting = attrgetter(setting)
@@ -162,6 +141,11 @@ def accept_values(setting: str, *values: str | int) -> Rule:
         return not is_missing and np.isin(read_setting(plan), values, invert=True)
 
     return Rule(setting, f"{setting} {' or '.join(map(str, values))}", is_broken)
+
+
+def reject_precisions(*names: str) -> Rule:
+    """Precisions that a version does not have yet."""
+    return Rule("precision", f"no {' or '.join(names)}", lambda plan: np.isin(plan.precision, names))
 
 
 def accept_setting(setting: str, *values: str | bool, supported: str = "", source: str = "") -> Rule:
@@ -395,6 +379,22 @@ REJECT_SEQUENCE_PARALLEL_AND_TP_OVERLAP = (
     Rule("tp_overlap", "tp_overlap no", lambda plan: plan.tp_overlap & (plan.tp > 1)),
 )
 """Tensor parallelism without sequence parallelism, and without overlap."""
+
+
+REJECT_TP_OVERLAP = REJECT_SEQUENCE_PARALLEL_AND_TP_OVERLAP[1]
+ACCEPT_WHOLE_LAYERS_RECOMPUTED = Rule(
+    "recompute", "recompute none or full", lambda plan: plan.recompute == "selective"
+)
+
+
+def reject_tp_beyond_kv_heads(source: str) -> Rule:
+    """Tensor parallelism that divides the heads of keys and values."""
+    return Rule(
+        "tp",
+        "a divisor of the model's {plan.model.kv_head_count} KV heads",
+        lambda plan: plan.model is not None and plan.model.kv_head_count % plan.tp != 0,
+        source=source,
+    )
 
 
 def restrict_rules(rules: Iterable[Rule], condition: Callable[[PlanValues], Flags]) -> tuple[Rule, ...]:

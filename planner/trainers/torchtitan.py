@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from planner.trainers import fsdp, rules
+from planner.trainers.program import Program, ProgramVersion
 from planner.trainers.trainer import LOSS_CHUNKS
 from planner.workload.presets import read_transformer_preset
 from planner.workload.spec import ModelSpec, MoeSpec
@@ -134,6 +135,9 @@ def _has_too_few_kv_heads(plan: rules.PlanValues) -> rules.Flags:
     return model is not None and (model.kv_head_count if model.mla is None else model.heads) % plan.tp != 0
 
 
+_REJECT_NVFP4 = rules.reject_precisions("nvfp4")
+
+
 def _has_uneven_sequence(plan: rules.PlanValues) -> rules.Flags:
     """Whether sequence and context parallelism do not cut a sequence into equal parts; the buffers of DeepEP are cut
     by tensor parallelism too.
@@ -176,7 +180,7 @@ _SETTING_RULES = (
     fsdp.REJECT_NARROW_MOMENTS_ON_HOST,
 )
 
-TORCHTITAN = rules.Program(
+TORCHTITAN = Program(
     "torchtitan",
     "0.3",
     (
@@ -245,4 +249,45 @@ TORCHTITAN = rules.Program(
     ),
     written_settings=("loss", "moments", "master", "reshard", "ep_exchange"),
     source="github.com/pytorch/torchtitan",
+    versions=(
+        ProgramVersion(
+            name="0.3",
+            since="2026-04",
+            behaviour="the loss in chunks (without @VERSION --loss says which, plain by default)",
+            source="786e26f8, torchtitan/components/loss.py",
+            changes={"loss": "chunked"},
+        ),
+        ProgramVersion(
+            name="0.2",
+            since="2025-07",
+            behaviour="the loss compiled with the model, expert parallelism; no NVFP4",
+            source="bbb1b616, 01f4e502",
+            compiled_changes={"loss": "compiled"},
+            rules=(_REJECT_NVFP4,),
+        ),
+        ProgramVersion(
+            name="0.1",
+            since="2025-04",
+            behaviour="the loss compiled with the model; no expert parallelism",
+            source="bbb1b616, torchtitan/components/loss.py",
+            compiled_changes={"loss": "compiled"},
+            rules=(_REJECT_NVFP4, *rules.accept_degrees("tp", "pp", "cp", "vpp")),
+        ),
+        ProgramVersion(
+            name="2024-10",
+            since="2024-10",
+            behaviour="a plain loss, FP8 and context parallelism; no MXFP8",
+            source="b19456a9, 69fe8def, torchtitan/components/loss.py before bbb1b616",
+            rules=(rules.reject_precisions("mxfp8", "nvfp4"), *rules.accept_degrees("tp", "pp", "cp", "vpp")),
+        ),
+        ProgramVersion(
+            name="2024-07",
+            since="2024-07",
+            behaviour="a plain loss, FP8; no context parallelism",
+            source="69fe8def",
+            rules=(rules.reject_precisions("mxfp8", "nvfp4"), *rules.accept_degrees("tp", "pp", "vpp")),
+        ),
+    ),
+    # at b5bcd76c, torchtitan/config/configs.py: all degrees 1
+    defaults={"tp": "1", "pp": "1", "cp": "1", "ep": "1", "etp": "1"},
 )

@@ -42,6 +42,12 @@ class Trainer:
     programs: tuple[ProgramName, ...]
     """The programs that `planner export --to` writes files for and that run this trainer's plans."""
 
+    version: str = ""
+    """The version of the program that is planned for, as NAME@VERSION; empty: the newest, of which the fields are."""
+    calibration: TrainerName | None = None
+    """The trainer whose fitted efficiencies it has: for a trainer without measured runs of its own that were fitted.
+    None: its own, where it was fitted, else the default's."""
+
     weight_bytes: float = 2.0
     """Bytes per parameter: the copy that the kernels read, while the parameter is on the GPU as a whole: at all times
     below ZeRO 3; under ZeRO 3 while its layer is gathered (arXiv 1910.02054, section 5)."""
@@ -51,6 +57,8 @@ class Trainer:
     gradient_bytes: float
     """Bytes per parameter: accumulated gradients, from the first backward pass to the optimizer's step; sharded from
     ZeRO 2 on (arXiv 1910.02054, section 5)."""
+    gradient_copy_bytes: float = 0.0
+    """Of `gradient_bytes` those of 16-bit gradients beside the accumulated ones."""
     optimizer_bytes: float = 12.0
     """Bytes per parameter: 32-bit master weights and Adam's two moments, at all times; sharded from ZeRO 1 on
     (arXiv 1910.02054, section 3.1)."""
@@ -62,6 +70,8 @@ class Trainer:
     """The format of the master weights without `--master`; 4 of `optimizer_bytes`."""
     grad_reduce_bytes: float
     """Bytes per parameter: a gradient as the data-parallel reduction sends it."""
+    unsharded_reduce_bytes: float | None = None
+    """The same without ZeRO; None: as `grad_reduce_bytes`."""
     gather_bytes: float | None = None
     """Bytes per parameter: a weight as the data-parallel all-gather sends it; None: as `weight_bytes`."""
 
@@ -115,6 +125,11 @@ class Trainer:
     and by dropout, and read by the product with V; about twice that backward."""
 
 
+def find_calibration_name(trainer: Trainer) -> TrainerName:
+    """The trainer whose fitted efficiencies a trainer has."""
+    return trainer.calibration or trainer.name
+
+
 def find_numbering_order(trainer: Trainer, order: str, degrees: Mapping[str, int], *, has_experts: bool) -> str:
     """The order in which a trainer numbers the ranks of a plan of `order`: that order, as one of its own, where an
     option says it, else the first of its own. Dimensions of degree 1 have no place.
@@ -162,18 +177,33 @@ def widen_trainer_state(trainer: Trainer, precision: str) -> Trainer:
         weight_bytes=value_bytes,
         sharded_weight_bytes=value_bytes if trainer.sharded_weight_bytes else 0.0,
         gradient_bytes=value_bytes,
+        gradient_copy_bytes=0.0,
         optimizer_bytes=moment_bytes if trainer.sharded_weight_bytes else value_bytes + moment_bytes,
+        moments="fp32",
         moment_bytes=moment_bytes,
+        master="fp32",
         grad_reduce_bytes=value_bytes,
+        unsharded_reduce_bytes=None,
     )
 
 
 def replace_gradient_bytes(
     trainer: Trainer, *, accumulated: GradientDtype | None = None, reduced: GradientDtype
 ) -> Trainer:
-    """The trainer with gradients accumulated (None: as before) and reduced in other dtypes."""
-    gradient_bytes = trainer.gradient_bytes if accumulated is None else _GRADIENT_BYTES[accumulated]
-    return replace(trainer, gradient_bytes=gradient_bytes, grad_reduce_bytes=_GRADIENT_BYTES[reduced])
+    """The trainer with gradients accumulated (None: as before) and reduced in other dtypes. Gradients accumulated in
+    16 bit have no other 16-bit ones beside them.
+    """
+    gradient_bytes, copy_bytes = trainer.gradient_bytes, trainer.gradient_copy_bytes
+    if accumulated is not None:
+        copy_bytes = 0.0 if accumulated == "bf16" else copy_bytes
+        gradient_bytes = _GRADIENT_BYTES[accumulated] + copy_bytes
+    return replace(
+        trainer,
+        gradient_bytes=gradient_bytes,
+        gradient_copy_bytes=copy_bytes,
+        grad_reduce_bytes=_GRADIENT_BYTES[reduced],
+        unsharded_reduce_bytes=None,
+    )
 
 
 def replace_moment_bytes(trainer: Trainer, moment_bytes: float) -> Trainer:
@@ -223,8 +253,11 @@ def apply_techniques_to_state(trainer: Trainer, techniques: Techniques) -> Train
             weight_bytes=lora.frozen_bytes + lora.adapter_share * trainer.weight_bytes,
             sharded_weight_bytes=lora.frozen_bytes + lora.adapter_share * trainer.sharded_weight_bytes,
             gradient_bytes=lora.adapter_share * trainer.gradient_bytes,
+            gradient_copy_bytes=lora.adapter_share * trainer.gradient_copy_bytes,
             optimizer_bytes=lora.adapter_share * trainer.optimizer_bytes,
             grad_reduce_bytes=lora.adapter_share * trainer.grad_reduce_bytes,
+            unsharded_reduce_bytes=trainer.unsharded_reduce_bytes
+            and lora.adapter_share * trainer.unsharded_reduce_bytes,
             gather_bytes=trainer.gather_bytes and lora.frozen_bytes + lora.adapter_share * trainer.gather_bytes,
         )
     if pruning is not None:

@@ -15,7 +15,8 @@ from planner.export.trainers import TRAINERS
 from planner.trainers import trainer as trainer_module
 from planner.trainers.names import ProgramName
 from planner.trainers.registry import PROGRAMS_BY_NAME, TRAINERS_BY_NAME, list_trainers_of_program
-from planner.trainers.rules import PlanValues, Program
+from planner.trainers.program import Program
+from planner.trainers.rules import PlanValues
 from planner.trainers.trainer import Trainer, replace_gradient_bytes, replace_moment_bytes, widen_trainer_state
 from planner.workload.presets import read_transformer_preset
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,15 +16,28 @@ from planner.cli.options.output import MODEL_OVERRIDE, PLAN_FILE, PLAN_NUMBER, d
 from planner.errors import InputError
 from planner.request.notices import warn
 from planner.request.options import Completion, Option
-from planner.request.values import OptionValue, parse_texts
-from planner.trainers.names import ProgramName
+from planner.request.values import OptionValue, parse_choice, parse_texts
+from planner.trainers.names import ExportName, PlannedProgramName
 
 with import_lazily():
     from planner.export import exported
     from planner.export import run as planned_runs
     from planner.export import trainer as trainers
+    from planner.trainers import registry
 
 LauncherName = Literal["slurm", "torchrun", "kubernetes", "skypilot", "sagemaker", "azureml", "gcp-tpu"]
+
+
+def _parse_exported_trainer(value: OptionValue, key: str) -> str:
+    """The name of a trainer that files are written for. Raises InputError for any other: for a trainer that plans are
+    made for, with those whose files are nearest to its own.
+    """
+    name = str(value).casefold()
+    if name in get_args(PlannedProgramName):
+        program = registry.PROGRAMS_BY_NAME[name]  # type: ignore[index]
+        expected = f"{' or '.join(program.nearest_exports)}: their files are nearest to those of {name}"
+        raise InputError(f"no files are written for {name}", key=key, value=value, expected=expected)
+    return parse_choice(value, key, get_args(ExportName))
 
 
 def _split_words(value: OptionValue, key: str) -> tuple[str, ...]:
@@ -41,9 +53,9 @@ def _split_words(value: OptionValue, key: str) -> tuple[str, ...]:
     PLAN_FILE,
     PLAN_NUMBER,
     MODEL_OVERRIDE,
-    replace(
-        declare_choice("to", "Trainer and launcher", "The trainer that runs the plan.", *get_args(ProgramName)),
-        is_required=True,
+    Option(
+        "to", "Trainer and launcher", "The trainer that runs the plan.", _parse_exported_trainer,
+        choices=get_args(ExportName), is_required=True,
     ),
     declare_choice(
         "launcher", "Trainer and launcher",
@@ -73,7 +85,7 @@ def export(
     plan_file: Path,
     number: int,
     model: str | None,
-    to: ProgramName,
+    to: ExportName,
     launcher: LauncherName | None,
     arguments: tuple[str, ...] | None,
     env: Sequence[str],

@@ -130,6 +130,7 @@ def read_plan_scenario(
         attention=training_part.attention,
         flops_convention=training_part.flops_convention,
         framework=training_part.framework,
+        trainer_version=training_part.trainer or "",
         launch=training_part.launch,
     )
     limit = None if limit_bytes is None else scenarios.MemoryLimit(limit_bytes=limit_bytes)

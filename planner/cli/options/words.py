@@ -16,6 +16,7 @@ from planner.request.options import Completion, Option
 
 with import_lazily():
     from planner.hardware import accelerator
+    from planner.trainers import registry
 
 _PACKAGE_FOLDER = Path(__file__).parents[2]
 _INSTALLED_DATABASE = _PACKAGE_FOLDER / "hardware_db"
@@ -37,6 +38,9 @@ def complete_option(option: Option, typed: str) -> Iterator[str]:
     completion = option.completion or Completion(option.choices)
     prefix_length = max((typed.rfind(separator) + 1 for separator in completion.joins), default=0)
     prefix, partial_word = typed[:prefix_length], typed[prefix_length:].casefold()
+    if completion.versions and "@" in typed:
+        yield from (word for word, _ in _WORD_SOURCES[completion.versions]() if word.startswith(typed.casefold()))
+        return
     # the preset of dgx-h100:32
     used_words = (
         {item.split(":")[0].casefold() for item in re.split(f"[{re.escape(completion.joins)}]", prefix)}
@@ -76,6 +80,12 @@ def _read_accelerator_values(key: str) -> WordMeanings:
     return [(item, "") for item in sorted(values)]
 
 
+def _read_trainer_versions() -> WordMeanings:
+    """NAME@VERSION of each program."""
+    for program in registry.PROGRAMS_BY_NAME.values():
+        yield from ((f"{program.name}@{version.name}", version.behaviour) for version in program.versions)
+
+
 _WORD_SOURCES: Mapping[str, Callable[[], WordMeanings]] = {
     "models": partial(_read_titled_files, _PACKAGE_FOLDER / "workload" / "models"),
     "clusters": partial(_read_titled_files, _DATABASE_FOLDER / "clusters"),
@@ -87,6 +97,7 @@ _WORD_SOURCES: Mapping[str, Callable[[], WordMeanings]] = {
     "accelerator kinds": partial(_read_accelerator_values, "kind"),
     "accelerator places": partial(_read_accelerator_values, "place"),
     "clouds": partial(_read_accelerator_values, "clouds"),
+    "trainer versions": _read_trainer_versions,
     "software": partial(_read_accelerator_values, "frameworks"),
 }
 """The named sources of completions."""

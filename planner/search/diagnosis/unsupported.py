@@ -23,8 +23,9 @@ from planner.search.program_rules import (
 )
 from planner.search.space import SearchStats, Space, enumerate_parallel_layouts, is_valid_zero_stage
 from planner.trainers.names import TrainerChoiceName
-from planner.trainers.registry import PROGRAMS_BY_NAME, TRAINERS_BY_NAME
-from planner.trainers.rules import PlanValues, Program, Rule
+from planner.trainers.program import Program
+from planner.trainers.registry import PROGRAMS_BY_NAME, find_trainer
+from planner.trainers.rules import PlanValues, Rule
 from planner.trainers.trainer import widen_trainer_state
 
 _OTHER_OPTIONS = {"model": "MODEL", "accelerator": "--cluster"}
@@ -292,8 +293,11 @@ def _runs_candidates(scenario: Scenario, space: Space, name: TrainerChoiceName) 
     """Whether another trainer runs one of the candidates, with the settings of the scenario."""
     choice = choose_programs(scenario, name, space.allowed.get("zero_stage", ()))
     own, other = (
-        replace(scenario, trainer=widen_trainer_state(TRAINERS_BY_NAME[trainer], scenario.precision))
-        for trainer in (scenario.trainer.name, choice.trainer)
+        replace(
+            scenario,
+            trainer=widen_trainer_state(find_trainer(trainer, version, scenario.launch_mode), scenario.precision),
+        )
+        for trainer, version in ((scenario.trainer.name, scenario.trainer.version), (choice.trainer, ""))
     )
     own_settings = read_settings(own)
     for setting_name, value in read_settings(scenario).items():

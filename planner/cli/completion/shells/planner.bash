@@ -14,6 +14,7 @@ _planner_complete() {
     done
     local typed=${words[-1]} cut=''
     [[ $COMP_WORDBREAKS == *:* && $typed == *:* ]] && cut=${typed%"${typed##*:}"}
+    [[ $COMP_WORDBREAKS == *@* && ${typed#"$cut"} == *@* ]] && cut=${typed%"${typed##*@}"}
     [[ $COMP_WORDBREAKS == *=* && ${typed#"$cut"} == *=* ]] && cut=${typed%"${typed##*=}"}
 
     local answer file ending endings

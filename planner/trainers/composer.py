@@ -1,0 +1,68 @@
+"""Composer, as llm-foundry uses it: PyTorch's first FSDP; which plans it runs.
+
+github.com/mosaicml/composer at 64051888 (April 2026), distributed/mosaic_parallelism.py and utils/parallelism.py;
+github.com/mosaicml/llm-foundry at 8c8dd48f (July 2025).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from planner.trainers import fsdp, rules
+from planner.trainers.program import NO_MODEL_PARALLELISM, Program, ProgramVersion
+
+# `mixed_precision: DEFAULT`: 16-bit gathered parameters, gradients reduced in 32 bit (get_mixed_precision); PURE
+# reduces them in 16 bit. `loss_fn: fused_crossentropy` of llmfoundry/models/mpt/modeling_mpt.py
+COMPOSER = replace(
+    fsdp.FSDP1,
+    name="composer",
+    programs=("composer",),
+    calibration="fsdp",
+    grad_reduce_bytes=4.0,
+)
+
+COMPOSER_PROGRAM = Program(
+    "composer",
+    "0.33",
+    (
+        rules.accept_accelerators("NVIDIA gpu", "AMD gpu"),
+        *rules.accept_degrees(),
+        rules.Rule("zero_stage", "zero_stage 0, 2 or 3", lambda plan: plan.zero_stage == 1),
+        rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32", "fp8"),
+        rules.REJECT_FLASH_BEFORE_AMPERE,
+        rules.accept_values("launch", "eager", "compiled"),
+        fsdp.ACCEPT_DP_OVERLAP,
+        fsdp.ACCEPT_FP32_GRADIENTS,
+        fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,
+        rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED,
+        # `get_cpu_offload` refuses FSDP's; `activation_cpu_offload` is there
+        rules.accept_offloads("activations"),
+        rules.Rule(
+            "shard_group",
+            "shard_group all, or a divisor of dp: data_parallel_shard_degree",
+            lambda plan: plan.shard_group is not None and plan.dp % plan.shard_group != 0,
+        ),
+        rules.accept_setting("loss", "plain", "fused"),
+    ),
+    written_settings=("loss",),
+    source="github.com/mosaicml/composer",
+    versions=(
+        ProgramVersion(
+            name="0.16.4",
+            since="2023-10",
+            behaviour="`mixed_precision: DEFAULT` reduces gradients in 32 bit",
+            source="d745fcb1, composer/trainer/mosaic_fsdp_utils.py",
+        ),
+        ProgramVersion(
+            name="0.14",
+            since="2023-05",
+            behaviour="`mixed_precision: DEFAULT` reduces gradients in 16 bit, against its documentation; "
+            "no hybrid sharding",
+            source="v0.14.0, composer/trainer/mosaic_fsdp.py",
+            changes={"grad_reduce_bytes": 2.0},
+            rules=(rules.Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None),),
+        ),
+    ),
+    nearest_exports=("fsdp2",),
+    defaults=NO_MODEL_PARALLELISM,
+)

@@ -1,0 +1,67 @@
+"""Hugging Face's Trainer (`transformers.Trainer`): Accelerate with autocast, over DistributedDataParallel or FSDP.
+
+transformers 4.57.1, trainer.py and training_args.py; accelerate 1.15, accelerator.py. With a DeepSpeed configuration
+it is DeepSpeed's trainer: `--trainer deepspeed`.
+"""
+
+from __future__ import annotations
+
+from planner.trainers import fsdp, rules
+from planner.trainers.program import NO_MODEL_PARALLELISM, Program
+from planner.trainers.trainer import Trainer
+
+HF_TRAINER = Trainer(
+    name="hf-trainer",
+    programs=("hf-trainer",),
+    calibration="fsdp2",
+    # `bf16=True` is autocast over 32-bit parameters, which are the optimizer's: 4 of its 12 bytes. Autocast caches
+    # the 16-bit copies of a forward pass, and they are saved for the backward pass (torch, amp/autocast_mode.py)
+    sharded_weight_bytes=0.0,
+    gradient_bytes=4.0,
+    # FSDP's mixed precision reduces in 16 bit (accelerate/utils/dataclasses.py, set_mixed_precision);
+    # DistributedDataParallel reduces the 32-bit gradients
+    grad_reduce_bytes=2.0,
+    unsharded_reduce_bytes=4.0,
+    loss_bytes_per_logit=12.0,
+    launch_mode="eager",
+    keeps_embedding_gathered=True,
+    saves_quantized_inputs=False,
+    fragmentation_share=fsdp.FSDP2.fragmentation_share,
+)
+
+HF_TRAINER_PROGRAM = Program(
+    "hf-trainer",
+    "4.57",
+    (
+        fsdp.ACCEPT_PYTORCH_ACCELERATORS,
+        *rules.accept_degrees(),
+        rules.Rule(
+            "zero_stage",
+            "zero_stage 0, 2 or 3; stage 1 is DeepSpeed's: --trainer deepspeed",
+            lambda plan: plan.zero_stage == 1,
+        ),
+        rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32"),
+        rules.REJECT_FLASH_BEFORE_AMPERE,
+        rules.accept_values("launch", "eager", "compiled"),
+        fsdp.ACCEPT_DP_OVERLAP,
+        fsdp.ACCEPT_FP32_GRADIENTS,
+        fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,
+        rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED,
+        *rules.restrict_rules([rules.accept_offloads()], lambda plan: plan.zero_stage == 0),
+        *fsdp.ACCEPT_FSDP_OFFLOADS,
+        rules.Rule(
+            "shard_group",
+            "shard_group all, or a divisor of dp under ZeRO 2 or 3",
+            lambda plan: (
+                plan.shard_group is not None and ((plan.zero_stage == 0) | (plan.dp % plan.shard_group != 0))
+            ),
+        ),
+        # `use_liger_kernel`
+        rules.accept_setting("loss", "plain", "fused"),
+    ),
+    written_settings=("loss",),
+    source="github.com/huggingface/transformers",
+    nearest_exports=("accelerate",),
+    # TrainingArguments: gradient_checkpointing False
+    defaults=NO_MODEL_PARALLELISM | {"recompute": "none"},
+)

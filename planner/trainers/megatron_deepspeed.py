@@ -1,0 +1,96 @@
+"""Megatron-DeepSpeed: Megatron's layers under DeepSpeed's pipeline and ZeRO; which plans it runs.
+
+github.com/deepspeedai/Megatron-DeepSpeed at 4efb479d (July 2025) on DeepSpeed 0.19;
+github.com/bigscience-workshop/Megatron-DeepSpeed at 8387ae17, of which BLOOM was trained.
+"""
+
+from __future__ import annotations
+
+from planner.trainers import rules
+from planner.trainers.megatron import MEGATRON_DEFAULTS
+from planner.trainers.program import Program, ProgramVersion
+from planner.trainers.trainer import Trainer
+
+MEGATRON_DEEPSPEED = Trainer(
+    name="megatron-deepspeed",
+    programs=("megatron-deepspeed",),
+    calibration="megatron-classic",
+    sharded_weight_bytes=2.0,
+    # DeepSpeed's runtime/bf16_optimizer.py: 16-bit gradients are added to 32-bit ones after each backward pass, and
+    # stay (`update_hp_grads(clear_lp_grads=False)` of runtime/pipe/engine.py)
+    gradient_bytes=6.0,
+    gradient_copy_bytes=2.0,
+    # `communication_data_type` of runtime/engine.py: bf16, whatever gradients are accumulated in
+    grad_reduce_bytes=2.0,
+    # the 32-bit passes of Megatron's loss (megatron/core/tensor_parallel/cross_entropy.py)
+    loss_bytes_per_logit=8.0,
+    launch_mode="fused",
+    # `--zero-stage` of megatron/arguments.py
+    usual_zero_stage=1,
+    cp_comm_type="all-to-all",
+)
+
+MEGATRON_DEEPSPEED_PROGRAM = Program(
+    "megatron-deepspeed",
+    "2025.7",
+    (
+        rules.ACCEPT_DECODERS,
+        rules.accept_accelerators("NVIDIA gpu", "AMD gpu", "Intel gpu", "Intel npu"),
+        *rules.accept_degrees("tp", "pp", "cp"),
+        rules.reject_tp_beyond_kv_heads("megatron/model/transformer.py, ParallelAttention"),
+        rules.Rule(
+            "zero_stage",
+            "zero_stage 0 or 1 with pipeline stages",
+            lambda plan: (plan.zero_stage > 1) & (plan.pp > 1),
+            source="deepspeed/runtime/pipe/engine.py, PipelineEngine",
+        ),
+        rules.accept_values("precision", "bf16", "fp16", "fp32", "fp8"),
+        # sequence parallelism is Ulysses'
+        rules.Rule(
+            "cp",
+            "cp 1 beside tp or pp",
+            lambda plan: (plan.cp > 1) & ((plan.tp > 1) | (plan.pp > 1)),
+            source="megatron/core/parallel_state.py, initialize_model_parallel",
+        ),
+        *rules.restrict_rules([rules.accept_values("cp_exchange", "all-to-all")], lambda plan: plan.cp > 1),
+        rules.Rule(
+            "schedule",
+            "schedule 1f1b; zero-bubble without sequence parallelism",
+            lambda plan: (
+                (plan.pp > 1)
+                & (plan.schedule != "1f1b")
+                & ((plan.schedule != "zero-bubble") | (plan.sequence_parallel != 0))
+            ),
+            source="megatron/arguments.py, validate_args",
+        ),
+        rules.accept_orders("tp-cp-dp-pp"),
+        rules.REJECT_FLASH_BEFORE_AMPERE,
+        rules.accept_values("communication", "bf16"),
+        rules.accept_offloads("optimizer"),
+        rules.Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None),
+    ),
+    source="github.com/deepspeedai/Megatron-DeepSpeed",
+    versions=(
+        ProgramVersion(
+            name="2023-08",
+            since="2023-08",
+            behaviour="sequence parallelism of DeepSpeed-Ulysses, FlashAttention",
+            source="megatron/arguments.py: --ds-sequence-parallel-size",
+        ),
+        ProgramVersion(
+            name="bigscience",
+            since="2021-07",
+            behaviour="of BLOOM: unfused attention, no sequence parallelism, ZeRO 0 and 1",
+            source="github.com/bigscience-workshop/Megatron-DeepSpeed at 8387ae17",
+            rules=(
+                *rules.accept_degrees("tp", "pp"),
+                rules.accept_values("attention", "unfused"),
+                rules.accept_values("zero_stage", 0, 1),
+                rules.accept_values("precision", "bf16", "fp16", "fp32"),
+                rules.Rule("sequence_parallel", "sequence_parallel no", lambda plan: plan.sequence_parallel != 0),
+            ),
+        ),
+    ),
+    nearest_exports=("megatron-lm", "deepspeed"),
+    defaults=MEGATRON_DEFAULTS,
+)

@@ -1,0 +1,138 @@
+"""The versions of Megatron-LM, Megatron-Bridge and NeMo in which they behave otherwise than the newest.
+
+Months of megatron-core's are those of its releases; the argument that a version lacks is of megatron/training/
+arguments.py, found in the history of github.com/NVIDIA/Megatron-LM.
+"""
+
+from __future__ import annotations
+
+from planner.trainers import rules
+from planner.trainers.program import ProgramVersion
+from planner.trainers.trainer import TrainerName
+
+_WITHOUT_WHOLE_STEP_GRAPHS: tuple[TrainerName, ...] = ("megatron-classic", "megatron-fsdp")
+
+_REJECT_NVFP4 = rules.reject_precisions("nvfp4")
+_REJECT_EXPERT_OVERLAP = rules.accept_setting("ep_overlap", False)
+_REJECT_MXFP8 = rules.reject_precisions("mxfp8", "nvfp4")
+_REJECT_OPTIMIZER_OFFLOAD = rules.accept_offloads()
+_REJECT_FSDP = rules.accept_values("zero_stage", 0, 1)
+_ACCEPT_RING = rules.restrict_rules([rules.accept_values("cp_exchange", "ring")], lambda plan: plan.cp > 1)
+_ACCEPT_SHARED_EXPERT_TP = rules.Rule(
+    "etp", "etp {plan.tp}: --expert-tensor-parallel-size came later", lambda plan: plan.has_experts & (plan.etp != plan.tp)
+)
+_REJECT_SHARD_GROUPS = rules.Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None)
+_ACCEPT_DEFAULT_ORDER = rules.accept_orders("tp-cp-dp-pp")
+
+_RULES_BEFORE_0_15 = (_REJECT_NVFP4,)
+_RULES_BEFORE_0_14 = (*_RULES_BEFORE_0_15, _REJECT_EXPERT_OVERLAP)
+_RULES_BEFORE_0_12 = (_REJECT_MXFP8, _REJECT_EXPERT_OVERLAP, _REJECT_OPTIMIZER_OFFLOAD, _REJECT_FSDP)
+_RULES_BEFORE_0_10 = (*_RULES_BEFORE_0_12, *_ACCEPT_RING, _ACCEPT_SHARED_EXPERT_TP, _REJECT_SHARD_GROUPS)
+_RULES_BEFORE_0_7 = (*_RULES_BEFORE_0_10, _ACCEPT_DEFAULT_ORDER)
+
+LM_VERSIONS = (
+    ProgramVersion(
+        name="core_v0.15",
+        since="2025-12",
+        behaviour="NVFP4",
+        source="a99f6474, core_v0.15.0",
+    ),
+    ProgramVersion(
+        name="core_v0.14",
+        since="2025-10",
+        behaviour="overlapped all-to-all of experts (--overlap-moe-expert-parallel-comm); no NVFP4",
+        source="ae1c8829, core_v0.14.0",
+        trainers=_WITHOUT_WHOLE_STEP_GRAPHS,
+        rules=_RULES_BEFORE_0_15,
+    ),
+    ProgramVersion(
+        name="core_v0.12",
+        since="2025-05",
+        behaviour="MXFP8, the optimizer on the host, fully sharded parameters; no overlapped all-to-all of experts",
+        source="3db74116, 60007c93, d165a854, core_v0.12.0",
+        trainers=_WITHOUT_WHOLE_STEP_GRAPHS,
+        rules=_RULES_BEFORE_0_14,
+    ),
+    ProgramVersion(
+        name="core_v0.10",
+        since="2025-02",
+        behaviour="context parallelism by all-gather and all-to-all, etp other than tp, hybrid sharding; ZeRO 0 and 1",
+        source="645c329d, 7f22e210, bb84eb93, core_v0.10.0",
+        trainers=("megatron-classic",),
+        rules=_RULES_BEFORE_0_12,
+    ),
+    ProgramVersion(
+        name="core_v0.7",
+        since="2024-05",
+        behaviour="the order tp-cp-pp-dp (--use-tp-pp-dp-mapping); context parallelism as a ring, etp = tp",
+        source="6513cde7, core_v0.7.0",
+        trainers=("megatron-classic",),
+        rules=_RULES_BEFORE_0_10,
+    ),
+    ProgramVersion(
+        name="core_v0.4",
+        since="2023-12",
+        behaviour="context parallelism, communication of tensor parallelism beside compute; one order",
+        source="292543d3, 116ffddc, core_v0.4.0",
+        trainers=("megatron-classic",),
+        rules=_RULES_BEFORE_0_7,
+    ),
+)
+
+BRIDGE_VERSIONS = (
+    ProgramVersion(
+        name="26.06",
+        since="2026-06",
+        behaviour="on Blackwell whole steps as one graph with overlapped all-to-all of experts, FP8 attention",
+        source="v0.5.0, scripts/performance/configs/deepseek, qwen: is_full_iteration_cuda_graph",
+    ),
+    ProgramVersion(
+        name="25.11",
+        since="2025-11",
+        behaviour="graphs of single modules",
+        source="v0.2.0 to v0.4.2, scripts/performance/configs: cuda_graph_scope",
+        trainers=_WITHOUT_WHOLE_STEP_GRAPHS,
+    ),
+    ProgramVersion(
+        name="25.09",
+        since="2025-08",
+        behaviour="no NVFP4, no overlapped all-to-all of experts in its recipes",
+        source="v0.2.0, docs/performance-summary.md (25.09 NeMo Container); fbeda449, cb62f862 came in November",
+        trainers=_WITHOUT_WHOLE_STEP_GRAPHS,
+        rules=_RULES_BEFORE_0_14,
+    ),
+)
+
+_NEMO_SOURCE = "docs.nvidia.com/nemo-framework/user-guide/24.09/softwarecomponentversions.html"
+NEMO_VERSIONS = (
+    ProgramVersion(
+        name="25.09",
+        since="2025-04",
+        behaviour="MXFP8, the optimizer on the host, fully sharded parameters (megatron-core 0.12 and later)",
+        source="3db74116, 60007c93, d165a854 of Megatron-LM",
+    ),
+    ProgramVersion(
+        name="24.09",
+        since="2024-10",
+        behaviour="megatron-core 0.9: context parallelism as a ring, etp = tp, ZeRO 0 and 1; no MXFP8",
+        source=_NEMO_SOURCE,
+        trainers=("megatron-classic",),
+        rules=_RULES_BEFORE_0_10,
+    ),
+    ProgramVersion(
+        name="24.05",
+        since="2024-05",
+        behaviour="megatron-core 0.7; as 24.09",
+        source=_NEMO_SOURCE,
+        trainers=("megatron-classic",),
+        rules=_RULES_BEFORE_0_10,
+    ),
+    ProgramVersion(
+        name="23.09",
+        since="2023-10",
+        behaviour="one order of ranks (megatron-core before 0.7)",
+        source=_NEMO_SOURCE,
+        trainers=("megatron-classic",),
+        rules=_RULES_BEFORE_0_7,
+    ),
+)

@@ -1,0 +1,82 @@
+"""MindSpeed-LLM: Megatron on Huawei's Ascend; which plans it runs.
+
+gitcode.com/Ascend/MindSpeed-LLM at c77308a1 (26.1, August 2026), on MindSpeed at 028de58c and megatron-core 0.12.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from planner.trainers import rules
+from planner.trainers.program import Program
+from planner.trainers.megatron import MEGATRON_CLASSIC, MEGATRON_DEFAULTS, MEGATRON_ORDER, MEGATRON_PP_DP_ORDER
+
+# it replaces functions of megatron-core; parameters, gradients and optimizer are Megatron's
+MINDSPEED = replace(MEGATRON_CLASSIC, name="mindspeed", programs=("mindspeed",), calibration="megatron-classic")
+
+MINDSPEED_PROGRAM = Program(
+    "mindspeed",
+    "26.1",
+    (
+        rules.ACCEPT_DECODERS,
+        rules.accept_accelerators("Huawei npu"),
+        *rules.accept_degrees("tp", "pp", "cp", "ep", "vpp"),
+        rules.Rule(
+            "tp",
+            "a divisor or a multiple of the model's KV heads",
+            lambda plan: (
+                plan.model is not None
+                and (plan.model.kv_head_count % plan.tp != 0) & (plan.tp % plan.model.kv_head_count != 0)
+            ),
+            source="megatron-core 0.12.1, megatron/core/transformer/transformer_config.py",
+        ),
+        rules.accept_values("precision", "bf16", "fp16", "fp32"),
+        rules.accept_values("zero_stage", 0, 1),
+        *rules.restrict_rules([rules.accept_values("schedule", "1f1b")], lambda plan: plan.pp > 1),
+        rules.Rule(
+            "cp_exchange",
+            "cp_exchange ring, all-to-all or all-gather: --context-parallel-algo",
+            lambda plan: (plan.cp > 1) & (plan.cp_exchange not in ("ring", "all-to-all", "all-gather")),
+            source="mindspeed_llm/features_manager/context_parallel/context_parallel_feature.py",
+        ),
+        rules.Rule(
+            "cp",
+            "a sequence that 2 x cp divides",
+            lambda plan: (plan.cp > 1) & (plan.seq_length % (2 * plan.cp) != 0),
+            source="mindspeed/features_manager/context_parallel/context_parallel_feature.py",
+        ),
+        rules.Rule(
+            "model.sliding_window",
+            "0, or a window of the whole sequence, with context parallelism",
+            lambda plan: (plan.cp > 1) & (plan.model is not None and 0 < plan.model.sliding_window < plan.seq_length),
+            source="mindspeed_llm/features_manager/context_parallel/context_parallel_feature.py",
+        ),
+        rules.Rule(
+            "sequence_parallel",
+            "experts under tensor parallelism: --sequence-parallel",
+            lambda plan: plan.has_experts & (plan.tp > 1) & (plan.sequence_parallel == 0),
+        ),
+        rules.accept_orders(MEGATRON_ORDER, MEGATRON_PP_DP_ORDER),
+        rules.Rule(
+            "order",
+            f"order {MEGATRON_ORDER}, or ep x etp = tp x cp",
+            lambda plan: (
+                (plan.ep * np.where(plan.has_experts, plan.etp, plan.tp) != plan.tp * plan.cp)
+                & rules.accept_orders(MEGATRON_ORDER).is_broken(plan)
+            ),
+            source="megatron-core 0.12.1, megatron/core/parallel_state.py, initialize_model_parallel",
+        ),
+        rules.accept_offloads(),
+        rules.Rule(
+            "communication",
+            "the format of gradients in memory: bf16",
+            lambda plan: plan.gradients == "bf16" and plan.communication == "fp32",
+        ),
+        rules.Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None),
+    ),
+    source="gitcode.com/Ascend/MindSpeed-LLM",
+    nearest_exports=("megatron-lm",),
+    defaults=MEGATRON_DEFAULTS,
+)

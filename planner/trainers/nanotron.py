@@ -1,0 +1,97 @@
+"""nanotron: ZeRO 1 with a 32-bit accumulator beside 16-bit gradients, tensor and pipeline parallelism.
+
+github.com/huggingface/nanotron at 2411b022 (April 2026).
+"""
+
+from __future__ import annotations
+
+from planner.trainers import rules
+from planner.trainers.program import Program, ProgramVersion
+from planner.trainers.trainer import Trainer
+
+NANOTRON = Trainer(
+    name="nanotron",
+    programs=("nanotron",),
+    calibration="megatron-classic",
+    sharded_weight_bytes=2.0,
+    # `FP32GradientAccumulator` of optim/gradient_accumulator.py: a buffer of all gradients in 32 bit, to which the
+    # 16-bit gradients are added after the backward pass; it is reduced
+    gradient_bytes=6.0,
+    gradient_copy_bytes=2.0,
+    grad_reduce_bytes=4.0,
+    # `_ShardedCrossEntropy` of parallel/tensor_parallel/functional.py: 16-bit logits, their 32-bit copy, and its
+    # difference to the maximum, in which the softmax is computed
+    loss_bytes_per_logit=10.0,
+    launch_mode="eager",
+    cp_comm_type="ring",
+)
+
+NANOTRON_PROGRAM = Program(
+    "nanotron",
+    "0.4",
+    (
+        rules.ACCEPT_DECODERS,
+        rules.accept_accelerators("NVIDIA gpu", "AMD gpu"),
+        # its ranks of experts are a dimension of their own beside dp ("TODO: ep should be a subset of dp", context.py)
+        *rules.accept_degrees("tp", "pp", "cp"),
+        rules.reject_tp_beyond_kv_heads("src/nanotron/models/llama.py, CausalSelfAttention"),
+        rules.accept_values("precision", "bf16"),
+        rules.accept_values("zero_stage", 0, 1),
+        rules.accept_activations(gated=("silu",), plain=()),
+        rules.accept_values("model.norm", "rmsnorm"),
+        rules.Rule(
+            "schedule",
+            "schedule 1f1b or gpipe",
+            lambda plan: (plan.pp > 1) & (plan.schedule not in ("1f1b", "gpipe")),
+            source="src/nanotron/config/parallelism_config.py, pp_engine",
+        ),
+        rules.Rule(
+            "cp",
+            "a sequence that 2 x cp divides",
+            lambda plan: (plan.cp > 1) & (plan.seq_length % (2 * plan.cp) != 0),
+            source="src/nanotron/models/qwen.py, Qwen2Model",
+        ),
+        *rules.restrict_rules(
+            [rules.accept_values("cp_exchange", "ring", "all-gather")],
+            lambda plan: plan.cp > 1,
+        ),
+        rules.Rule(
+            "tp_overlap",
+            "also --sequence-parallel: tp_mode REDUCE_SCATTER",
+            lambda plan: plan.tp_overlap & (plan.tp > 1) & (plan.sequence_parallel == 0),
+        ),
+        rules.accept_values("attention", "flash"),
+        rules.REJECT_FLASH_BEFORE_AMPERE,
+        rules.accept_values("launch", "eager"),
+        rules.accept_orders("tp-cp-dp-pp"),
+        rules.Rule(
+            "communication",
+            "the format of accumulated gradients",
+            lambda plan: plan.communication != plan.gradients,
+            source="src/nanotron/optim/gradient_accumulator.py, sync_gradients_across_dp",
+        ),
+        rules.Rule("recompute_layers", "recompute_layers all", lambda plan: plan.recompute_layers is not None),
+        rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED,
+        rules.accept_offloads(),
+        rules.Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None),
+    ),
+    source="github.com/huggingface/nanotron",
+    versions=(
+        ProgramVersion(
+            name="2025-03",
+            since="2025-03",
+            behaviour="context parallelism",
+            source="b641237d",
+        ),
+        ProgramVersion(
+            name="0.4",
+            since="2024-04",
+            behaviour="no context parallelism",
+            source="pyproject.toml, src/nanotron/config/parallelism_config.py before b641237d",
+            rules=rules.accept_degrees("tp", "pp"),
+        ),
+    ),
+    nearest_exports=("megatron-lm",),
+    # src/nanotron/config/parallelism_config.py, ParallelismArgs
+    defaults={"vpp": "1", "cp": "1", "ep": "1", "recompute": "none"},
+)

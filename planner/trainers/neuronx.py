@@ -1,0 +1,103 @@
+"""NeuronX Distributed on AWS Trainium: Megatron's degrees and ZeRO 1, compiled by XLA.
+
+github.com/aws-neuron/neuronx-distributed at fbac349 (Neuron SDK 2.29, April 2026), and neuronx-distributed-training.
+"""
+
+from __future__ import annotations
+
+from planner.trainers import rules
+from planner.trainers.program import Program, ProgramVersion
+from planner.trainers.trainer import Trainer
+
+NEURONX = Trainer(
+    name="neuronx",
+    programs=("neuronx",),
+    calibration="megatron-classic",
+    # with ZeRO 1 also `use_master_weights` and `use_fp32_grad_acc` (trainer/trainer.py, neuronx_distributed_config):
+    # 32-bit master weights beside 16-bit parameters, gradients accumulated and reduced in 32 bit
+    sharded_weight_bytes=2.0,
+    gradient_bytes=4.0,
+    grad_reduce_bytes=4.0,
+    # in place of the logits, which are in 32 bit (parallel_layers/loss_functions.py, _ParallelCrossEntropy)
+    loss_bytes_per_logit=8.0,
+    launch_mode="compiled",
+    # `zero1: True` of the examples of neuronx-distributed-training, examples/conf
+    usual_zero_stage=1,
+    cp_comm_type="ring",
+)
+
+NEURONX_PROGRAM = Program(
+    "neuronx",
+    "2.29",
+    (
+        rules.ACCEPT_DECODERS,
+        rules.accept_accelerators("AWS npu"),
+        *rules.accept_degrees("tp", "pp", "cp", "ep", "vpp"),
+        rules.Rule(
+            "tp",
+            "a divisor of the model's heads; KV heads are replicated up to it, so one divides the other",
+            lambda plan: (
+                plan.model is not None
+                and (plan.model.heads % plan.tp != 0)
+                | ((plan.model.kv_head_count % plan.tp != 0) & (plan.tp % plan.model.kv_head_count != 0))
+            ),
+            source="src/neuronx_distributed/modules/qkv_linear.py, kv_size_multiplier",
+        ),
+        rules.Rule(
+            "etp",
+            "etp {plan.tp}: experts are sharded like the other layers",
+            lambda plan: plan.has_experts & (plan.etp != plan.tp),
+            source="src/neuronx_distributed/parallel_layers/parallel_state.py, initialize_model_parallel",
+        ),
+        rules.Rule(
+            "ep",
+            "a divisor of dp, without context parallelism",
+            lambda plan: (plan.ep > 1) & ((plan.dp % plan.ep != 0) | (plan.cp > 1)),
+            source="src/neuronx_distributed/parallel_layers/parallel_state.py, initialize_model_parallel",
+        ),
+        rules.accept_values("precision", "bf16", "fp32"),
+        rules.accept_values("zero_stage", 0, 1),
+        rules.Rule(
+            "schedule",
+            "schedule 1f1b",
+            lambda plan: (plan.pp > 1) & (plan.schedule != "1f1b"),
+            source="src/neuronx_distributed/pipeline/scheduler.py",
+        ),
+        *rules.restrict_rules([rules.accept_values("cp_exchange", "ring")], lambda plan: plan.cp > 1),
+        rules.accept_orders("tp-cp-dp-pp"),
+        rules.accept_values("launch", "compiled"),
+        rules.REJECT_TP_OVERLAP,
+        rules.Rule("recompute_layers", "recompute_layers all", lambda plan: plan.recompute_layers is not None),
+        rules.accept_offloads(),
+        rules.Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None),
+        # `use_master_weights` alone decides: without it gradients are accumulated in the parameters' format
+        rules.Rule(
+            "communication", "the format of gradients in memory", lambda plan: plan.communication != plan.gradients
+        ),
+    ),
+    source="github.com/aws-neuron/neuronx-distributed",
+    versions=(
+        ProgramVersion(
+            name="2.22",
+            since="2025-04",
+            behaviour="context parallelism",
+            source="a070deb, src/neuronx_distributed/trainer/trainer.py",
+        ),
+        ProgramVersion(
+            name="2.20",
+            since="2024-09",
+            behaviour="expert parallelism; no context parallelism",
+            source="4f95471",
+            rules=rules.accept_degrees("tp", "pp", "ep", "vpp"),
+        ),
+        ProgramVersion(
+            name="2.15",
+            since="2023-10",
+            behaviour="tensor and pipeline parallelism alone",
+            source="a8bce14",
+            rules=rules.accept_degrees("tp", "pp", "vpp"),
+        ),
+    ),
+    nearest_exports=("nemo", "megatron-lm"),
+    defaults={"vpp": "1", "cp": "1", "ep": "1"},
+)

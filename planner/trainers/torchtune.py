@@ -1,0 +1,122 @@
+"""torchtune: FSDP2 with parameters, gradients and moments in 16 bit; which plans it runs.
+
+github.com/pytorch/torchtune at bd2a0fc7 (0.7, April 2026), recipes/full_finetune_distributed.py.
+"""
+
+from __future__ import annotations
+
+from planner.trainers import fsdp, rules
+from planner.trainers.program import NO_MODEL_PARALLELISM, Program, ProgramVersion
+from planner.trainers.trainer import Trainer
+
+TORCHTUNE = Trainer(
+    name="torchtune",
+    programs=("torchtune",),
+    calibration="fsdp2",
+    # `dtype: bf16` of the recipes: parameters, gradients and both moments; no mixed precision, so no 32-bit master
+    # weights and no 32-bit reduction (`shard_model` of training/_distributed.py passes no MixedPrecisionPolicy)
+    sharded_weight_bytes=2.0,
+    gradient_bytes=2.0,
+    optimizer_bytes=4.0,
+    moments="bf16",
+    moment_bytes=4.0,
+    master="none",
+    grad_reduce_bytes=2.0,
+    loss_bytes_per_logit=14.0,
+    # LinearCrossEntropyLoss of the recipes: 8 chunks of the sequence, with the head's multiply
+    # (modules/loss/cross_entropy_loss.py)
+    loss="chunked",
+    # `compile: False`
+    launch_mode="eager",
+    usual_zero_stage=3,
+    # `context_parallel_rotate_method` of the recipe
+    cp_comm_type="all-gather",
+    keeps_gathered_sequence=True,
+    # `custom_sharded_layers` of the recipes: embedding and head are sharded apart from the root
+    keeps_embedding_gathered=False,
+    saves_quantized_inputs=False,
+    fragmentation_share=fsdp.FSDP2.fragmentation_share,
+)
+
+_REJECT_SHARD_GROUPS = rules.Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None)
+
+TORCHTUNE_PROGRAM = Program(
+    "torchtune",
+    "0.7",
+    (
+        rules.ACCEPT_DECODERS,
+        # utils/_device.py
+        rules.accept_accelerators("NVIDIA gpu", "AMD gpu", "Intel gpu", "Intel npu", "Huawei npu", "cpu"),
+        *rules.accept_degrees("tp", "cp"),
+        rules.reject_tp_beyond_kv_heads("torchtune/training/_distributed.py, prepare_mha_for_tp"),
+        rules.accept_values("precision", "bf16", "fp32", "fp8"),
+        rules.Rule(
+            "precision",
+            "bf16 or fp32 with context parallelism",
+            lambda plan: (plan.precision == "fp8") & (plan.cp > 1),
+            source="recipes/full_finetune_distributed.py, _setup_model",
+        ),
+        rules.Rule("zero_stage", "zero_stage 2 or 3", lambda plan: (plan.zero_stage < 2) & (plan.dp * plan.cp > 1)),
+        rules.Rule(
+            "cp",
+            "a sequence that 2 x tp x cp divides",
+            lambda plan: (plan.cp > 1) & (plan.seq_length % (2 * plan.tp * plan.cp) != 0),
+            source="torchtune/training/_distributed.py, ParallelDims.min_seq_len_divisor",
+        ),
+        # `alltoall` of PyTorch rotates keys and values as a ring does
+        *rules.restrict_rules([rules.accept_values("cp_exchange", "all-gather", "ring")], lambda plan: plan.cp > 1),
+        rules.REJECT_FLASH_BEFORE_AMPERE,
+        rules.accept_orders("tp-cp-dp-pp"),
+        rules.accept_values("gradients", "bf16"),
+        rules.accept_values("communication", "bf16"),
+        fsdp.ACCEPT_DP_OVERLAP,
+        rules.REJECT_TP_OVERLAP,
+        fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,
+        rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED,
+        *fsdp.ACCEPT_FSDP_OFFLOADS,
+        rules.Rule("shard_group", "shard_group all, or cp times a divisor of dp", rules.breaks_shard_groups),
+        rules.accept_setting("loss", "plain", "chunked"),
+        rules.accept_setting("reshard", "default", "never"),
+    ),
+    written_settings=("loss", "reshard"),
+    source="github.com/pytorch/torchtune",
+    versions=(
+        ProgramVersion(
+            name="0.7",
+            since="2025-05",
+            behaviour="the loss in chunks with the head's multiply, context parallelism",
+            source="9c06c8bd, 43094198",
+        ),
+        ProgramVersion(
+            name="0.6.1",
+            since="2025-04",
+            behaviour="hybrid sharding; no context parallelism",
+            source="d3ab3b7c",
+            rules=rules.accept_degrees("tp"),
+        ),
+        ProgramVersion(
+            name="0.6",
+            since="2025-03",
+            behaviour="tensor parallelism; no hybrid sharding",
+            source="9da35c74, v0.6.0",
+            rules=(*rules.accept_degrees("tp"), _REJECT_SHARD_GROUPS),
+        ),
+        ProgramVersion(
+            name="0.3",
+            since="2024-09",
+            behaviour="the loss in chunks (CEWithChunkedOutputLoss); data parallelism alone",
+            source="4fba6cd4, v0.3.0",
+            rules=(*rules.accept_degrees(), _REJECT_SHARD_GROUPS),
+        ),
+        ProgramVersion(
+            name="0.1",
+            since="2024-04",
+            behaviour="a plain loss",
+            source="v0.1.0, recipes/configs",
+            changes={"loss": "plain"},
+            rules=(*rules.accept_degrees(), _REJECT_SHARD_GROUPS),
+        ),
+    ),
+    nearest_exports=("torchtitan", "fsdp2"),
+    defaults=NO_MODEL_PARALLELISM | {"recompute": "none"},
+)
