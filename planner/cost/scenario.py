@@ -238,8 +238,9 @@ def build_scenario(
     """The scenario of a model on a cluster.
 
     Without a precision: bf16 where the accelerator has it, else fp16. Without an attention kernel: FlashAttention
-    where the accelerator has it. Without a trainer (`framework`): the default of
-    the accelerator; `trainer_version`: of a program that runs its plans, as NAME@VERSION. Without a launch mode, or a dtype of gradients: the trainer's own.
+    where the accelerator has it. Without a trainer (`framework`): the default of the accelerator; `trainer_version`:
+    of a program that runs its plans, as NAME@VERSION, empty for the newest. Without a launch mode, or a dtype of
+    gradients: the trainer's own.
     """
     accelerator = cluster.accelerator
     used_precision = precision or ("bf16" if "bf16" in accelerator.peak_flops else "fp16")

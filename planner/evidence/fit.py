@@ -30,11 +30,11 @@ from planner.cost.calibration import (
 from planner.cost.scenario import Scenario, read_settings
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies
-from planner.trainers.trainer import find_calibration_name
 from planner.errors import InputError
 from planner.evidence.bind_run import BoundRun
 from planner.evidence.predict import convert_step_time
 from planner.evidence.runs import MeasuredRun
+from planner.trainers.trainer import find_calibration_name
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")

@@ -19,7 +19,6 @@ from planner.cost.operations.energy import compute_energy_j
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies, join_strategies
-from planner.trainers.trainer import find_calibration_name
 from planner.documents.plan import QuantilesPart, RegretPart, RivalPart, UncertaintyPart
 from planner.errors import InputError
 from planner.progress import track_steps
@@ -27,6 +26,7 @@ from planner.search.objective import Objective
 from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space
 from planner.studies.plan_parts import build_settings_part, build_strategy_part
+from planner.trainers.trainer import find_calibration_name
 
 MAX_CONTENDERS = 50
 """Plans that compete in each sample."""
@@ -59,7 +59,9 @@ def estimate_first_plan_uncertainty(
         problem = "memory has no fitted parameters, so this objective has no uncertainty"
         raise InputError(problem, key="--uncertainty", value=objective.name, expected=expected)
     contender_plans = find_contenders(scenarios, space, objective)
-    spread = compute_calibration_spreads(scenarios[0].accelerator.architecture, find_calibration_name(scenarios[0].trainer))
+    spread = compute_calibration_spreads(
+        scenarios[0].accelerator.architecture, find_calibration_name(scenarios[0].trainer)
+    )
     times, figures = score_samples(contender_plans, objective, spread, samples)
     return _build_uncertainty_part(contender_plans, spread, times[:, 0], figures)
 

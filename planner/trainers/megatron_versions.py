@@ -7,8 +7,8 @@ arguments.py, found in the history of github.com/NVIDIA/Megatron-LM.
 from __future__ import annotations
 
 from planner.trainers import rules
+from planner.trainers.names import TrainerName
 from planner.trainers.program import ProgramVersion
-from planner.trainers.trainer import TrainerName
 
 _WITHOUT_WHOLE_STEP_GRAPHS: tuple[TrainerName, ...] = ("megatron-classic", "megatron-fsdp")
 
@@ -19,7 +19,9 @@ _REJECT_OPTIMIZER_OFFLOAD = rules.accept_offloads()
 _REJECT_FSDP = rules.accept_values("zero_stage", 0, 1)
 _ACCEPT_RING = rules.restrict_rules([rules.accept_values("cp_exchange", "ring")], lambda plan: plan.cp > 1)
 _ACCEPT_SHARED_EXPERT_TP = rules.Rule(
-    "etp", "etp {plan.tp}: --expert-tensor-parallel-size came later", lambda plan: plan.has_experts & (plan.etp != plan.tp)
+    "etp",
+    "etp {plan.tp}: --expert-tensor-parallel-size came later",
+    lambda plan: plan.has_experts & (plan.etp != plan.tp),
 )
 _REJECT_SHARD_GROUPS = rules.Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None)
 _ACCEPT_DEFAULT_ORDER = rules.accept_orders("tp-cp-dp-pp")
@@ -56,7 +58,7 @@ LM_VERSIONS = (
     ProgramVersion(
         name="core_v0.10",
         since="2025-02",
-        behaviour="context parallelism by all-gather and all-to-all, etp other than tp, hybrid sharding; ZeRO 0 and 1",
+        behaviour="context parallelism by all-gather and all-to-all, etp other than tp, hybrid sharding; no ZeRO 2",
         source="645c329d, 7f22e210, bb84eb93, core_v0.10.0",
         trainers=("megatron-classic",),
         rules=_RULES_BEFORE_0_12,

@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from planner.trainers import rules
-from planner.trainers.program import Program
 from planner.trainers.megatron import MEGATRON_CLASSIC, MEGATRON_DEFAULTS, MEGATRON_ORDER, MEGATRON_PP_DP_ORDER
+from planner.trainers.program import Program
 
 # it replaces functions of megatron-core; parameters, gradients and optimizer are Megatron's
 MINDSPEED = replace(MEGATRON_CLASSIC, name="mindspeed", programs=("mindspeed",), calibration="megatron-classic")

@@ -28,11 +28,11 @@ NANOTRON = Trainer(
 
 NANOTRON_PROGRAM = Program(
     "nanotron",
-    "0.4",
+    "2026-04",
     (
         rules.ACCEPT_DECODERS,
         rules.accept_accelerators("NVIDIA gpu", "AMD gpu"),
-        # its ranks of experts are a dimension of their own beside dp ("TODO: ep should be a subset of dp", context.py)
+        # its expert ranks are a dimension of their own beside dp ("TODO: ep should be a subset of dp", context.py)
         *rules.accept_degrees("tp", "pp", "cp"),
         rules.reject_tp_beyond_kv_heads("src/nanotron/models/llama.py, CausalSelfAttention"),
         rules.accept_values("precision", "bf16"),
@@ -84,7 +84,7 @@ NANOTRON_PROGRAM = Program(
             source="b641237d",
         ),
         ProgramVersion(
-            name="0.4",
+            name="2024-04",
             since="2024-04",
             behaviour="no context parallelism",
             source="pyproject.toml, src/nanotron/config/parallelism_config.py before b641237d",

@@ -134,7 +134,7 @@ def parse_trainer_version(text: str, key: str = "--trainer") -> tuple[Program, P
     program = next((program for program in PROGRAMS_BY_NAME.values() if program.name == name), None)
     if program is not None:
         return program, program.find_version(version_text, key)
-    programs = TRAINERS_BY_NAME[name].programs if name in TRAINERS_BY_NAME else tuple(PROGRAMS_BY_NAME)  # type: ignore[index]
+    programs = TRAINERS_BY_NAME[name].programs if name in TRAINERS_BY_NAME else tuple(PROGRAMS_BY_NAME)
     expected = f"a version of a program that runs them: {', '.join(programs)}"
     raise InputError(f"{name} is a kind of plans, which has no versions", key=key, value=text, expected=expected)
 

@@ -106,6 +106,8 @@ def test_options_are_offered_where_they_can_stand() -> None:
     assert complete("plan", "70B", "--trainer=megatron-") == [
         f"--trainer=megatron-{end}" for end in ("lm", "bridge", "classic", "fsdp")
     ]
+    versions = complete("plan", "70B", "--trainer", "torchtitan@")
+    assert versions[0] == "torchtitan@0.3" and complete("plan", "70B", "--trainer", "torchtitan@0.") == versions[:3]
     assert complete("plan", "70B", "--diverse", "--objective", "memory") == ["memory-headroom"]
     assert complete("plan", "70B", "--tp", "") == []
     assert complete("plan", "--", "--") == ["\t.json .toml"]

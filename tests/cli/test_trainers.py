@@ -207,3 +207,76 @@ def test_rejected_candidates_are_counted_and_all_found_plans_keep_the_rules() ->
     assert search["cut_by"]["trainer"] > 0
     assert search["candidates"] == search["feasible"] + sum(search["cut_by"].values())
     assert all(plan["strategy"]["zero_stage"] > 1 and plan["strategy"]["tp"] <= 8 for plan in answer["plans"])
+
+
+def read_training(*options: str) -> dict[str, object]:
+    done = call("planner", "estimate", *ON, "--tp", "4", "--recompute", "full", "-f", "json", *options)
+    assert done.returncode == 0, done.stderr
+    training: dict[str, object] = json.loads(done.stdout)["training"]
+    return training | {"loss": json.loads(done.stdout)["plans"][0]["settings"]["loss"]}
+
+
+def test_an_older_version_has_what_it_did_otherwise_and_the_document_names_it() -> None:
+    assert "trainer" not in read_training("--trainer", "torchtitan")
+    losses = {}
+    for version in ("2025-02", "0.1", "2026-05"):
+        training = read_training("--trainer", f"TorchTitan@{version}", "--launch", "compiled")
+        losses[training["trainer"]] = training["loss"]
+    assert losses == {"torchtitan@2024-10": "plain", "torchtitan@0.1": "compiled", "torchtitan@0.3": "chunked"}
+    assert read_training("--trainer", "megatron-bridge@25.11", "-c", "dgx-b200")["framework"] == "megatron-classic"
+
+
+@pytest.mark.parametrize(
+    ("asked", "parts"),
+    [
+        ("--trainer torchtitan@0.33", ["torchtitan@0.33", "2024-10", "did you mean 0.3?"]),
+        ("--trainer megatron-classic@26.06", ["kind of plans", "megatron-bridge"]),
+        ("--trainer torchtitan@2024-08 --cp 2", ["--cp: unsupported by torchtitan 2024-07", "cp 1"]),
+        ("--trainer megatron-lm@core_v0.7 --zero 2", ["--zero: unsupported by megatron-lm core_v0.7"]),
+        ("--trainer torchtune --pp 2", ["--pp: unsupported by torchtune", "pp 1"]),
+        ("--trainer neuronx --zero 1", ["--cluster: unsupported by neuronx", "AWS npu"]),
+        ("--trainer mindspeed --zero 1", ["--cluster: unsupported by mindspeed", "Huawei npu"]),
+        ("--trainer nanotron --zero 3", ["--zero: unsupported by nanotron", "--zero 1"]),
+        ("--trainer hf-trainer --zero 1", ["--zero: unsupported by hf-trainer", "--trainer deepspeed"]),
+        ("--trainer composer --tp 2", ["--tp: unsupported by composer", "tp 1"]),
+        ("--trainer megatron-deepspeed --zero 2 --pp 2", ["unsupported by megatron-deepspeed", "pipeline stages"]),
+    ],
+)
+def test_trainers_and_versions_without_files_refuse_what_they_do_not_run(asked: str, parts: list[str]) -> None:
+    done = call("planner", "estimate", *ON, *asked.split())
+    assert done.returncode == 2
+    assert not [part for part in parts if part not in done.stderr], done.stderr
+
+
+def test_a_trainer_holds_what_its_sources_say() -> None:
+    """Bytes of a step of pure data parallelism without ZeRO on one device, for each parameter."""
+    for name, (weights, gradients, optimizer) in {
+        "torchtune": (2, 2, 4),
+        "nanotron": (2, 6, 12),
+        "hf-trainer": (2, 4, 12),
+        "composer": (2, 4, 12),
+    }.items():
+        on = ("gpt-1.7b", "-c", "dgx-h100", "--devices", "1", "-b", "8", "-f", "json", "--recompute", "full")
+        document = json.loads(call("planner", "estimate", *on, "--trainer", name).stdout)
+        memory, parameters = document["plans"][0]["memory"], document["model"]["parameters"]
+        per_parameter = [memory[f"{part}_bytes"] / parameters for part in ("weights", "gradients", "optimizer")]
+        assert per_parameter == pytest.approx([weights, gradients, optimizer], rel=1e-9), name
+
+
+def test_no_files_are_written_for_some_trainers_and_the_nearest_are_named(tmp_path: Path) -> None:
+    plan_file = tmp_path / "plan.json"
+    plan_file.write_text(call("plan", *ON, "--trainer", "hf-trainer", "--top", "1", "-f", "json").stdout)
+    refused = call("planner", "export", str(plan_file), "--to", "hf-trainer")
+    assert refused.returncode == 2
+    assert "no files are written for hf-trainer" in refused.stderr and "accelerate" in refused.stderr
+    assert call("planner", "export", str(plan_file), "--to", "accelerate", "--arguments", "train.py").returncode == 0
+    explained = call("planner", "explain", str(plan_file))
+    assert explained.returncode == 0, explained.stderr
+
+
+def test_a_version_is_shown_with_its_rules() -> None:
+    (part,) = json.loads(call("planner", "trainers", "show", "torchtune@0.3", "-f", "json").stdout)["trainers"]
+    (newest,) = json.loads(call("planner", "trainers", "show", "torchtune", "-f", "json").stdout)["trainers"]
+    assert (part["version"], newest["versions"][0]["name"]) == ("0.3", "0.7")
+    assert len(part["rules"]) > len(newest["rules"])
+    assert newest["calibration"] == "fsdp2"

@@ -9,7 +9,7 @@ from planner import api
 from planner.documents.plan import PlanDocument
 from planner.errors import InputError, NothingFits
 from planner.export.run import PlannedRun, build_planned_run
-from planner.trainers.names import ProgramName
+from planner.trainers.names import ExportName
 from planner.workload.presets import read_model_preset
 from planner.workload.spec import ModelSpec
 from planner.workload.transformer import build_workload
@@ -86,7 +86,7 @@ def list_questions(program: ProgramName) -> tuple[Question, ...]:
 
 
 @cache
-def find_plans(program: ProgramName, number: int) -> tuple[PlannedRun, ...]:
+def find_plans(program: ExportName, number: int) -> tuple[PlannedRun, ...]:
     """The five best plans of a question for a program; none where it does not run the model or the pinned values, and
     where nothing fits.
     """
@@ -105,6 +105,6 @@ def find_plans(program: ProgramName, number: int) -> tuple[PlannedRun, ...]:
     return tuple(build_planned_run(answer, plan + 1, spec, workload) for plan in range(len(answer.plans)))
 
 
-def enumerate_questions(program: ProgramName) -> Iterator[int]:
+def enumerate_questions(program: ExportName) -> Iterator[int]:
     """The numbers of the questions for a program."""
     yield from range(len(list_questions(program)))

@@ -8,13 +8,13 @@ import pytest
 
 from planner.export.exported import export_plan
 from planner.export.trainer import UserExtras
-from planner.trainers.names import ProgramName
+from planner.trainers.names import ExportName
 from tests.cli.run import call
 from tests.export.found_plans import SETTING_QUESTIONS, enumerate_questions, find_plans
 
 
-@pytest.mark.parametrize("program", get_args(ProgramName))
-def test_the_exporter_accepts_what_was_planned(program: ProgramName) -> None:
+@pytest.mark.parametrize("program", get_args(ExportName))
+def test_the_exporter_accepts_what_was_planned(program: ExportName) -> None:
     exported = 0
     for number in enumerate_questions(program):
         for run in find_plans(program, number):

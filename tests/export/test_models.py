@@ -20,7 +20,7 @@ import yaml
 from planner.export.run import PlannedRun
 from planner.export.trainer import UserExtras
 from planner.export.trainers import TRAINERS
-from planner.trainers.names import ProgramName
+from planner.trainers.names import ExportName
 from planner.workload.huggingface.read_config import parse_huggingface_config
 from tests.export.plans import build_run
 from tests.export.test_unsupported import change_plan
@@ -30,7 +30,7 @@ FAMILIES = (
     *("llama-3-8b", "llama-3.1-405b", "mistral-7b-v0.1", "mixtral-8x7b-v0.1", "phi-3-mini-4k", "qwen2-7b"),
     *("qwen2-57b-a14b", "qwen3-8b", "qwen3-30b-a3b", "deepseek-v3", "gpt-oss-20b", "gpt2", "gpt-neox-20b"),
 )
-PROGRAMS: tuple[ProgramName, ...] = ("megatron-lm", "megatron-bridge", "torchtitan", "maxtext")
+PROGRAMS: tuple[ExportName, ...] = ("megatron-lm", "megatron-bridge", "torchtitan", "maxtext")
 SEQ_LENGTHS = {"megatron-lm": 2048, "megatron-bridge": 2048, "torchtitan": 1024, "maxtext": 1024}
 """Tokens of a sequence: torchtitan and MaxText run models with a window where it is that of the whole sequence."""
 Fields = dict[str, Any]
@@ -56,7 +56,7 @@ def read_config(name: str) -> str:
     return (CONFIGS / name / "config.json").read_text()
 
 
-def build_model_run(name: str, program: ProgramName) -> PlannedRun:
+def build_model_run(name: str, program: ExportName) -> PlannedRun:
     """A plan without splits of the model's parts, for the model of a configuration."""
     text = read_config(name)
     base = build_run({"torchtitan": "fsdp", "maxtext": "tpu"}.get(program, "graph"))
@@ -422,7 +422,7 @@ READERS = {
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_every_field_of_the_model_is_that_of_its_configuration(program: ProgramName, name: str) -> None:
+def test_every_field_of_the_model_is_that_of_its_configuration(program: ExportName, name: str) -> None:
     run, trainer = build_model_run(name, program), TRAINERS[program]
     unsupported = [one.setting for one in trainer.find_unsupported(run)]
     if (program, name) in REFUSED:
@@ -447,7 +447,7 @@ def test_every_field_of_the_model_is_that_of_its_configuration(program: ProgramN
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("program", ["deepspeed", "accelerate", "fsdp2"])
-def test_a_script_gets_the_configuration_of_the_model(program: ProgramName, name: str) -> None:
+def test_a_script_gets_the_configuration_of_the_model(program: ExportName, name: str) -> None:
     run = build_model_run(name, program)
     text = TRAINERS[program].build_files(run, UserExtras())["config.json"]
     for length in (1024, 2048):

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from planner.export.trainers import TRAINERS
 from planner.trainers import trainer as trainer_module
-from planner.trainers.names import ProgramName
-from planner.trainers.registry import PROGRAMS_BY_NAME, TRAINERS_BY_NAME, list_trainers_of_program
+from planner.trainers.names import ExportName, ProgramName
 from planner.trainers.program import Program
+from planner.trainers.registry import PROGRAMS_BY_NAME, TRAINERS_BY_NAME, find_trainer, list_trainers_of_program
 from planner.trainers.rules import PlanValues
 from planner.trainers.trainer import Trainer, replace_gradient_bytes, replace_moment_bytes, widen_trainer_state
 from planner.workload.presets import read_transformer_preset
@@ -33,7 +33,12 @@ def test_every_field_has_a_docstring_of_its_own() -> None:
 
 
 def test_programs_are_those_that_are_exported_to_and_each_runs_a_trainer() -> None:
-    assert tuple(PROGRAMS_BY_NAME) == get_args(ProgramName) == tuple(TRAINERS)
+    assert tuple(PROGRAMS_BY_NAME) == get_args(ProgramName)
+    assert tuple(TRAINERS) == get_args(ExportName)
+    assert all(
+        bool(program.nearest_exports) == (name not in TRAINERS) and set(program.nearest_exports) <= set(TRAINERS)
+        for name, program in PROGRAMS_BY_NAME.items()
+    )
     assert all(list_trainers_of_program(name) for name in PROGRAMS_BY_NAME)
 
 
@@ -50,7 +55,7 @@ def test_programs_are_those_that_are_exported_to_and_each_runs_a_trainer() -> No
         ("accelerate", "accelerate=="),
     ],
 )
-def test_rules_are_of_the_version_that_reads_the_files_in_test_export(program: ProgramName, package: str) -> None:
+def test_rules_are_of_the_version_that_reads_the_files_in_test_export(program: ExportName, package: str) -> None:
     root = Path(__file__).parents[2]
     pins = (root / "Makefile").read_text() + (root / "pyproject.toml").read_text()
     assert package + PROGRAMS_BY_NAME[program].version in pins
@@ -99,7 +104,7 @@ def test_rules_give_the_same_verdict_for_many_plans_as_for_each(program: Program
         "recompute": generator.choice(["none", "selective", "full"], plans),
         "sequence_parallel": generator.integers(0, 2, plans),
     }
-    for rule in program.rules:
+    for rule in (*program.rules, *(rule for version in program.versions for rule in version.rules)):
         broken = np.broadcast_to(rule.is_broken(build_plan_values(**columns)), plans)
         rows = [{name: column[i].item() for name, column in columns.items()} for i in range(plans)]
         assert broken.tolist() == [bool(rule.is_broken(build_plan_values(**row))) for row in rows], rule.setting
@@ -112,6 +117,27 @@ def test_wide_parameters_have_no_copy_in_addition_to_the_master_weights(trainer:
         wide = widen_trainer_state(trainer, precision)
         assert wide.sharded_weight_bytes + wide.optimizer_bytes == 3 * value_bytes, "parameter and two moments"
         assert wide.weight_bytes == wide.gradient_bytes == wide.grad_reduce_bytes == value_bytes
+
+
+def test_versions_are_in_order_and_each_is_of_its_month_alone() -> None:
+    for program in PROGRAMS_BY_NAME.values():
+        months = [version.since for version in program.versions]
+        assert months == sorted(months, reverse=True) and len({v.name for v in program.versions}) == len(months)
+        for version in program.versions:
+            assert program.find_version(version.name) is program.find_version(version.since) is version
+            assert set(version.trainers) <= set(list_trainers_of_program(program.name))
+            for trainer in version.trainers or list_trainers_of_program(program.name):
+                changed = find_trainer(trainer, f"{program.name}@{version.name}", "compiled")
+                assert changed.version == f"{program.name}@{version.name}"
+        assert not months or program.find_version_of_date("2000-01") is None
+
+
+def test_a_16_bit_gradient_beside_the_accumulator_goes_with_it() -> None:
+    nanotron = TRAINERS_BY_NAME["nanotron"]
+    same = replace_gradient_bytes(nanotron, accumulated="fp32", reduced="fp32")
+    narrow = replace_gradient_bytes(nanotron, accumulated="bf16", reduced="bf16")
+    assert same == nanotron and nanotron.gradient_bytes == 6.0
+    assert (narrow.gradient_bytes, narrow.gradient_copy_bytes) == (2.0, 0.0)
 
 
 def test_dtypes_and_optimizers_change_their_own_bytes_alone() -> None:

@@ -6,7 +6,7 @@ from planner.cli.io.output import DocumentOutput
 from planner.cli.lazy import import_lazily
 from planner.cli.options.command import CommandGroup, declare_command
 from planner.cli.options.output import DOCUMENT_OPTIONS
-from planner.request.options import TRAINERS, Completion, Option
+from planner.request.options import TRAINER_COMPLETION, Option
 
 with import_lazily():
     from planner.documents import trainers as trainer_documents
@@ -28,17 +28,18 @@ def list_trainers(output: DocumentOutput) -> None:
 
 @declare_command(
     Option(
-        "name", "Arguments", "A value of --trainer.", metavar="NAME", is_argument=True, is_required=True,
-        completion=Completion(TRAINERS),
+        "name", "Arguments", "A value of --trainer.", metavar="NAME[@VERSION]", is_argument=True, is_required=True,
+        completion=TRAINER_COMPLETION,
     ),
     *DOCUMENT_OPTIONS,
 )  # fmt: skip
 def show_trainer(name: str, output: DocumentOutput) -> None:
-    """Show what a trainer runs: its rules, each with its source, and its defaults.
+    """Show what a trainer runs: its rules, each with its source, its defaults and its versions.
 
     \b
     Examples:
       planner trainers show torchtitan
+      planner trainers show megatron-bridge@25.09
     """
     output.write(trainer_documents.build_trainers_document(name))
 

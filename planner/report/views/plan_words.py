@@ -58,7 +58,8 @@ def build_step_fact(model: ModelPart, scenario: ScenarioPart) -> tuple[str, str]
     tokens = f", {scenario.tokens_per_step:,} tokens" if model.sample == "sequence" else ""
     attention = f", {scenario.attention} attention" if model.heads > 1 or model.sample == "sequence" else ""
     batch = format_counted_noun(scenario.global_batch, model.sample)
-    return "Step", f"{batch}{tokens}, {scenario.precision}{attention}, {scenario.framework} ({scenario.launch})"
+    trainer = f"{scenario.framework} ({scenario.launch})" + (f", {scenario.trainer}" if scenario.trainer else "")
+    return "Step", f"{batch}{tokens}, {scenario.precision}{attention}, {trainer}"
 
 
 def format_memory_share(limit_bytes: float, capacity_bytes: float) -> str:

@@ -8,8 +8,14 @@ from itertools import groupby
 from planner.documents.trainers import SupportRulePart, TrainerPart, TrainersDocument
 from planner.report.report import Report, ReportRecord, ReportTable, build_columns
 
-_LIST_HEADINGS = ("name", "version", "plans for, or run by", "rules", "launch", "cp exchange", "gradients", "sent in")
+_LIST_HEADINGS = (
+    *("name", "version", "plans for, or run by", "rules", "launch", "cp exchange", "gradients", "sent in"),
+    *("calibration", "older versions"),
+)
+_DROPPED_HEADINGS = ("sent in", "cp exchange", "gradients", "launch", "calibration", "older versions")
+"""Left out in a narrow terminal, in this order."""
 _RULE_HEADINGS = ("setting", "supported", "source")
+_VERSION_HEADINGS = ("version", "since", "behaviour", "source")
 
 
 def build_trainers_report(document: TrainersDocument) -> Report:
@@ -17,13 +23,13 @@ def build_trainers_report(document: TrainersDocument) -> Report:
     if len(document.trainers) == 1:
         return _build_single_report(document.trainers[0])
     rows = [_build_row(part) for part in document.trainers]
-    texts = [0, 1, 2, 4, 5, 6, 7]
+    texts = [0, 1, 2, 4, 5, 6, 7, 8, 9]
     return Report(
         command="trainers",
         title="Trainers",
         facts=[],
         records=[_build_record(part) for part in document.trainers],
-        tables=[ReportTable("Trainers", build_columns(_LIST_HEADINGS, rows, texts, ("sent in", "cp exchange")))],
+        tables=[ReportTable("Trainers", build_columns(_LIST_HEADINGS, rows, texts, _DROPPED_HEADINGS))],
     )
 
 
@@ -39,8 +45,14 @@ def _build_single_report(part: TrainerPart) -> Report:
         title=f"{part.name} {part.version}".strip(),
         facts=list(_list_facts(part)),
         records=records or [_build_record(part)],
-        tables=[ReportTable("What it runs", columns)] if rows else [],
+        tables=[*([ReportTable("What it runs", columns)] if rows else []), *_build_version_tables(part)],
     )
+
+
+def _build_version_tables(part: TrainerPart) -> Iterator[ReportTable]:
+    rows = [(version.name, version.since, version.behaviour, version.source) for version in part.versions]
+    if rows:
+        yield ReportTable("Versions", build_columns(_VERSION_HEADINGS, rows, [0, 1, 2, 3], ("source",)))
 
 
 def _iterate_rule_rows(rules: Sequence[SupportRulePart]) -> Iterator[tuple[str, str, str]]:
@@ -59,12 +71,33 @@ def _list_facts(part: TrainerPart) -> Iterator[tuple[str, str]]:
     if part.source:
         yield "Source", part.source
     defaults = part.defaults
+    copies = f", {defaults.gradient_copy_bytes:g} of them in 16 bit" if defaults.gradient_copy_bytes else ""
+    yield (
+        "Holds",
+        f"bytes per parameter: weights {defaults.weight_bytes:g} (a shard {defaults.sharded_weight_bytes:g}), "
+        f"gradients {defaults.gradient_bytes:g}{copies}, optimizer {defaults.optimizer_bytes:g}; "
+        f"{defaults.loss_bytes_per_logit:g} bytes per logit of a plain loss",
+    )
+    other = f" ({defaults.unsharded_communication} without ZeRO)"
+    yield (
+        "Sends",
+        f"gradients in {defaults.communication}"
+        f"{other if defaults.unsharded_communication != defaults.communication else ''}, weights in "
+        f"{part.own_values['gather']}, cp by {defaults.cp_exchange}",
+    )
+    overlaps_experts = part.own_values["ep_overlap"] == "yes"
+    yield "Overlaps", "gradients, gathered weights" + (", all-to-all of experts" if overlaps_experts else "")
+    repeated = "every second multiply" if defaults.selective_recompute == "multiplies" else "norms and activations"
     yield (
         "Defaults",
-        f"kernels {defaults.launch}, cp by {defaults.cp_exchange}, {defaults.gradients} gradients, sent in "
-        f"{defaults.communication}; {defaults.weight_bytes:g} bytes of weights and {defaults.optimizer_bytes:g} of "
-        "optimizer per parameter",
+        f"kernels {defaults.launch}, {defaults.gradients} gradients, ZeRO {defaults.zero_stage}; selective "
+        f"recomputation repeats {repeated}",
     )
+    if part.run_defaults:
+        yield "Runs", ", ".join(f"{name} {value}" for name, value in part.run_defaults.items())
+    yield "Calibration", f"of {part.calibration}" if part.calibration else "the default's: no run of it was fitted"
+    if not part.is_exported:
+        yield "Export", "no files are written for it: `planner export --to` names the nearest trainers"
     yield "Own values", ", ".join(f"{name} {value}" for name, value in part.own_values.items())
     if part.written_settings:
         yield "Other values of", ", ".join(part.written_settings)
@@ -82,11 +115,15 @@ def _build_record(part: TrainerPart) -> ReportRecord:
         "version": part.version,
         "runs": part.runs,
         "rules": len(part.rules),
+        "versions": [version.name for version in part.versions],
+        "calibration": part.calibration,
+        "zero_stage": defaults.zero_stage,
         "launch": defaults.launch,
         "cp_exchange": defaults.cp_exchange,
         "gradients": defaults.gradients,
         "communication": defaults.communication,
         "weight_bytes": defaults.weight_bytes,
+        "gradient_bytes": defaults.gradient_bytes,
         "optimizer_bytes": defaults.optimizer_bytes,
         "written_settings": part.written_settings,
         "rank_orders": part.rank_orders,
@@ -106,4 +143,6 @@ def _build_row(part: TrainerPart) -> tuple[str, ...]:
         defaults.cp_exchange,
         defaults.gradients,
         defaults.communication,
+        part.calibration or "default",
+        ", ".join(version.name for version in part.versions[1:]),
     )

@@ -85,8 +85,9 @@ def build_unsupported_error(scenario: Scenario, space: Space) -> InputError:
         f"--trainer {', '.join(others)}" if others else "",
     ]
     more = f" (of {', '.join(scenario.programs)} the nearest)" if len(scenario.programs) > 1 else ""
+    _, _, version = scenario.trainer.version.partition("@")
     return InputError(
-        f"unsupported by {program.name} {program.version}{more}",
+        f"unsupported by {program.name} {version or program.version}{more}",
         key=", ".join(dict.fromkeys(obstacle.option for obstacle in obstacles)),
         value=", ".join(dict.fromkeys(f"{obstacle.setting} {obstacle.value}" for obstacle in obstacles)),
         expected="; or ".join(filter(None, alternatives)),

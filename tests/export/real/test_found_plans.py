@@ -17,7 +17,7 @@ from planner.export.run import PlannedRun
 from planner.export.trainer import UserExtras
 from planner.export.trainers import megatron_core
 from planner.export.trainers.accelerate import get_sharding_engine
-from planner.trainers.names import ProgramName
+from planner.trainers.names import ExportName
 from tests.export.found_plans import enumerate_questions, find_plans
 from tests.export.real.needs import import_package
 from tests.export.real.test_megatron import CHECKOUT
@@ -27,7 +27,7 @@ from tests.export.real.words import capture_arguments
 pytestmark = pytest.mark.export
 
 
-def write_plans(program: ProgramName, folder: Path) -> Iterator[tuple[PlannedRun, Path]]:
+def write_plans(program: ExportName, folder: Path) -> Iterator[tuple[PlannedRun, Path]]:
     """Every plan found for a program, with the folder of its files."""
     for number in enumerate_questions(program):
         for rank, run in enumerate(find_plans(program, number)):

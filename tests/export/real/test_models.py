@@ -15,7 +15,7 @@ import yaml
 
 from planner.export.trainer import UserExtras, build_model_file
 from planner.export.trainers import TRAINERS
-from planner.trainers.names import ProgramName
+from planner.trainers.names import ExportName
 from planner.workload.transformer import build_workload
 from tests.export.real.needs import import_package
 from tests.export.real.test_megatron import CHECKOUT
@@ -186,7 +186,7 @@ def normalize(value: object) -> object:
 
 
 @pytest.mark.parametrize("program", ["megatron-lm", "torchtitan"])
-def test_the_plan_counts_the_parameters_of_the_library(program: ProgramName) -> None:
+def test_the_plan_counts_the_parameters_of_the_library(program: ExportName) -> None:
     for name in FAMILIES:
         model = build_model_run(name, program).decoder
         router_bias = model.layers - model.moe.first_dense_layers if model.moe and model.moe.balances_by_bias else 0
