@@ -104,7 +104,7 @@ def test_options_are_offered_where_they_can_stand() -> None:
     assert complete("plan", "70B", "--train") == ["--trainer"]
     assert complete("plan", "70B", "--framew") == []
     assert complete("plan", "70B", "--trainer=megatron-") == [
-        f"--trainer=megatron-{end}" for end in ("lm", "bridge", "classic", "fsdp")
+        f"--trainer=megatron-{end}" for end in ("lm", "bridge", "deepspeed", "classic", "fsdp")
     ]
     versions = complete("plan", "70B", "--trainer", "torchtitan@")
     assert versions[0] == "torchtitan@0.3" and complete("plan", "70B", "--trainer", "torchtitan@0.") == versions[:3]

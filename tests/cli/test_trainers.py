@@ -10,7 +10,7 @@ from typing import get_args
 
 import pytest
 
-from planner.trainers.names import ProgramName, TrainerName
+from planner.trainers.names import ExportName, ProgramName, TrainerName
 from tests.cli.run import call
 
 TITAN = ("--trainer", "torchtitan")
@@ -82,7 +82,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("program", get_args(ProgramName))
+@pytest.mark.parametrize("program", get_args(ExportName))
 def test_the_nearest_plan_of_a_refusal_is_accepted_and_exported(program: str, tmp_path: Path) -> None:
     on = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "16", "--seq-length", "2048", "--trainer", program)
     for text in HOSTILE:

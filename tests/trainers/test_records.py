@@ -61,6 +61,9 @@ def test_rules_are_of_the_version_that_reads_the_files_in_test_export(program: E
     assert package + PROGRAMS_BY_NAME[program].version in pins
 
 
+MIXTRAL = read_transformer_preset("mixtral-8x7b")
+
+
 def build_plan_values(**changes: Any) -> PlanValues:
     """A plan that breaks many rules, with some values changed."""
     degrees = dict.fromkeys(("tp", "pp", "dp", "cp", "ep", "etp", "vpp", "micro_batch"), 1)
@@ -84,7 +87,7 @@ def build_plan_values(**changes: Any) -> PlanValues:
         "seq_length": 4096,
         "global_batch": 576,
         "framework": "fsdp2",
-        "model": read_transformer_preset("mixtral-8x7b"),
+        "model": MIXTRAL,
         "model_title": "Mixtral",
         "accelerator": "tpu-v5p",
         "vendor": "Google",
@@ -104,10 +107,11 @@ def test_rules_give_the_same_verdict_for_many_plans_as_for_each(program: Program
         "recompute": generator.choice(["none", "selective", "full"], plans),
         "sequence_parallel": generator.integers(0, 2, plans),
     }
+    rows = [{name: column[i].item() for name, column in columns.items()} for i in range(plans)]
+    together, alone = build_plan_values(**columns), [build_plan_values(**row) for row in rows]
     for rule in (*program.rules, *(rule for version in program.versions for rule in version.rules)):
-        broken = np.broadcast_to(rule.is_broken(build_plan_values(**columns)), plans)
-        rows = [{name: column[i].item() for name, column in columns.items()} for i in range(plans)]
-        assert broken.tolist() == [bool(rule.is_broken(build_plan_values(**row))) for row in rows], rule.setting
+        broken = np.broadcast_to(rule.is_broken(together), plans)
+        assert broken.tolist() == [bool(rule.is_broken(plan)) for plan in alone], rule.setting
 
 
 @pytest.mark.parametrize("trainer", TRAINERS_BY_NAME.values(), ids=TRAINERS_BY_NAME)

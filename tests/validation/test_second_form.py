@@ -223,3 +223,23 @@ def test_an_open_tensor_parallel_degree_may_be_one() -> None:
     (line,) = read_published_rows("mbridge-26.04-LLAMA3_70B-h100-FP8-n64-gbs256-tp4pp8cp1ep1")
     (run,) = parse_run_table(format_table(line | {"tp": "", "pp": "", "dp": ""}), "mine.csv").runs
     assert bind_run(run).space.allowed["sequence_parallel"] == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "version", "date", "wanted"),
+    [
+        ("megatron-bridge", "nemo 26.04.01, v0.4.2", "2026-05", "megatron-bridge@25.11"),
+        ("nemo", "container 24.09", "2025-10", "nemo@24.09"),
+        ("torchtitan", "9dec370", "2024-12", "torchtitan@2024-10"),
+        ("torchtitan", "", "2025", "torchtitan@0.2"),
+        ("maxtext", "mlperf/4.1", "", "maxtext@mlperf-4.1"),
+        ("megatron-lm", "", "2021-04", "megatron-lm@core_v0.4"),
+        ("mindspeed", "", "2026-06", ""),
+        ("torchtune", "", "", ""),
+    ],
+)
+def test_the_version_of_a_trainer_is_that_which_is_named_or_in_force(
+    trainer: str, version: str, date: str, wanted: str
+) -> None:
+    run = read(trainer=trainer, trainer_version=version, date=date, sharding="none", launch="")
+    assert bind_run(run).scenario.trainer.version == wanted
