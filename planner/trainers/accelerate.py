@@ -26,7 +26,6 @@ def uses_fsdp(plan: rules.PlanValues) -> rules.Flags:
     return (plan.framework != "deepspeed") & (plan.zero_stage > 1)
 
 
-
 _FSDP_SETTINGS = ("gather", *DEEPSPEED_WRITTEN_SETTINGS)
 ACCELERATE = Program(
     "accelerate",

@@ -32,7 +32,7 @@ COMPOSER_PROGRAM = Program(
         rules.REJECT_FLASH_BEFORE_AMPERE,
         rules.accept_values("launch", "eager", "compiled"),
         fsdp.ACCEPT_DP_OVERLAP,
-        fsdp.ACCEPT_FP32_GRADIENTS,
+        rules.accept_values("gradients", "fp32"),
         fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,
         rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED,
         # `get_cpu_offload` refuses FSDP's; `activation_cpu_offload` is there

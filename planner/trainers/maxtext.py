@@ -65,7 +65,6 @@ def _has_router_by_name(model: ModelSpec) -> bool:
     return model.moe is not None and (model.moe.balances_by_bias or model.moe.router_groups > 1)
 
 
-
 _SETTING_RULES = (
     rules.accept_setting("loss", "plain", "chunked"),
     rules.Rule(

@@ -13,7 +13,7 @@ from planner.trainers.program import ProgramVersion
 _WITHOUT_WHOLE_STEP_GRAPHS: tuple[TrainerName, ...] = ("megatron-classic", "megatron-fsdp")
 
 _REJECT_NVFP4 = rules.reject_precisions("nvfp4")
-_REJECT_EXPERT_OVERLAP = rules.accept_setting("ep_overlap", False)
+_REJECT_EXPERT_OVERLAP = rules.accept_setting("ep_overlap", False, supported="ep_overlap no")
 _REJECT_MXFP8 = rules.reject_precisions("mxfp8", "nvfp4")
 _REJECT_OPTIMIZER_OFFLOAD = rules.accept_offloads()
 _REJECT_FSDP = rules.accept_values("zero_stage", 0, 1)

@@ -49,6 +49,9 @@ TORCHTUNE_PROGRAM = Program(
         rules.accept_accelerators("NVIDIA gpu", "AMD gpu", "Intel gpu", "Intel npu", "Huawei npu", "cpu"),
         *rules.accept_degrees("tp", "cp"),
         rules.reject_tp_beyond_kv_heads("torchtune/training/_distributed.py, prepare_mha_for_tp"),
+        # its builders: Llama, Qwen, Mistral, Phi-3 (silu), Gemma (gelu)
+        rules.accept_activations(gated=("silu", "gelu", "gelu-tanh"), plain=()),
+        rules.accept_values("model.norm", "rmsnorm"),
         rules.accept_values("precision", "bf16", "fp32", "fp8"),
         rules.Rule(
             "precision",

@@ -256,7 +256,7 @@ def test_a_trainer_holds_what_its_sources_say() -> None:
         "hf-trainer": (2, 4, 12),
         "composer": (2, 4, 12),
     }.items():
-        on = ("gpt-1.7b", "-c", "dgx-h100", "--devices", "1", "-b", "8", "-f", "json", "--recompute", "full")
+        on = ("1B", "-c", "dgx-h100", "--devices", "1", "-b", "8", "-f", "json", "--recompute", "full")
         document = json.loads(call("planner", "estimate", *on, "--trainer", name).stdout)
         memory, parameters = document["plans"][0]["memory"], document["model"]["parameters"]
         per_parameter = [memory[f"{part}_bytes"] / parameters for part in ("weights", "gradients", "optimizer")]

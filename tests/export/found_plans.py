@@ -53,7 +53,7 @@ TPU_QUESTIONS: tuple[Question, ...] = (
 """Questions beside those on GPUs, for the program that runs on TPUs."""
 
 _PURE_BF16 = {"master": "none", "gradients": "bf16", "moments": "bf16"}
-SETTING_QUESTIONS: dict[ProgramName, tuple[Question, ...]] = {
+SETTING_QUESTIONS: dict[ExportName, tuple[Question, ...]] = {
     "torchtitan": (
         ("llama-3-8b", "dgx-h100", 64, {"nodes": 1, "loss": "all", "vpp": 1, "zero": "2..3", "reshard": "all"}),
         ("llama-3-8b", "dgx-h100", 64, {"nodes": 1, "loss": "chunked", "moments": "all", "offload": "all", "vpp": 1}),
@@ -80,7 +80,7 @@ SETTING_QUESTIONS: dict[ProgramName, tuple[Question, ...]] = {
 """Questions with settings that a program's files change."""
 
 
-def list_questions(program: ProgramName) -> tuple[Question, ...]:
+def list_questions(program: ExportName) -> tuple[Question, ...]:
     """All questions for a program."""
     return GPU_QUESTIONS + (TPU_QUESTIONS if program == "maxtext" else ()) + SETTING_QUESTIONS.get(program, ())
 

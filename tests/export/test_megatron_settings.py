@@ -9,19 +9,19 @@ import pytest
 from planner.export.run import PlannedRun, RunAccelerator
 from planner.export.trainer import UserExtras
 from planner.export.trainers import TRAINERS
-from planner.trainers.names import ProgramName
+from planner.trainers.names import ExportName
 from tests.export.plans import build_run
 from tests.export.test_unsupported import Changes, change_plan
 
 MEGATRON_LM, BRIDGE, NEMO = "megatron-lm", "megatron-bridge", "nemo"
-ALL: tuple[ProgramName, ...] = (MEGATRON_LM, BRIDGE, NEMO)
+ALL: tuple[ExportName, ...] = (MEGATRON_LM, BRIDGE, NEMO)
 FILES = {MEGATRON_LM: "train.sh", BRIDGE: "planned_bridge.py", NEMO: "planned_nemo.py"}
 MOMENTS, MASTER = {"settings.moments": "bf16"}, {"settings.master": "bf16"}
 FP8_ATTENTION, OVERLAP = {"settings.attention_precision": "fp8"}, {"settings.ep_overlap": True}
 B200, GB200 = (RunAccelerator(name, "NVIDIA", "gpu", "blackwell") for name in ("b200", "gb200"))
 MI300X = RunAccelerator("mi300x", "AMD", "gpu", "cdna3")
 
-REFUSED: list[tuple[tuple[ProgramName, ...], str, Changes, str]] = [
+REFUSED: list[tuple[tuple[ExportName, ...], str, Changes, str]] = [
     (ALL, "dense", {"settings.loss": "chunked"}, "loss"),
     (ALL, "dense", {"settings.reshard": "never"}, "reshard"),
     (ALL, "dense", {"settings.gather": "fp8"}, "gather"),
@@ -61,14 +61,14 @@ REFUSED: list[tuple[tuple[ProgramName, ...], str, Changes, str]] = [
 
 @pytest.mark.parametrize(("programs", "name", "changes", "settings"), REFUSED)
 def test_what_megatron_core_refuses_is_refused(
-    programs: tuple[ProgramName, ...], name: str, changes: Changes, settings: str
+    programs: tuple[ExportName, ...], name: str, changes: Changes, settings: str
 ) -> None:
     run = change_plan(build_run(name), changes)
     for program in programs:
         assert [refusal.setting for refusal in TRAINERS[program].find_unsupported(run)] == settings.split(), program
 
 
-WRITTEN: list[tuple[str, Changes, dict[ProgramName, str]]] = [
+WRITTEN: list[tuple[str, Changes, dict[ExportName, str]]] = [
     (
         "dense",
         {"settings.loss": "fused"},
@@ -138,13 +138,13 @@ WRITTEN: list[tuple[str, Changes, dict[ProgramName, str]]] = [
 
 
 @pytest.mark.parametrize(("name", "changes", "texts"), WRITTEN)
-def test_a_setting_is_written(name: str, changes: Changes, texts: dict[ProgramName, str]) -> None:
+def test_a_setting_is_written(name: str, changes: Changes, texts: dict[ExportName, str]) -> None:
     for program, words in texts.items():
         assert words in read_words(program, change_plan(build_run(name), changes)), program
         assert words not in read_words(program, build_run(name)), program
 
 
-def read_words(program: ProgramName, run: PlannedRun) -> str:
+def read_words(program: ExportName, run: PlannedRun) -> str:
     """The file of a program on one line, without quotes."""
     text = TRAINERS[program].build_files(run, UserExtras())[FILES[program]]
     return re.sub(r"\s+", " ", text.replace('"', ""))
@@ -164,7 +164,7 @@ def test_the_trainers_own_values_are_written_as_far_as_megatron_core_has_them() 
 
 
 @pytest.mark.parametrize("program", ALL)
-def test_overlapped_tensor_parallelism_does_without_multicast_before_hopper(program: ProgramName) -> None:
+def test_overlapped_tensor_parallelism_does_without_multicast_before_hopper(program: ExportName) -> None:
     run = build_run("long")
     assert run.overlaps_tp
     for architecture, expected in (("hopper", False), ("blackwell", False), ("ada", True), ("ampere", True)):

@@ -50,7 +50,11 @@ def _build_single_report(part: TrainerPart) -> Report:
 
 
 def _build_version_tables(part: TrainerPart) -> Iterator[ReportTable]:
-    rows = [(version.name, version.since, version.behaviour, version.source) for version in part.versions]
+    # a version without a name has that of its month
+    rows = [
+        (version.name, "" if version.since == version.name else version.since, version.behaviour, version.source)
+        for version in part.versions
+    ]
     if rows:
         yield ReportTable("Versions", build_columns(_VERSION_HEADINGS, rows, [0, 1, 2, 3], ("source",)))
 
