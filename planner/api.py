@@ -43,6 +43,7 @@ class SharedOptions(TypedDict, total=False):
     devices: int
     fault: str | Sequence[str]
     seq_length: QuantityInput
+    mtp_layers: int | str
     precision: str
     attention: str
     flops_convention: str
@@ -70,6 +71,7 @@ class SharedOptions(TypedDict, total=False):
     cp_exchange: str | Sequence[str]
     gradients: str | Sequence[str]
     communication: str | Sequence[str]
+    weights: str | Sequence[str]
     gather: str | Sequence[str]
     moments: str | Sequence[str]
     master: str | Sequence[str]
@@ -79,6 +81,7 @@ class SharedOptions(TypedDict, total=False):
     reshard: str | Sequence[str]
     recompute_layers: IntegerValues
     attention_precision: str | Sequence[str]
+    fp8_recipe: str | Sequence[str]
     loss: str | Sequence[str]
     memory_limit: float | str
     headroom: str

@@ -8,6 +8,7 @@ overlaps. All functions of one layer return seconds of one micro-batch, arrays o
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -20,13 +21,16 @@ from planner.cost.operators.attention import compute_cp_merge_s
 from planner.cost.operators.operator_cost import LayerShard, PassTimes
 from planner.cost.operators.roofline import is_16bit_or_wider
 from planner.cost.scenario import Scenario
-from planner.cost.settings import RANK_ORDERS
+from planner.cost.settings import RANK_ORDERS, list_graph_scopes
 from planner.cost.strategies import Strategies
 from planner.workload.operators import AttentionCore, Layer, Linear, Workload
 
 _DECOMPOSITION_OVERLAP = 0.6
 """Share of a multiply beside which its collective can run when both are cut in pieces: pieces multiply slower
 (Wang et al. 2023, ASPLOS, Overlap Communication with Dependent Computation via Decomposition)."""
+_HYBRIDEP_SM_SHARE = 16 / 20
+"""Multiprocessors that HybridEP takes from the compute beside it, to those of DeepEP (megatron-core 0.16.1,
+`moe_hybridep_num_sms` and `moe_deepep_num_sms` of transformer/transformer_config.py)."""
 
 
 @dataclass(frozen=True)
@@ -238,7 +242,9 @@ def _compute_layer_column(
 
 
 def _compute_host_wait(scenario: Scenario, layer: Layer, shard: LayerShard, layer_times: PassTimes) -> PassTimes:
-    """The device waits for the host where kernels are short: three passes' worth of launches for two passes."""
+    """The device waits for the host where kernels are short: three passes' worth of launches for two passes. A graph
+    is launched as one kernel.
+    """
     host_launch_s = 0.0 if scenario.launch_mode == "graph" else scenario.calibration.host_launch_s
     launches_s = _count_kernel_launches(scenario, layer, shard) * host_launch_s
     return PassTimes(
@@ -248,11 +254,40 @@ def _compute_host_wait(scenario: Scenario, layer: Layer, shard: LayerShard, laye
     )
 
 
+def find_captured_operators(layer: Layer, scopes: Collection[str]) -> frozenset[str]:
+    """Names of the layer's operators in the graphs of these scopes (megatron-core 0.16.1, `CudaGraphScope` of
+    transformer/enums.py, `--cuda-graph-scope` of megatron/training/arguments.py).
+
+    attn: up to the residual of attention. mlp: the rest of a dense layer. moe: the rest of a layer with experts;
+    moe_router of that the norm, the router and shared experts, moe_preprocess the permutation of tokens.
+    """
+    names = [op.name for op in layer.operators if not op.name.startswith("mtp_")]
+    attention_ends = [place for place, name in enumerate(names) if name.endswith("attention_residual")]
+    if not attention_ends:
+        return frozenset()
+    attention, rest = names[: attention_ends[-1] + 1], names[attention_ends[-1] + 1 :]
+    rest_scopes = {
+        "mlp": [] if layer.topk else rest,
+        "moe": rest if layer.topk else [],
+        "moe_router": [name for name in rest if name in ("mlp_norm", "router") or name.startswith("shared_")],
+        "moe_preprocess": [name for name in rest if name == "dispatch"],
+    }
+    if not layer.topk:
+        rest_scopes |= {"moe_router": [], "moe_preprocess": []}
+    captured = {"attn": attention, **rest_scopes}
+    return frozenset(name for scope in scopes for name in captured[scope])
+
+
 def _count_kernel_launches(scenario: Scenario, layer: Layer, shard: LayerShard) -> Floats:
     """Launches of the host in one forward pass, those of adapters included, [keys]."""
-    launch_count = np.zeros_like(shard.tokens)
+    launch_count, scopes = np.zeros_like(shard.tokens), list_graph_scopes(scenario.launch_mode)
     casts_per_multiply = 0.0 if is_16bit_or_wider(scenario, full_precision=False) else 1.0
+    captured = find_captured_operators(layer, scopes) if scopes else frozenset()
+    if captured:
+        launch_count = launch_count + 1.0
     for op in layer.operators:
+        if op.name in captured:
+            continue
         cost = get_operator_cost(op)
         if scenario.techniques.lora is not None and is_adapted(op):
             launch_count = launch_count + 2.0 * cost.count_matrices(op, shard)
@@ -261,12 +296,16 @@ def _count_kernel_launches(scenario: Scenario, layer: Layer, shard: LayerShard) 
 
 
 def _build_overlapped_comm(
-    scenario: Scenario, comm_s: tuple[Floats, Floats], exposed_s: tuple[Floats, Floats]
+    scenario: Scenario,
+    comm_s: tuple[Floats, Floats],
+    exposed_s: tuple[Floats, Floats],
+    *,
+    contention_share: float = 1.0,
 ) -> AxisCommunication:
     """Communication, forward and backward, of which `exposed_s` runs beside nothing; what is overlapped slows the
-    compute beside it.
+    compute beside it, by `contention_share` of what collectives do.
     """
-    contention = scenario.calibration.contention
+    contention = contention_share * scenario.calibration.contention
     overlapped_s = [total - exposed for total, exposed in zip(comm_s, exposed_s, strict=True)]
     forward, backward = (
         exposed + contention * overlapped for exposed, overlapped in zip(exposed_s, overlapped_s, strict=True)
@@ -407,4 +446,5 @@ def _compute_expert_comm(
         forward_window_s = np.maximum(overlap_share * layer_times.forward_s - busy_forward_s, 0.0)
         backward_window_s = np.maximum(overlap_share * layer_times.backward_s - busy_backward_s, 0.0)
         exposed_s = _compute_exposed_s(comm_s, forward_window_s), _compute_exposed_s(comm_s, backward_window_s)
-    return _build_overlapped_comm(scenario, (comm_s, comm_s), exposed_s)
+    share = _HYBRIDEP_SM_SHARE if scenario.ep_exchange == "hybridep" else 1.0
+    return _build_overlapped_comm(scenario, (comm_s, comm_s), exposed_s, contention_share=share)

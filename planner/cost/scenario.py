@@ -31,8 +31,8 @@ from planner.cost.settings import (
 from planner.errors import InputError
 from planner.hardware.accelerator import Accelerator
 from planner.trainers.names import (
+    Fp8Recipe,
     GradientDtype,
-    LaunchMode,
     LossKernel,
     MasterDtype,
     MomentDtype,
@@ -46,11 +46,13 @@ from planner.trainers.trainer import (
     Trainer,
     apply_techniques_to_state,
     find_calibration_name,
+    find_fp8_recipe,
     find_gather_format,
     replace_gather_format,
     replace_gradient_bytes,
     replace_master_format,
     replace_moment_format,
+    replace_weight_format,
     widen_trainer_state,
 )
 from planner.units import format_bytes
@@ -60,6 +62,8 @@ from planner.workload.techniques import DEFAULT_TECHNIQUES, Techniques
 _RESERVE_BYTES = 1.5 * 2**30
 _RESERVE_SHARE = 0.03
 """Of the memory of a GPU, in addition to those bytes."""
+_BLOCKWISE_ARCHITECTURES = ("hopper", "blackwell")
+"""Where Transformer Engine has blockwise scaling (features/low_precision_training/fp8_blockwise_scaling)."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,8 @@ class Scenario:
     """The format of fused attention's products; bf16: 16 bits."""
     flops_convention: FlopsConvention = "full"
     trainer: Trainer = TRAINERS_BY_NAME["megatron"]
-    launch_mode: LaunchMode = "fused"
+    launch_mode: str = "fused"
+    """How kernels are launched: a name, or `graph:` and the parts of a layer that are graphs, joined by +."""
     pipeline_schedule: PipelineSchedule = "1f1b"
     """Interleaved where vpp is above one."""
     tp_overlap: bool = False
@@ -173,6 +178,16 @@ class Scenario:
     def grad_reduce_dtype(self) -> GradientDtype:
         """The dtype in which gradients are reduced."""
         return "bf16" if self.trainer.grad_reduce_bytes == 2.0 else "fp32"
+
+    @property
+    def weights(self) -> WeightDtype:
+        """The dtype of the weights as held."""
+        return self.trainer.weights
+
+    @property
+    def fp8_recipe(self) -> Fp8Recipe:
+        """The scaling of narrow multiplies."""
+        return find_fp8_recipe(self.trainer, self.precision)
 
     @property
     def gather_dtype(self) -> WeightDtype:
@@ -231,7 +246,7 @@ def build_scenario(
     flops_convention: FlopsConvention = "full",
     framework: TrainerName | None = None,
     trainer_version: str = "",
-    launch: LaunchMode | None = None,
+    launch: str | None = None,
     gradients: GradientDtype | None = None,
     tp_overlap: bool = False,
 ) -> Scenario:
@@ -349,6 +364,38 @@ def _apply_attention_precision(scenario: Scenario, dtype: AttentionPrecision) ->
     return replace(scenario, attention_precision=dtype)
 
 
+def _apply_weights(scenario: Scenario, dtype: WeightDtype) -> Scenario:
+    """Weights held in another dtype. Raises InputError where the multiplies need wider ones, or have no 8 bits."""
+    is_wide, has_8bit = scenario.precision in WIDE_VALUE_BYTES, scenario.precision in ("fp8", "mxfp8")
+    if dtype != scenario.weights and (is_wide or (dtype == "fp8" and not has_8bit)):
+        raise InputError(
+            f"multiplies in {scenario.precision} have no weights of {dtype}",
+            key="--weights",
+            value=dtype,
+            expected="--precision of 16 bits or less" if is_wide else "--precision fp8 or mxfp8",
+        )
+    return replace(scenario, trainer=replace_weight_format(scenario.trainer, dtype, scenario.fp8_recipe))
+
+
+def _apply_fp8_recipe(scenario: Scenario, recipe: Fp8Recipe) -> Scenario:
+    """Another scaling of fp8. Raises InputError for that of another precision, and where no chip or kernel has it."""
+    own = find_fp8_recipe(scenario.trainer, scenario.precision)
+    if scenario.precision != "fp8" or recipe in ("none", "mxfp8", "nvfp4"):
+        if recipe == own:
+            return scenario
+        recipes = "delayed, tensorwise, rowwise or blockwise" if scenario.precision == "fp8" else own
+        problem = f"another scaling than that of multiplies in {scenario.precision}"
+        raise InputError(problem, key="--fp8-recipe", value=recipe, expected=recipes)
+    if recipe == "blockwise" and not scenario.accelerator.architecture.startswith(_BLOCKWISE_ARCHITECTURES):
+        raise InputError(
+            "no kernels for it on this accelerator",
+            key="--fp8-recipe",
+            value=recipe,
+            expected="a GPU of NVIDIA's from Hopper on, or delayed, tensorwise or rowwise",
+        )
+    return replace(scenario, trainer=replace(scenario.trainer, fp8_recipe=recipe))
+
+
 def _apply_gather(scenario: Scenario, dtype: WeightDtype) -> Scenario:
     """Weights gathered in another dtype."""
     return replace(scenario, trainer=replace_gather_format(scenario.trainer, dtype))
@@ -390,6 +437,8 @@ _APPLY_FUNCTIONS: dict[str, Callable[[Scenario, Any], Scenario]] = {
     "offload": _apply_offload,
     "attention_precision": _apply_attention_precision,
     "ep_overlap": _apply_ep_overlap,
+    "weights": _apply_weights,
+    "fp8_recipe": _apply_fp8_recipe,
     "gather": _apply_gather,
     "moments": _apply_moments,
     "master": _apply_master,

@@ -13,9 +13,19 @@ from dataclasses import dataclass
 from itertools import combinations, permutations
 from typing import Any, Literal, get_args
 
+from planner.errors import InputError, find_nearest_name
 from planner.trainers.names import AttentionKernel as AttentionKernel
 from planner.trainers.names import CpCommType as CpCommType
-from planner.trainers.names import GradientDtype, LossKernel, MasterDtype, MomentDtype, WeightDtype
+from planner.trainers.names import (
+    Fp8Recipe,
+    GradientDtype,
+    GraphScope,
+    LaunchMode,
+    LossKernel,
+    MasterDtype,
+    MomentDtype,
+    WeightDtype,
+)
 
 FlopsConvention = Literal["full", "causal"]
 RecomputeMode = Literal["none", "selective", "full"]
@@ -23,10 +33,15 @@ PipelineSchedule = Literal["1f1b", "zero-bubble", "gpipe"]
 AttentionPrecision = Literal["bf16", "fp8"]
 ReshardPolicy = Literal["default", "always", "never"]
 SendOverlap = Literal["interleaved", "yes", "no"]
-ExpertExchange = Literal["deepep", "nccl"]
+ExpertExchange = Literal["deepep", "nccl", "hybridep"]
 OffloadState = Literal["optimizer", "activations", "weights"]
 RANK_ORDERS = tuple("-".join(order) for order in permutations(("tp", "cp", "dp", "pp")))
 """From the inside out; the first is Megatron-LM's. Those with tp innermost come first: it communicates most."""
+
+GRAPH_PREFIX = "graph:"
+"""Before the parts of a layer that are graphs, in a value of `--launch`."""
+LAUNCH_PATTERN = rf"^({'|'.join(get_args(LaunchMode))}|{GRAPH_PREFIX}[a-z_]+(\+[a-z_]+)*)$"
+"""A value of `--launch`."""
 
 SettingKind = Literal["choice", "dtype", "switch", "count", "parts"]
 """A choice of names; of number formats, where bf16 stands for 16 bits; yes or no; `all` or a whole number; `none` or
@@ -121,7 +136,7 @@ _DECLARED = (
     ),
     Setting(
         "ep_exchange", "ep_exchange", "choice", get_args(ExpertExchange), _PARALLELISM,
-        "All-to-all of experts: deepep (a token once to each node), nccl (a copy for each expert).",
+        "All-to-all of experts: deepep and hybridep (a token once to each node), nccl (a copy for each expert).",
         description="all-to-all of experts", label="ep by {}", terms=("expert_parallel",),
         affects=lambda s: s.ep > 1, otherwise="ep 1",
     ),
@@ -141,6 +156,11 @@ _DECLARED = (
         "Number format of gradients in communication, where it differs from memory: fp32, bf16.",
         description="dtype of gradient reduction", label="sent in {}", terms=("data_parallel",),
         affects=lambda s: s.dp * s.cp > 1, otherwise="dp 1",
+    ),
+    Setting(
+        "weights", "weights", "dtype", get_args(WeightDtype), _KERNELS,
+        "Number format of weights in memory: bf16, fp32, fp8. Default: 16 bits, or that of --precision if wider.",
+        description="dtype of the weights as held", label="{} weights", terms=("data_parallel", "optimizer"),
     ),
     Setting(
         "gather", "gather_dtype", "dtype", get_args(WeightDtype), _KERNELS,
@@ -192,6 +212,12 @@ _DECLARED = (
         description="dtype of the products of attention", label="attention in {}", terms=("forward", "backward"),
     ),
     Setting(
+        "fp8_recipe", "fp8_recipe", "choice", get_args(Fp8Recipe), _KERNELS,
+        "Scaling of narrow multiplies: none, delayed, tensorwise, rowwise, blockwise, mxfp8, nvfp4. Default: none in "
+        "16 bits, else that of the trainer and --precision.",
+        description="scaling recipe of narrow multiplies, or none", label="scaling {}", terms=("forward", "backward"),
+    ),
+    Setting(
         "loss", "loss", "choice", get_args(LossKernel), _KERNELS,
         "Cross-entropy: plain, compiled, fused, chunked. Default: the trainer's.",
         description="implementation of the loss", label="{} loss", terms=("forward", "backward"),
@@ -200,3 +226,27 @@ _DECLARED = (
 
 SETTINGS: Mapping[str, Setting] = {setting.name: setting for setting in _DECLARED}
 """All settings by name, in the order in which a search varies them and a document prints them."""
+
+
+def parse_launch(text: str, key: str = "--launch") -> str:
+    """How kernels are launched: a LaunchMode, or `graph:` and scopes joined by +, which come in one order.
+
+    `graph:full_iteration` is `graph`. Raises InputError.
+    """
+    if text in get_args(LaunchMode):
+        return text
+    if text == f"{GRAPH_PREFIX}full_iteration":
+        return "graph"
+    scopes = text.removeprefix(GRAPH_PREFIX).split("+") if text.startswith(GRAPH_PREFIX) else []
+    unknown = next((scope for scope in scopes if scope not in get_args(GraphScope)), None)
+    if not scopes or unknown is not None:
+        names = get_args(LaunchMode) if unknown is None else get_args(GraphScope)
+        expected = f"{', '.join(get_args(LaunchMode))}, or graph: and {', '.join(get_args(GraphScope))} joined by +"
+        suggestion = find_nearest_name(text if unknown is None else unknown, names)
+        raise InputError("unknown way of launching", key=key, value=text, expected=expected, suggestion=suggestion)
+    return GRAPH_PREFIX + "+".join(scope for scope in get_args(GraphScope) if scope in scopes)
+
+
+def list_graph_scopes(launch: str) -> tuple[str, ...]:
+    """The parts of a layer that are graphs; none where the whole step is one."""
+    return tuple(launch.removeprefix(GRAPH_PREFIX).split("+")) if launch.startswith(GRAPH_PREFIX) else ()

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 import msgspec
 
 from planner.cost.settings import (
+    LAUNCH_PATTERN,
     SETTINGS,
     AttentionKernel,
     AttentionPrecision,
@@ -36,8 +37,8 @@ from planner.documents.schema import (
 from planner.documents.site import CarbonPart, PowerPart, ReliabilityPart
 from planner.search.objective import ObjectiveName
 from planner.trainers.names import (
+    Fp8Recipe,
     GradientDtype,
-    LaunchMode,
     LossKernel,
     MasterDtype,
     MomentDtype,
@@ -59,6 +60,8 @@ class ModelPart(DocumentPart, frozen=True, kw_only=True):
     active_parameters: PositiveInt
     """Parameters that one token uses; fewer than all for mixtures of experts."""
     layers: PositiveInt
+    mtp_layers: NonNegativeInt
+    """Layers of multi-token prediction, beside `layers`."""
     hidden_size: PositiveInt
     heads: PositiveInt
     seq_length: PositiveInt
@@ -89,7 +92,9 @@ class ScenarioPart(DocumentPart, frozen=True, kw_only=True):
     framework: Annotated[TrainerName, declare_figure("text", "the trainer")]
     trainer: str | msgspec.UnsetType = msgspec.UNSET
     """NAME@VERSION of `--trainer`; absent where no version was given."""
-    launch: LaunchMode
+    launch: Annotated[str, msgspec.Meta(pattern=LAUNCH_PATTERN)]
+    """How kernels are launched: `graph`, `fused`, `compiled`, `eager`, or `graph:` and the parts of a layer that are
+    graphs, joined by +."""
     flops_convention: FlopsConvention
     model_flops_per_step: PositiveFloat
     memory_limit_bytes: PositiveFloat | None
@@ -153,6 +158,7 @@ class SettingsPart(DocumentPart, frozen=True, kw_only=True):
     cp_exchange: Annotated[CpCommType, _declare_setting("cp_exchange")]
     gradients: Annotated[GradientDtype, _declare_setting("gradients")]
     communication: Annotated[GradientDtype, _declare_setting("communication")]
+    weights: Annotated[WeightDtype, _declare_setting("weights")]
     gather: Annotated[WeightDtype, _declare_setting("gather")]
     moments: Annotated[MomentDtype, _declare_setting("moments")]
     master: Annotated[MasterDtype, _declare_setting("master")]
@@ -162,6 +168,7 @@ class SettingsPart(DocumentPart, frozen=True, kw_only=True):
     reshard: Annotated[ReshardPolicy, _declare_setting("reshard")]
     recompute_layers: Annotated[PositiveInt | None, _declare_setting("recompute_layers")]
     attention_precision: Annotated[AttentionPrecision, _declare_setting("attention_precision")]
+    fp8_recipe: Annotated[Fp8Recipe, _declare_setting("fp8_recipe")]
     loss: Annotated[LossKernel, _declare_setting("loss")]
 
 

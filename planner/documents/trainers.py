@@ -199,7 +199,7 @@ def _find_fitted_calibration(trainer: Trainer) -> str:
 
 def _describe_trainer(trainer: Trainer, programs: Sequence[Program]) -> dict[str, Any]:
     """The fields of a part that are the trainer's, and what the programs can be given beside."""
-    own_values = list_own_values(trainer)
+    own_values = list_own_values(trainer, "bf16")
     return {
         "calibration": _find_fitted_calibration(trainer),
         "defaults": _build_defaults_part(trainer),

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import cast, get_args
+from typing import cast
 
 from planner.cluster.model.cluster import Cluster
 from planner.cost.scenario import Scenario, apply_setting, build_scenario
-from planner.cost.settings import SETTINGS, AttentionKernel
+from planner.cost.settings import SETTINGS, AttentionKernel, parse_launch
 from planner.cost.strategies import RECOMPUTE_MODES
 from planner.errors import InputError
 from planner.evidence.columns import DEGREE_COLUMNS
 from planner.evidence.model_and_cluster import build_run_cluster, build_run_workload, list_unused_facts
-from planner.evidence.run_settings import apply_run_settings
+from planner.evidence.run_settings import apply_run_settings, has_unknown_scopes
 from planner.evidence.run_trainers import (
     SHARDING_WORDS,
     find_trainer_name,
@@ -22,7 +22,7 @@ from planner.evidence.run_trainers import (
 )
 from planner.evidence.runs import MeasuredRun, RowError
 from planner.search.space import Space
-from planner.trainers.names import LaunchMode, TrainerName
+from planner.trainers.names import TrainerName
 
 _PRECISION_ALIASES = {"amp_bf16": "bf16", "amp_fp16": "fp16", "amp_fp8": "fp8", "": "bf16"}
 _RECOMPUTE_CODES = {**{name: code for code, name in enumerate(RECOMPUTE_MODES)}, "no": 0}
@@ -81,17 +81,15 @@ def bind_run(run: MeasuredRun) -> BoundRun:
     )
 
 
-def _get_launch_mode(run: MeasuredRun, trainer_name: TrainerName) -> LaunchMode | None:
+def _get_launch_mode(run: MeasuredRun, trainer_name: TrainerName) -> str | None:
     """The column `launch`; where it is empty, None: the trainer's own, or compiled for FSDP2 in 8 bit.
 
     PyTorch's 8-bit multiplies need torch.compile: without it each cast is a kernel of its own (torchao, float8). A
-    graph of some modules alone counts as fused kernels.
+    graph of other parts than a layer has counts as fused kernels.
     """
     stated = run.get_text("launch")
-    if stated in get_args(LaunchMode):
-        return cast(LaunchMode, stated)
     if stated:
-        return "fused"
+        return "fused" if has_unknown_scopes(run) else parse_launch(stated, "launch")
     return "compiled" if trainer_name == "fsdp2" and "8" in run.get_text("precision") else None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 from planner.cost.scenario import Scenario, apply_setting
-from planner.cost.settings import SETTINGS, Setting
+from planner.cost.settings import SETTINGS, Setting, parse_launch
 from planner.cost.techniques import apply_lora
 from planner.errors import InputError
 from planner.evidence.columns import OTHER_SETTING_COLUMNS
@@ -15,10 +15,7 @@ from planner.trainers.trainer import Trainer
 
 _ASSUMED_VALUES = {
     "router": ("balanced",),
-    "ep_exchange": ("nccl",),
     "packing": ("yes",),
-    "reshard": ("default",),
-    "attention_precision": ("bf16",),
 }
 """Values that the model takes in any case, of columns that are no setting."""
 _DEGREES_OF_SETTINGS = {
@@ -157,8 +154,6 @@ def _enumerate_unused(scenario: Scenario, run: MeasuredRun) -> Iterator[str]:
         is_read = column in SETTINGS or column in _USED_ELSEWHERE or column == "ep_overlap"
         if not text or is_read or text in _ASSUMED_VALUES.get(column, ()) or not _matters(column, run):
             continue
-        if column == "fp8_recipe" and text == scenario.precision:
-            continue
         if column == "layout" and _is_layout_of_model(text, run):
             continue
         if column == "loss" and text == _name_loss_of_model(scenario.trainer):
@@ -166,9 +161,8 @@ def _enumerate_unused(scenario: Scenario, run: MeasuredRun) -> Iterator[str]:
         if column == "recompute_modules" and text == _name_modules_of_model(scenario):
             continue
         yield f"{column}={text}"
-    launch = run.get_text("launch")
-    if launch.startswith("graph:") and "launch" not in SETTINGS:
-        yield f"launch={launch} (as fused)"
+    if has_unknown_scopes(run):
+        yield f"launch={run.get_text('launch')} (as fused)"
     if run.get_text("dp_overlap") == "grad":
         yield "dp_overlap=grad (as yes)"
     gather_bytes, weight_bytes = run.get_number("gather_bytes"), scenario.trainer.weight_bytes
@@ -177,6 +171,15 @@ def _enumerate_unused(scenario: Scenario, run: MeasuredRun) -> Iterator[str]:
         yield f"gather_bytes={gather_bytes:g} (as {weight_bytes:g})"
     if run.get_number("base_bytes") is not None and run.get_count("lora_rank") is None:
         yield f"base_bytes={run.get_number('base_bytes'):g}"
+
+
+def has_unknown_scopes(run: MeasuredRun) -> bool:
+    """Whether the row's graphs are of parts that no layer of the model has."""
+    launch = run.get_text("launch")
+    try:
+        return bool(launch) and not parse_launch(launch, "launch")
+    except InputError:
+        return True
 
 
 def _name_loss_of_model(trainer: Trainer) -> str:

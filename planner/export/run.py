@@ -139,7 +139,9 @@ class PlannedRun:
             accelerator=self.accelerator.name,
             vendor=self.accelerator.vendor,
             device_type=self.accelerator.device_type,
-            own_values=list_own_values(widen_trainer_state(TRAINERS_BY_NAME[self.framework], self.precision)),
+            own_values=list_own_values(
+                widen_trainer_state(TRAINERS_BY_NAME[self.framework], self.precision), self.precision
+            ),
             architecture=self.accelerator.architecture,
         )
 

@@ -128,7 +128,7 @@ def compute_pools_document(request: PlanRequest, pools: HeteroCluster) -> Hetero
     from planner.cost.heterogeneous import bind_pools
     from planner.studies.heterogeneous_plan import search_hetero_plans
 
-    workload = read_model(request.model, request.seq_length)
+    workload = read_model(request.model, request.seq_length, request.mtp_layers)
     check_attention_kernel(request, workload)
     batches = count_batches(request, workload)
     if len(batches) > 1:

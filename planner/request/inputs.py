@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+import msgspec
+
 from planner.cluster.build.pools import HeteroCluster, join_presets, resolve_pools
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
@@ -21,7 +23,7 @@ from planner.workload.from_size import build_spec_for_size, describe_size, looks
 from planner.workload.operator_list.spec import OperatorListSpec
 from planner.workload.operators import Workload
 from planner.workload.presets import list_preset_names, parse_model_file, read_model_preset
-from planner.workload.spec import ModelSpec
+from planner.workload.spec import ModelSpec, check_model_spec
 from planner.workload.transformer import build_workload
 
 _LONG_SEQUENCE = 32_768
@@ -29,16 +31,20 @@ _LONG_SEQUENCE = 32_768
 _EXPECTED_MODEL = "a preset (`planner models list`), a config.json, a model TOML, or a size such as 70B"
 
 
-def read_model(name: str, seq_length: int | None) -> Workload:
-    """The model of a preset, a config.json (or its folder), a model file, or a bare size. Raises InputError."""
-    spec, note = read_model_spec(name, seq_length)
+def read_model(name: str, seq_length: int | None, mtp_layers: int | None = None) -> Workload:
+    """The model of a preset, a config.json (or its folder), a model file, or a bare size, with this number of layers
+    of multi-token prediction; None: its own. Raises InputError.
+    """
+    spec, note = read_model_spec(name, seq_length, mtp_layers)
     return build_workload(spec, seq_length=seq_length, note=note)
 
 
-def read_model_spec(name: str, seq_length: int | None) -> tuple[ModelSpec | OperatorListSpec, str]:
+def read_model_spec(
+    name: str, seq_length: int | None, mtp_layers: int | None = None
+) -> tuple[ModelSpec | OperatorListSpec, str]:
     """The same model's description, and a note on defaults that were assumed.
 
-    Raises InputError, also for a sequence length that the model does not support.
+    Raises InputError, also for a sequence length or layers of multi-token prediction that the model does not support.
     """
     known_names = list_preset_names()
     note = ""
@@ -62,7 +68,20 @@ def read_model_spec(name: str, seq_length: int | None) -> tuple[ModelSpec | Oper
         problem = f"{spec.name} has learned positions, for shorter sequences only"
         expected = f"at most {spec.learned_positions}"
         raise InputError(problem, key="--seq-length", value=seq_length, expected=expected)
-    return spec, note
+    return (spec if mtp_layers is None else _replace_prediction_layers(spec, mtp_layers)), note
+
+
+def _replace_prediction_layers(spec: ModelSpec | OperatorListSpec, mtp_layers: int) -> ModelSpec | OperatorListSpec:
+    """The model with another number of layers of multi-token prediction. Raises InputError for one without a head of
+    language.
+    """
+    if not isinstance(spec, ModelSpec):
+        if mtp_layers:
+            problem = f"{spec.name} predicts no tokens"
+            raise InputError(problem, key="--mtp-layers", value=mtp_layers, expected="0, or left out")
+        return spec
+    changed = msgspec.structs.replace(spec, mtp_layers=mtp_layers)
+    return check_model_spec(changed, "", {"mtp_layers": "--mtp-layers"})
 
 
 def _read_model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec | OperatorListSpec, str]:

@@ -177,6 +177,10 @@ OPTIONS: tuple[Option, ...] = (
         metavar="INTEGER", commands=_ALL,
     ),
     Option(
+        "mtp_layers", "Model", "Layers of multi-token prediction. Default: the model's own.",
+        partial(values.parse_number, minimum=0, maximum=values.MAX_LAYERS), metavar="INTEGER", commands=_ALL,
+    ),
+    Option(
         "cluster", "Cluster", "A preset (`planner cluster list`) or a cluster file.", flags=("--cluster", "-c"),
         metavar="CLUSTER", commands=(*_SCENARIO, SIZE), is_required=True,
         completion=Completion(source="clusters", joins="+", endings=CLUSTER_ENDINGS),
@@ -269,8 +273,14 @@ OPTIONS: tuple[Option, ...] = (
         completion=TRAINER_COMPLETION,
     ),
     _declare_choice("framework", "Kernels and precision", "The old name of --trainer.", FRAMEWORKS, is_hidden=True),
-    _declare_choice(
-        "launch", "Kernels and precision", "How kernels are launched. Default: the trainer's.", LAUNCH_MODES
+    Option(
+        "launch", "Kernels and precision",
+        "How kernels are launched: graph (a step as one), graph:attn+mlp (Megatron's scopes of a layer), fused, "
+        "compiled, eager. Default: the trainer's.",
+        values.parse_launch_mode, metavar="MODE",
+        completion=Completion(
+            (*LAUNCH_MODES, "graph:attn", "graph:mlp", "graph:attn+mlp", "graph:attn+moe_router+moe_preprocess")
+        ),
     ),
     Option(
         "objective", "Objective", f"Objective that ranks the plans: {', '.join(OBJECTIVES)}.",

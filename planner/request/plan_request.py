@@ -21,7 +21,7 @@ from planner.request.values import (
     PruningPattern,
     check_option_value,
 )
-from planner.trainers.names import LaunchMode, TrainerName
+from planner.trainers.names import TrainerName
 from planner.workload.techniques import OptimizerName
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class PlanRequest:
     global_batch: GlobalBatch
     command: RequestCommand = "plan"
     seq_length: int | None = None
+    mtp_layers: int | None = None
     nodes: int | None = None
     devices: int | None = None
     fault: tuple[str, ...] = ()
@@ -62,7 +63,7 @@ class PlanRequest:
     """NAME or NAME@VERSION: a `TrainerChoiceName`, and one of its versions."""
     framework: TrainerName | None = None
     """The old name of `trainer`, which is of the family of plans where a program has the same name."""
-    launch: LaunchMode | None = None
+    launch: str | None = None
     objective: tuple[str, ...] | None = None
     pareto: tuple[str, ...] | None = None
     top: int | None = None

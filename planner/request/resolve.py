@@ -53,7 +53,7 @@ _RELIABILITY_FIELDS = {
 
 def read_inputs(request: PlanRequest) -> tuple[Workload, Cluster]:
     """The model and the cluster of a request. Raises InputError."""
-    workload = read_model(request.model, request.seq_length)
+    workload = read_model(request.model, request.seq_length, request.mtp_layers)
     return workload, read_cluster(request.cluster, request.nodes, request.devices, request.fault)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from planner.cost.settings import parse_launch
 from planner.errors import InputError, find_nearest_name
 from planner.units import Dimension, check_count_range, parse_count, parse_quantity
 
@@ -23,6 +24,7 @@ Parser = Callable[[OptionValue, str], object]
 MAX_DEVICES = 2**24
 MAX_SEQUENCES = 10**9
 MAX_SEQ_LENGTH = 2**24
+MAX_LAYERS = 2048
 MAX_TOKENS = 10**18
 _MAX_RANGE_WIDTH = 100_000
 _MAX_LISTED = 1000
@@ -187,6 +189,11 @@ def parse_trainer(value: OptionValue, key: str, names: Sequence[str]) -> str:
 
     program, program_version = parse_trainer_version(f"{name}@{version.casefold()}", key)
     return f"{program.name}@{program_version.name}"
+
+
+def parse_launch_mode(value: OptionValue, key: str) -> str:
+    """A launch mode, or `graph:` and scopes joined by +, in upper or lower case."""
+    return parse_launch(format_option_value(value).casefold(), key)
 
 
 def parse_objectives(value: OptionValue, key: str, names: Sequence[str], counts: Sequence[int]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from planner.cost.arrays import Bools, Ints
 from planner.cost.scenario import Scenario, read_settings
 from planner.cost.strategies import RECOMPUTE_MODES, STRATEGY_FIELDS, Strategies
 from planner.hardware import database
-from planner.trainers.names import LaunchMode, TrainerChoiceName, TrainerName
+from planner.trainers.names import TrainerChoiceName, TrainerName
 from planner.trainers.program import Program
 from planner.trainers.registry import PROGRAMS_BY_NAME, TrainerChoice, choose_trainer, find_trainer
 from planner.trainers.rules import PlanValues, Rule
@@ -66,9 +66,9 @@ def build_plan_values(
 
 
 @cache
-def _list_own_values(trainer: TrainerName, version: str, launch: LaunchMode, precision: str) -> Mapping[str, object]:
+def _list_own_values(trainer: TrainerName, version: str, launch: str, precision: str) -> Mapping[str, object]:
     """By setting the trainer's own value."""
-    return list_own_values(widen_trainer_state(find_trainer(trainer, version, launch), precision))
+    return list_own_values(widen_trainer_state(find_trainer(trainer, version, launch), precision), precision)
 
 
 @cache

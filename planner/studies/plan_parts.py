@@ -41,6 +41,7 @@ def build_model_part(workload: Workload) -> ModelPart:
         parameters=workload.parameters,
         active_parameters=workload.active_parameters,
         layers=workload.layer_count,
+        mtp_layers=workload.prediction.count if workload.prediction else 0,
         hidden_size=workload.hidden_size,
         heads=workload.heads,
         seq_length=workload.seq_length,

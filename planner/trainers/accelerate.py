@@ -51,6 +51,7 @@ ACCELERATE = Program(
                 *rules.restrict_rules(rules.accept_degrees("tp", "cp"), uses_fsdp),
                 rules.accept_values("precision", "bf16", "fp16", "fp8", "fp32", "tf32"),
                 rules.REJECT_PREDICTION_LAYERS,
+                rules.REJECT_GRAPH_SCOPES,
                 rules.Rule("recompute", "recompute none or full", lambda plan: plan.recompute == "selective"),
                 fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,
                 *rules.restrict_rules(

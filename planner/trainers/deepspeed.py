@@ -61,6 +61,7 @@ DEEPSPEED_RULES = (
     *rules.accept_degrees("tp"),
     rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32"),
     rules.REJECT_PREDICTION_LAYERS,
+    rules.REJECT_GRAPH_SCOPES,
     rules.Rule(
         "tp",
         "a divisor of the model's KV heads: further ranks would have no attention",

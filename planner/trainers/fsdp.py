@@ -24,6 +24,8 @@ FSDP2 = Trainer(
     keeps_gathered_sequence=True,
     keeps_embedding_gathered=True,
     saves_quantized_inputs=False,
+    # torchao has no delayed scaling (torchao/float8/config.py)
+    fp8_recipe="tensorwise",
     fragmentation_share=0.08,
 )
 
@@ -35,6 +37,7 @@ FSDP1 = replace(
     programs=("fsdp2", "accelerate"),
     loss="fused",
     saves_quantized_inputs=True,
+    fp8_recipe="delayed",
     fragmentation_share=0.0,
 )
 
@@ -77,6 +80,7 @@ FSDP2_PROGRAM = Program(
         rules.REJECT_FLASH_BEFORE_AMPERE,
         rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32"),
         rules.REJECT_PREDICTION_LAYERS,
+        rules.REJECT_GRAPH_SCOPES,
         *rules.accept_narrow_parameters("fp32", "bf16", source="torch 2.13, torch/optim/adam.py, _init_group"),
         REJECT_NARROW_MOMENTS_ON_HOST,
         rules.Rule(

@@ -93,6 +93,7 @@ MAXTEXT_PROGRAM = Program(
         rules.accept_accelerators("Google", "NVIDIA gpu", "AMD gpu"),
         *rules.accept_degrees("tp", "cp", "ep"),
         rules.accept_values("precision", "bf16", "fp32", "fp8"),
+        rules.REJECT_GRAPH_SCOPES,
         rules.accept_values("zero_stage", 0, 1, 3),
         *rules.reject_model_parts(
             "attention_out_bias",

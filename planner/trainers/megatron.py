@@ -187,6 +187,44 @@ _ROUTER_RULES = (
     ),
 )
 
+
+def _has_dense_layers(model: ModelSpec) -> bool:
+    """Whether some layers have no experts."""
+    return model.moe is None or model.moe.first_dense_layers > 0 or model.moe.every > 1
+
+
+def _list_scopes(plan: rules.PlanValues) -> list[str]:
+    """The parts of a layer that are graphs."""
+    return plan.launch.removeprefix("graph:").split("+") if plan.launch.startswith("graph:") else []
+
+
+# the assertions on cuda_graph_scope in megatron-core's TransformerConfig
+_GRAPH_RULES = (
+    rules.Rule(
+        "launch",
+        "graphs without moe: it needs experts that drop tokens and pad",
+        lambda plan: "moe" in _list_scopes(plan),
+    ),
+    rules.Rule(
+        "launch",
+        "graphs of moe_router in a model with experts alone, and with moe_preprocess",
+        lambda plan: (
+            ("moe_router" in _list_scopes(plan) and not plan.has_experts)
+            or ("moe_preprocess" in _list_scopes(plan) and "moe_router" not in _list_scopes(plan))
+        ),
+    ),
+    rules.Rule(
+        "launch",
+        "graphs of mlp in a model with dense layers",
+        lambda plan: "mlp" in _list_scopes(plan) and plan.model is not None and not _has_dense_layers(plan.model),
+    ),
+    rules.Rule(
+        "launch",
+        "graph or no graphs with full recomputation",
+        lambda plan: (plan.recompute == "full") & bool(_list_scopes(plan)),
+    ),
+)
+
 # the assertions in megatron-core's TransformerConfig and ModelParallelConfig, and in Megatron-LM's `validate_args`
 _MEGATRON_CORE_RULES = (
     rules.ACCEPT_DECODERS,
@@ -227,9 +265,14 @@ _MEGATRON_CORE_RULES = (
     rules.Rule(
         "recompute",
         "recompute none or full with fp8: delayed scaling does not repeat norms and experts' activations",
-        lambda plan: (plan.recompute == "selective") & (plan.precision == "fp8") & (plan.attention == "flash"),
+        lambda plan: (
+            (plan.recompute == "selective")
+            & (plan.settings.get("fp8_recipe") == "delayed")
+            & (plan.attention == "flash")
+        ),
         source="megatron/core/transformer/transformer_config.py, __post_init__",
     ),
+    *_GRAPH_RULES,
     rules.reject_model("model.final_norm", "true", lambda model: not model.final_norm, "false"),
     rules.accept_values("model.head", "lm"),
     rules.reject_model(

@@ -31,10 +31,13 @@ ProgramName = Literal[ExportName, PlannedProgramName]
 TrainerChoiceName = Literal[ProgramName, TrainerName]
 """A value of `--trainer`: a name of both is the program's."""
 LaunchMode = Literal["graph", "fused", "compiled", "eager"]
+GraphScope = Literal["attn", "mlp", "moe", "moe_router", "moe_preprocess"]
+"""Parts of a layer that are a CUDA graph (`graph:attn+mlp`), by their names in `CudaGraphScope` of megatron-core."""
 AttentionKernel = Literal["flash", "unfused"]
 CpCommType = Literal["ring", "all-gather", "all-to-all"]
 GradientDtype = Literal["fp32", "bf16"]
 WeightDtype = Literal["bf16", "fp32", "fp8"]
+Fp8Recipe = Literal["none", "delayed", "tensorwise", "rowwise", "blockwise", "mxfp8", "nvfp4"]
 MomentDtype = Literal["fp32", "bf16", "fp8"]
 MasterDtype = Literal["fp32", "bf16", "none"]
 LossKernel = Literal["plain", "compiled", "fused", "chunked"]

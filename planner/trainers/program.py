@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from planner.errors import InputError, find_nearest_name
-from planner.trainers.names import ExportName, LaunchMode, ProgramName, TrainerName
+from planner.trainers.names import ExportName, ProgramName, TrainerName
 from planner.trainers.rules import PlanValues, Rule, accept_own_value
 from planner.trainers.trainer import Trainer
 
@@ -104,7 +104,7 @@ class Program:
         return next((version for version in self.versions if version.since <= month), None)
 
 
-def apply_version(trainer: Trainer, program: Program, version: ProgramVersion, launch: LaunchMode | None) -> Trainer:
+def apply_version(trainer: Trainer, program: Program, version: ProgramVersion, launch: str | None) -> Trainer:
     """The trainer as of a version of the program."""
     trainer = replace(trainer, version=f"{program.name}@{version.name}", **version.changes)  # type: ignore[arg-type]
     if (launch or trainer.launch_mode) == "compiled":

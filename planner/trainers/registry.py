@@ -24,7 +24,7 @@ from planner.trainers.megatron import (
 )
 from planner.trainers.megatron_deepspeed import MEGATRON_DEEPSPEED, MEGATRON_DEEPSPEED_PROGRAM
 from planner.trainers.mindspeed import MINDSPEED, MINDSPEED_PROGRAM
-from planner.trainers.names import AttentionKernel, LaunchMode, ProgramName, TrainerName
+from planner.trainers.names import AttentionKernel, ProgramName, TrainerName
 from planner.trainers.nanotron import NANOTRON, NANOTRON_PROGRAM
 from planner.trainers.neuronx import NEURONX, NEURONX_PROGRAM
 from planner.trainers.program import Program, ProgramVersion, apply_version
@@ -139,7 +139,7 @@ def parse_trainer_version(text: str, key: str = "--trainer") -> tuple[Program, P
     raise InputError(f"{name} is a kind of plans, which has no versions", key=key, value=text, expected=expected)
 
 
-def find_trainer(name: TrainerName, version: str = "", launch: LaunchMode | None = None) -> Trainer:
+def find_trainer(name: TrainerName, version: str = "", launch: str | None = None) -> Trainer:
     """The trainer's record, at a version of a program (NAME@VERSION) that runs its plans; `launch`: the launch mode,
     None: the trainer's own. Raises InputError for an unknown version.
     """

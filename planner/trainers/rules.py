@@ -317,6 +317,11 @@ def reject_model_parts(*names: str) -> tuple[Rule, ...]:
     )
 
 
+REJECT_GRAPH_SCOPES = Rule(
+    "launch",
+    "a launch without graphs of parts of a layer: those are Megatron's",
+    lambda plan: plan.launch.startswith("graph:"),
+)
 REJECT_PREDICTION_LAYERS = reject_model(
     "model.mtp_layers",
     "0: Hugging Face's library has no layers of multi-token prediction",

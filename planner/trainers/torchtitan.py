@@ -234,6 +234,7 @@ TORCHTITAN = Program(
         ),
         fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,
         *rules.restrict_rules([rules.accept_values("cp_exchange", "all-gather")], lambda plan: plan.cp > 1),
+        rules.REJECT_GRAPH_SCOPES,
         rules.Rule("attention", "attention flash", lambda plan: plan.attention == "unfused"),
         rules.REJECT_FLASH_BEFORE_AMPERE,
         rules.accept_orders("tp-cp-dp-pp"),

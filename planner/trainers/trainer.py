@@ -8,6 +8,7 @@ from typing import Literal
 
 from planner.trainers.names import (
     CpCommType,
+    Fp8Recipe,
     GradientDtype,
     LaunchMode,
     LossKernel,
@@ -28,6 +29,8 @@ LOSS_CHUNKS = 8
 _GRADIENT_BYTES: dict[GradientDtype, float] = {"fp32": 4.0, "bf16": 2.0}
 _VALUE_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp8": 1.0, "none": 0.0}
 """Of one value by its format; scales of FP8 tensors are one number a tensor."""
+_MXFP8_VALUE_BYTES = 1.0 + 1 / 32
+"""With a value's share of its block's scale (OCP Microscaling Formats v1.0)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,8 @@ class Trainer:
     """The trainer whose fitted efficiencies it has: for a trainer without measured runs of its own that were fitted.
     None: its own, where it was fitted, else the default's."""
 
+    weights: WeightDtype = "bf16"
+    """The format of the weights as held without `--weights`; bf16: 16 bits."""
     weight_bytes: float = 2.0
     """Bytes per parameter: the copy that the kernels read, while the parameter is on the GPU as a whole: at all times
     below ZeRO 3; under ZeRO 3 while its layer is gathered (arXiv 1910.02054, section 5)."""
@@ -107,6 +112,8 @@ class Trainer:
     saves_quantized_inputs: bool = True
     """Whether fp8 and fp4 multiplies save the narrow copy of their input for the backward pass (Transformer Engine),
     or the 16-bit one (torchao)."""
+    fp8_recipe: Fp8Recipe = "delayed"
+    """The scaling of fp8 without `--fp8-recipe`."""
     fragmentation_share: float = 0.0
     """Share of the activations (0..1) that an eager run's allocator reserves beyond them. Ours: no published
     source states it."""
@@ -151,17 +158,27 @@ def find_numbering_order(trainer: Trainer, order: str, degrees: Mapping[str, int
     return trainer.rank_orders[0]
 
 
-def list_own_values(trainer: Trainer) -> dict[str, object]:
-    """By setting what the trainer has without an option, of those that each program must be able to write."""
+def find_fp8_recipe(trainer: Trainer, precision: str) -> Fp8Recipe:
+    """The scaling of narrow multiplies: of mxfp8 and nvfp4 their own, of fp8 the trainer's."""
+    recipes: dict[str, Fp8Recipe] = {"fp8": trainer.fp8_recipe, "mxfp8": "mxfp8", "nvfp4": "nvfp4"}
+    return recipes.get(precision, "none")
+
+
+def list_own_values(trainer: Trainer, precision: str) -> dict[str, object]:
+    """By setting what the trainer has without an option at this precision, of those that each program must be able to
+    write.
+    """
     return {
         "pp_overlap": "interleaved",
         "ep_overlap": trainer.overlaps_expert_comm,
         "ep_exchange": "deepep",
+        "weights": trainer.weights,
         "gather": find_gather_format(trainer),
         "moments": trainer.moments,
         "master": trainer.master,
         "reshard": "default",
         "attention_precision": "bf16",
+        "fp8_recipe": find_fp8_recipe(trainer, precision),
         "loss": trainer.loss,
     }
 
@@ -174,6 +191,7 @@ def widen_trainer_state(trainer: Trainer, precision: str) -> Trainer:
     moment_bytes = 2 * value_bytes
     return replace(
         trainer,
+        weights="fp32",
         weight_bytes=value_bytes,
         sharded_weight_bytes=value_bytes if trainer.sharded_weight_bytes else 0.0,
         gradient_bytes=value_bytes,
@@ -231,6 +249,29 @@ def replace_master_format(trainer: Trainer, master: MasterDtype) -> Trainer:
         for name in (master, trainer.master)
     )
     return replace(trainer, optimizer_bytes=trainer.optimizer_bytes - kept_bytes + master_bytes, master=master)
+
+
+def replace_weight_format(trainer: Trainer, weights: WeightDtype, recipe: Fp8Recipe) -> Trainer:
+    """The trainer with weights held in another format, and gathered as they are held.
+
+    In fp32 they are their own master weights, but where the master weights are what is sharded already. In fp8 they
+    are those of megatron-core's `fp8_param`: one byte, or under mxfp8 one rowwise and one columnwise, neither of
+    which can be made of the other (Transformer Engine, features/low_precision_training/mxfp8); these are gathered in
+    16 bit (megatron-core 0.16.1, `reuse_grad_buf_for_mxfp8_param_ag`).
+    """
+    if weights == trainer.weights:
+        return trainer
+    has_both_usages = weights == "fp8" and recipe == "mxfp8"
+    held_bytes = 2 * _MXFP8_VALUE_BYTES if has_both_usages else _VALUE_BYTES[weights]
+    if weights == "fp32" and trainer.sharded_weight_bytes:
+        trainer = replace_master_format(trainer, "none")
+    return replace(
+        trainer,
+        weights=weights,
+        weight_bytes=held_bytes,
+        sharded_weight_bytes=held_bytes if trainer.sharded_weight_bytes else 0.0,
+        gather_bytes=2.0 if has_both_usages else None,
+    )
 
 
 def replace_gather_format(trainer: Trainer, gather: WeightDtype) -> Trainer:

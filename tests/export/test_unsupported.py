@@ -19,6 +19,10 @@ Changes = dict[str, Any]
 def change_plan(struct: Any, changes: Changes) -> Any:
     """A value with fields changed, those of its parts as `part.field`."""
     own = {name: value for name, value in changes.items() if "." not in name}
+    if isinstance(struct, PlannedRun) and "precision" in own:
+        # what follows from it, as in a plan
+        values = replace(struct, precision=own["precision"]).values.own_values
+        changes = {f"settings.{name}": values[name] for name in ("weights", "gather", "fp8_recipe")} | changes
     for part in {name.partition(".")[0] for name in changes if "." in name}:
         inner = {name.partition(".")[2]: v for name, v in changes.items() if name.partition(".")[0] == part}
         own[part] = change_plan(getattr(struct, part), inner)

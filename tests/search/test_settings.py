@@ -46,10 +46,20 @@ def add_host(scenario: Scenario) -> Scenario:
     return replace(scenario, host=HOST, devices_per_host=4)
 
 
-def add_host_and_fp8(scenario: Scenario) -> Scenario:
-    """A scenario in which every setting can have every value."""
-    peak_flops = {**scenario.accelerator.peak_flops, "fp8": 6e14}
-    return add_host(replace(scenario, accelerator=replace(scenario.accelerator, peak_flops=peak_flops)))
+PRECISIONS = {
+    **{("fp8_recipe", recipe): "fp8" for recipe in ("delayed", "tensorwise", "rowwise", "blockwise")},
+    **{("fp8_recipe", recipe): recipe for recipe in ("mxfp8", "nvfp4")},
+    ("weights", "fp8"): "fp8",
+}
+"""Precisions with which alone a setting can have a value."""
+
+
+def add_host_and_formats(scenario: Scenario, name: str, value: str) -> Scenario:
+    """A scenario in which the setting can have this value."""
+    peak_flops = {**scenario.accelerator.peak_flops, **dict.fromkeys(("fp8", "mxfp8", "nvfp4"), 6e14)}
+    accelerator = replace(scenario.accelerator, peak_flops=peak_flops, architecture="blackwell")
+    precision = PRECISIONS.get((name, value), scenario.precision)
+    return add_host(replace(scenario, accelerator=accelerator, precision=precision))
 
 
 def compute_step_s(scenario: Scenario, s: Strategies) -> float:
@@ -76,15 +86,15 @@ def format_setting(value: object) -> str:
 
 @pytest.mark.parametrize(("name", "value"), VALUES)
 def test_a_setting_is_applied_and_stands_in_the_document(name: str, value: str) -> None:
-    applied = getattr(build_settings_part(apply_settings(add_host_and_fp8(lab_scenario()), **{name: value})), name)
-    assert format_setting(applied) == value
+    scenario = apply_settings(add_host_and_formats(lab_scenario(), name, value), **{name: value})
+    assert format_setting(getattr(build_settings_part(scenario), name)) == value
 
 
 @pytest.mark.parametrize(("name", "value"), VALUES)
 @settings(max_examples=8)
 @given(workloads(), plans)
 def test_terms_add_up_under_every_setting(name: str, value: str, workload, plan) -> None:
-    scenario = apply_settings(add_host_and_fp8(lab_scenario(workload)), **{name: value})
+    scenario = apply_settings(add_host_and_formats(lab_scenario(workload), name, value), **{name: value})
     scores = compute_step_costs(scenario, plan)
     assert list(scores.terms) == list(STEP_TERMS)
     assert abs(sum(float(v[0]) for v in scores.terms.values()) - compute_step_s(scenario, plan)) < 1e-9

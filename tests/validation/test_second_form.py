@@ -150,7 +150,7 @@ def test_an_unknown_trainer_is_named_with_the_nearest_one() -> None:
         ("attention_precision", "fp8", "attention_precision=fp8"),
         ("packing", "unpadded", "packing=unpadded"),
         ("schedule", "dualpipe", "schedule=dualpipe"),
-        ("launch", "graph:attn+mlp", "launch=graph:attn+mlp (as fused)"),
+        ("launch", "graph:mamba", "launch=graph:mamba (as fused)"),
         ("gather_bytes", "0.5", "gather_bytes=0.5 (as 2)"),
         ("dp_overlap", "grad", "dp_overlap=grad (as yes)"),
         ("sharding", "somehow", "sharding=somehow"),

@@ -94,9 +94,8 @@ def read_plan_model_spec(
     model = document.model
     if name_override is None:
         _check_resolvable_name("model", model.name, path)
-    return inputs.read_model_spec(
-        name_override or model.name, model.seq_length if model.sample == "sequence" else None
-    )[0]
+    seq_length = model.seq_length if model.sample == "sequence" else None
+    return inputs.read_model_spec(name_override or model.name, seq_length, model.mtp_layers)[0]
 
 
 def read_plan_model(document: plan.PlanDocument, name_override: str | None, path: Path) -> operators.Workload:
@@ -106,9 +105,8 @@ def read_plan_model(document: plan.PlanDocument, name_override: str | None, path
     model = document.model
     if name_override is None:
         _check_resolvable_name("model", model.name, path)
-    workload = inputs.read_model(
-        name_override or model.name, model.seq_length if model.sample == "sequence" else None
-    )
+    seq_length = model.seq_length if model.sample == "sequence" else None
+    workload = inputs.read_model(name_override or model.name, seq_length, model.mtp_layers)
     if name_override is not None and workload.parameters != model.parameters:
         expected = f"{model.title}, {model.parameters:,} parameters, as in {path}"
         value = f"{workload.title}, {workload.parameters:,} parameters"

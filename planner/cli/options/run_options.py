@@ -35,6 +35,7 @@ class RunRequest:
     budget: float | None = None
     global_batch: GlobalBatch | None = None
     seq_length: int | None = None
+    mtp_layers: int | None = None
     precision: str | None = None
     grid: str | None = None
     carbon_intensity: str | None = None
@@ -79,7 +80,7 @@ def resolve_run_batch(workload: operators.Workload, batch: GlobalBatch | None) -
 
 def resolve_run(request: RunRequest, tokens: int) -> tuple[run_estimate.TrainingRun, list[str]]:
     """The run, and notes on defaults. Raises InputError."""
-    workload = inputs.read_model(request.model, request.seq_length)
+    workload = inputs.read_model(request.model, request.seq_length, request.mtp_layers)
     batch, note = resolve_run_batch(workload, request.global_batch)
     notes = [text for text in (workload.note, note) if text]
     if request.tokens is not None:

@@ -75,7 +75,7 @@ class PointAnswerer:
 
     def _read_inputs(self, request: plan_request.PlanRequest) -> tuple[operators.Workload, clusters.Cluster]:
         return (
-            self._read_model(request.model, request.seq_length),
+            self._read_model(request.model, request.seq_length, request.mtp_layers),
             self._read_cluster(request.cluster, request.nodes, request.devices, request.fault),
         )
 

@@ -39,10 +39,10 @@ def compute_gemm_arithmetic_s(scenario: Scenario, m: Floats, n: Floats, k: Float
 
 
 def compute_cast_s(scenario: Scenario, elements: Floats, full_precision: bool) -> Floats:
-    """Seconds to cast an operand of a narrow multiply: 2 bytes read, 1 written, and its transpose written."""
+    """Seconds to cast an operand of a narrow multiply, by its scaling."""
     if roofline.is_16bit_or_wider(scenario, full_precision):
         return np.zeros_like(elements)
-    return 4.0 * elements / roofline.compute_memory_bytes_per_s(scenario)
+    return roofline.get_cast_bytes(scenario) * elements / roofline.compute_memory_bytes_per_s(scenario)
 
 
 def _compute_pass_times(

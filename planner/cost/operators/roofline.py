@@ -9,6 +9,9 @@ from planner.cost.scenario import Scenario
 
 _NARROW_VALUE_BYTES = {"fp8": 1.0, "mxfp8": 1.0 + 1 / 32, "nvfp4": 0.5 + 1 / 16}
 """Of one value with its share of the block's scale (OCP Microscaling Formats v1.0; NVFP4: one byte for 16)."""
+_BLOCK_SCALE_BYTES = 4.0 / 128
+"""Of one value its share of the scale of its block, under blockwise scaling."""
+_CAST_BYTES = 4.0
 _WIDE_PRECISIONS = ("fp16", "bf16", "fp32", "tf32", "fp64")
 
 
@@ -49,7 +52,28 @@ def compute_memory_bytes_per_s(scenario: Scenario) -> float:
 
 
 def get_saved_input_bytes(scenario: Scenario) -> float:
-    """Bytes of one saved input value of a multiply: in its own precision where the trainer saves that copy."""
+    """Bytes of one saved input value of a multiply: in its own precision where the trainer saves that copy, of which
+    the columnwise one is left after the forward pass (Transformer Engine 2.18, pytorch/module/linear.py).
+    """
     if not scenario.trainer.saves_quantized_inputs:
         return scenario.value_bytes
+    if scenario.fp8_recipe == "blockwise":
+        return _NARROW_VALUE_BYTES["fp8"] + _BLOCK_SCALE_BYTES
     return _NARROW_VALUE_BYTES.get(scenario.precision, scenario.value_bytes)
+
+
+def get_cast_bytes(scenario: Scenario) -> float:
+    """Bytes moved to cast one value of an operand: 2 read, 1 written, and 1 of its transpose; by scaling more.
+
+    tensorwise: the tensor is read before, for its largest value (Transformer Engine 2.18,
+    features/low_precision_training/fp8_current_scaling); torch.compile finds it in the kernel that makes the tensor.
+    rowwise: either direction has its own scales, and is cast from 16 bit (torchao, float8/float8_linear.py).
+    blockwise: scales of 32 bit for 128 values of both copies (Transformer Engine, fp8_blockwise_scaling).
+    """
+    recipe, reads_twice = scenario.fp8_recipe, scenario.trainer.saves_quantized_inputs
+    added_bytes = {
+        "tensorwise": 2.0 if reads_twice else 0.0,
+        "rowwise": 2.0,
+        "blockwise": 2 * _BLOCK_SCALE_BYTES,
+    }
+    return _CAST_BYTES + added_bytes.get(recipe, 0.0)
