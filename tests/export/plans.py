@@ -43,6 +43,7 @@ PLANS = {
     "zero-2": f"llama-3-8b {H100} --zero 2 --framework fsdp2 --recompute selective --launch compiled",
     "hybrid": f"llama-3-8b {H100} --zero 3 --framework fsdp2 --shard-group 8 --recompute full",
     "hosted": f"llama-3-8b {H100} --zero 3 --framework fsdp2 --offload optimizer+weights",
+    "hosted-activations": f"llama-3-8b {H100} --zero 3 --framework fsdp2 --offload activations --recompute full",
     "all": f"llama-3-70b {H100} --tp 4 --pp 4 --vpp 2 --zero 2 --framework fsdp2 --recompute full {SP}",
     "bubble": f"llama-3-70b {H100} --tp 4 --pp 4 --zero 2 --schedule zero-bubble {SP}",
     "gathered": f"llama-3-8b {H100} --seq-length 32K --cp 4 --zero 3 --cp-exchange all-gather",
@@ -106,6 +107,7 @@ PLANS_BY_TRAINER: dict[str, tuple[str, ...]] = {
     "nemo": (*_MEGATRON_PLANS, "fp8-attention"),
     "accelerate": (
         *("fsdp", "hybrid", "hosted", "gathered", "tensor", "narrow", "fsdp-fp8-gather", "replicas"),
+        "hosted-activations",
         *(*_DEEPSPEED_PLANS, "narrow-master"),
     ),
 }

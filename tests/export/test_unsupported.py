@@ -140,6 +140,8 @@ REFUSED: list[tuple[str, str, Changes, list[str]]] = [
     ("accelerate", "fsdp", {"settings.reshard": "always"}, ["reshard"]),
     ("accelerate", "fsdp", {"settings.gather": "fp8"}, ["gather"]),
     ("accelerate", "zero-1", {"settings.gather": "fp8"}, ["gather"]),
+    ("accelerate", "hosted", {"settings.offload": ["weights"]}, ["offload"]),
+    ("accelerate", "hosted-activations", {"strategy.recompute": "none"}, ["offload"]),
     ("accelerate", "replicas", {"settings.moments": "bf16"}, ["moments"]),
     ("maxtext", "tpu", {"settings.moments": "bf16"}, ["moments"]),
     ("maxtext", "tpu-chunks", {"seq_length": 8190}, ["loss"]),

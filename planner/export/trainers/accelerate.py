@@ -84,6 +84,7 @@ def _build_config(run: PlannedRun) -> dict[str, object]:
             "fsdp_offload_params": "weights" in run.settings.offload,
             "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
             "fsdp_activation_checkpointing": run.strategy.recompute == "full",
+            "fsdp_activation_checkpointing_offload": "activations" in run.settings.offload,
             "fsdp_state_dict_type": "SHARDED_STATE_DICT",
             "fsdp_cpu_ram_efficient_loading": True,
         }

@@ -50,13 +50,22 @@ def mesh() -> DeviceMesh:
     {mesh}
 
 
+def _choose_dimension(parameter: nn.Parameter) -> Shard | None:
+    """FSDP cuts the first dimension, and pads it to whole rows of each rank: one with fewer rows than ranks is cut in
+    another dimension, if the ranks divide one.
+    """
+    if parameter.dim() == 0 or parameter.shape[0] >= SHARDS:
+        return None
+    return next((Shard(place) for place, size in enumerate(parameter.shape) if size % SHARDS == 0), None)
+
+
 def parallelize(
     model: nn.Module, layers: Iterable[nn.Module], {head_parameter}over: DeviceMesh | None = None
 ) -> nn.Module:
     """Shard the model and each of its layers over the ranks of the plan."""
     {converted}over = over if over is not None else mesh()
     policy = MixedPrecisionPolicy(param_dtype={param}, reduce_dtype={reduce})
-    options = {{"mesh": over, "mp_policy": policy{offload}}}
+    options = {{"mesh": over, "mp_policy": policy, "shard_placement_fn": _choose_dimension{offload}}}
     {recompute}for layer in layers:
         {compiled}fully_shard(layer, **options, reshard_after_forward={reshard})
     {sharded_head}return fully_shard(model, **options{root_reshard})
@@ -261,6 +270,7 @@ def _format_imports(run: PlannedRun) -> str:
     lines += [
         "from torch.distributed.device_mesh import DeviceMesh, init_device_mesh",
         f"from torch.distributed.fsdp import {', '.join(names)}",
+        "from torch.distributed.tensor import Shard",
     ]
     if run.settings.loss == "fused":
         lines.insert(lines.index("import torch"), "from liger_kernel.transformers import LigerCrossEntropyLoss")

@@ -42,6 +42,8 @@ def test_accelerate_launch_takes_its_configuration(
     reshards = strategy.zero_stage == 3 and run.settings.reshard != "never"
     assert environment["FSDP_RESHARD_AFTER_FORWARD"] == str(reshards).lower()
     assert environment["ACCELERATE_MIXED_PRECISION"] == ("no" if run.settings.master == "none" else run.precision)
+    offloads = str("activations" in run.settings.offload).lower()
+    assert environment["FSDP_ACTIVATION_CHECKPOINTING_OFFLOAD"] == offloads
     if run.precision == "fp8":
         gathers = environment["ACCELERATE_FP8_ENABLE_FSDP_FLOAT8_ALL_GATHER"]
         assert (environment["ACCELERATE_FP8_BACKEND"], gathers) == ("AO", str(run.settings.gather == "fp8"))

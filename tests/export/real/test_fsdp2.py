@@ -25,7 +25,8 @@ def test_pytorch_shards_a_model_by_the_module(name: str, tmp_path: Path, monkeyp
     if run.settings.offload:  # pinned memory needs a device
         monkeypatch.setattr(plan, "CPUOffloadPolicy", partial(plan.CPUOffloadPolicy, pin_memory=False))
     width = 2 * run.devices
-    model = nn.Sequential(*(nn.Sequential(nn.Linear(width, width), nn.ReLU()) for _ in range(3)))
+    # a matrix with fewer rows than ranks is cut by columns
+    model = nn.Sequential(*(nn.Sequential(nn.Linear(width, width), nn.Embedding(4, width)) for _ in range(3)))
     dist.init_process_group("fake", store=store, rank=0, world_size=run.devices)
     try:
         head = [nn.Linear(width, width)] if run.settings.loss == "chunked" else []
