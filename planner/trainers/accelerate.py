@@ -84,7 +84,7 @@ ACCELERATE = Program(
                         rules.accept_offloads("optimizer", "weights", "activations"),
                         rules.Rule(
                             "offload",
-                            "offload optimizer and weights together: FSDP keeps both on the host",
+                            "offload optimizer+weights, both or neither: FSDP keeps them together",
                             lambda plan: ("optimizer" in plan.offload) != ("weights" in plan.offload),
                             lambda plan: "weights" if "weights" in plan.offload else "optimizer",
                         ),
