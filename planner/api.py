@@ -83,6 +83,8 @@ class SharedOptions(TypedDict, total=False):
     attention_precision: str | Sequence[str]
     fp8_recipe: str | Sequence[str]
     loss: str | Sequence[str]
+    recompute_modules: str | Sequence[str]
+    offload_modules: str | Sequence[str]
     memory_limit: float | str
     headroom: str
     failures: bool

@@ -59,23 +59,31 @@ def compute_shared_tier_bits(scenario: Scenario, s: Strategies) -> Ints:
     return bits[unique.inverse]
 
 
-def compute_overlap_windows_s(communication: Sequence[AxisCommunication]) -> tuple[Floats, Floats]:
+def compute_overlap_windows_s(
+    communication: Sequence[AxisCommunication], *, repeats_modules: bool = False
+) -> tuple[Floats, Floats]:
     """Seconds of one micro-batch in one layer to add to what a data-parallel collective can run beside, forward and
     backward, by recompute mode and by the bits of `compute_shared_tier_bits`: [modes, 8, keys, layer types] each.
 
     `communication`: of the axes of `COMM_AXIS_GROUPS`, arrays of shape [keys, layer types]. Of an axis that uses a
     shared tier the overlapped seconds are taken off, of one on other tiers the exposed seconds are added. Full
-    recomputation repeats the forward communication in the backward pass.
+    recomputation repeats the forward communication in the backward pass, as selective recomputation of modules does
+    with theirs (`repeats_modules`).
     """
     forward_s = _compute_pass_windows_s([(axis.forward, axis.overlapped_forward) for axis in communication])
-    repeated_s = _compute_pass_windows_s(
-        [
-            (axis.forward * axis.repeated_share, axis.overlapped_forward * axis.repeated_share)
-            for axis in communication
-        ]
-    )
     backward_s = _compute_pass_windows_s([(axis.backward, axis.overlapped_backward) for axis in communication])
-    return np.stack([forward_s] * 3), np.stack([backward_s, backward_s, backward_s + repeated_s])
+
+    def compute_repeated_windows_s(shares: list[Floats]) -> Floats:
+        axes = zip(communication, shares, strict=True)
+        return _compute_pass_windows_s(
+            [(axis.forward * share, axis.overlapped_forward * share) for axis, share in axes]
+        )
+
+    selective_s = backward_s
+    if repeats_modules:
+        selective_s = backward_s + compute_repeated_windows_s([axis.selective_share for axis in communication])
+    full_s = backward_s + compute_repeated_windows_s([axis.repeated_share for axis in communication])
+    return np.stack([forward_s] * 3), np.stack([backward_s, selective_s, full_s])
 
 
 def _compute_pass_windows_s(axis_times: list[tuple[Floats, Floats]]) -> Floats:

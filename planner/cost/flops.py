@@ -6,6 +6,7 @@ import math
 
 from planner.cost.operators import get_operator_cost
 from planner.cost.scenario import Scenario
+from planner.cost.selective import compute_repeated_shares
 from planner.cost.settings import FlopsConvention
 from planner.workload.operators import Layer, Workload
 
@@ -50,10 +51,10 @@ def compute_recomputed_flops(
     full_flops = selective_flops = 0.0
     for run in workload.repeated_runs:
         full_flops += run.count * _compute_layer_forward_flops(run.layer, workload.seq_length, used_convention)
-        for op in run.layer.operators:
-            cost = get_operator_cost(op)
-            flops = cost.compute_forward_flops(op, workload.seq_length, used_convention)
-            selective_flops += run.count * cost.compute_selective_share(scenario, op) * flops
+        shares = compute_repeated_shares(scenario, run.layer)
+        for op, share in zip(run.layer.operators, shares, strict=True):
+            flops = get_operator_cost(op).compute_forward_flops(op, workload.seq_length, used_convention)
+            selective_flops += run.count * share * flops
     tokens = scenario.global_batch * workload.seq_length
     return 0.0, selective_flops * tokens, full_flops * tokens
 

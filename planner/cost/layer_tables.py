@@ -21,6 +21,7 @@ from planner.cost.operators.attention import compute_cp_merge_s
 from planner.cost.operators.operator_cost import LayerShard, PassTimes
 from planner.cost.operators.roofline import is_16bit_or_wider
 from planner.cost.scenario import Scenario
+from planner.cost.selective import compute_offloaded_bytes, select_by_default, select_chosen
 from planner.cost.settings import RANK_ORDERS, list_graph_scopes
 from planner.cost.strategies import Strategies
 from planner.workload.operators import AttentionCore, Layer, Linear, Workload
@@ -48,6 +49,8 @@ class AxisCommunication:
     repeated_share: Floats
     """Of the forward pass, what full recomputation repeats: 1; of embedding and head 0, but for the layers of
     multi-token prediction."""
+    selective_share: Floats
+    """Of the forward pass, what selective recomputation repeats (0..1)."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,17 @@ class LayerTables:
     weight_grad: Floats
     """The part of `backward` that makes the gradients of weights."""
     selective_recompute: Floats
-    """The forward time of what selective recomputation repeats, none of embedding and head."""
+    """The forward time of what selective recomputation repeats (`planner/cost/selective.py`), none of embedding and
+    head."""
     repeated_share: Floats
     """As of `AxisCommunication`, of `forward`."""
     saved_bytes: Floats
     """Kept per micro-batch without recomputation."""
     dropped_bytes: Floats
     """What selective recomputation drops of it."""
+    offloaded_bytes: tuple[Floats, Floats, Floats]
+    """Of what is kept without recomputation, with selective and with full recomputation: what `--offload activations`
+    keeps on the host."""
     input_bytes: Floats
     """The layer's input, all that full recomputation keeps."""
     prediction_bytes: Floats
@@ -122,7 +129,8 @@ def _add_prediction(head: LayerTables, layer: LayerTables, count: int) -> LayerT
             backward=head_axis.backward + count * axis.backward,
             overlapped_forward=head_axis.overlapped_forward + count * axis.overlapped_forward,
             overlapped_backward=head_axis.overlapped_backward + count * axis.overlapped_backward,
-            repeated_share=_compute_share(count * axis.forward, head_axis.forward),
+            repeated_share=(repeated_share := _compute_share(count * axis.forward, head_axis.forward)),
+            selective_share=repeated_share * axis.selective_share,
         )
         for head_axis, axis in zip(head.communication, layer.communication, strict=True)
     )
@@ -151,6 +159,8 @@ def _stack_columns(columns: list[Any]) -> Any:
     """A record of arrays of shape [keys, layer types] from its columns, which have shape [keys]."""
     if isinstance(columns[0], np.ndarray):
         return np.stack(columns, axis=1)
+    if isinstance(columns[0], tuple):
+        return tuple(map(_stack_columns, map(list, zip(*columns, strict=True))))
     names = [field.name for field in fields(columns[0])]
     return type(columns[0])(*(_stack_columns([getattr(column, name) for column in columns]) for name in names))
 
@@ -196,15 +206,13 @@ def _compute_layer_column(
     recomputation does.
     """
     shard, zero, share = build_layer_shard(scenario, s), np.zeros(len(s)), np.full(len(s), float(is_repeated))
-    selective_s = saved_bytes = dropped_bytes = kept_output_bytes = zero
+    saved_bytes = zero
     layer_times = attention_times = multiply_times = PassTimes(zero, zero, zero)
-    for op in layer.operators:
-        cost, times = get_operator_cost(op), compute_operator_times(scenario, op, shard)
+    operator_times = [compute_operator_times(scenario, op, shard) for op in layer.operators]
+    for op, times in zip(layer.operators, operator_times, strict=True):
+        cost = get_operator_cost(op)
         layer_times = layer_times + times
-        selective_s = selective_s + cost.compute_selective_share(scenario, op) * times.forward_s
         saved_bytes = saved_bytes + cost.compute_saved_bytes(scenario, op, shard)
-        dropped_bytes = dropped_bytes + cost.compute_dropped_bytes(scenario, op, shard)
-        kept_output_bytes = kept_output_bytes + cost.compute_kept_output_bytes(scenario, op, shard)
         if cost.is_attention:
             attention_times = attention_times + times
         if cost.is_tensor_parallel_multiply(op):
@@ -216,27 +224,37 @@ def _compute_layer_column(
     layer_times = layer_times + host_wait
     sequence_bytes = _get_input_width(scenario, layer) * _compute_sequence_value_bytes(scenario, s)
     input_bytes = sequence_bytes / shard.sequence_divisor
-    if scenario.trainer.selective_recompute == "multiplies":
-        dropped_bytes = np.maximum(saved_bytes - (input_bytes + kept_output_bytes), 0.0)
+    choice = scenario.recompute_choice
+    selection = (
+        select_by_default(scenario, layer, shard, operator_times, saved_bytes, input_bytes)
+        if choice is None
+        else select_chosen(scenario, layer, shard, operator_times, choice, _count_tensor_comms(layer, s))
+    )
+    kept_bytes = saved_bytes - selection.dropped_bytes
     # communication runs beside the kernels that overlap it, and while the device waits
     tensor_comm = _compute_tensor_comm(scenario, layer, s, tensor_collective_s, multiply_times + host_wait)
     context_comm = _compute_context_comm(scenario, layer, s, shard, attention_times + host_wait)
+    tensor_share, context_share, expert_share = selection.repeated_comm
     return LayerTables(
         forward=layer_times.forward_s,
         backward=layer_times.backward_s,
         weight_grad=layer_times.weight_grad_s,
-        selective_recompute=selective_s * share,
+        selective_recompute=selection.repeated_s * share,
         repeated_share=share,
         saved_bytes=saved_bytes,
-        dropped_bytes=dropped_bytes,
+        dropped_bytes=selection.dropped_bytes,
+        offloaded_bytes=compute_offloaded_bytes(
+            scenario, layer, shard, (saved_bytes, kept_bytes, np.minimum(input_bytes, kept_bytes))
+        ),
         input_bytes=input_bytes,
         prediction_bytes=zero,
         gathered_bytes=np.where(shard.sequence_divisor > 1, 2 * sequence_bytes, 0.0),
-        tp=replace(tensor_comm, repeated_share=share),
-        cp=replace(context_comm, repeated_share=share),
+        tp=replace(tensor_comm, repeated_share=share, selective_share=tensor_share * share),
+        cp=replace(context_comm, repeated_share=share, selective_share=context_share * share),
         ep=replace(
             _compute_expert_comm(scenario, layer, s, sequence_bytes, layer_times, (tensor_comm, context_comm)),
             repeated_share=share,
+            selective_share=expert_share * share,
         ),
     )
 
@@ -311,13 +329,14 @@ def _build_overlapped_comm(
         exposed + contention * overlapped for exposed, overlapped in zip(exposed_s, overlapped_s, strict=True)
     )
     overlapped_forward, overlapped_backward = overlapped_s
-    return AxisCommunication(forward, backward, overlapped_forward, overlapped_backward, np.ones_like(forward))
+    shares = np.ones_like(forward), np.zeros_like(forward)
+    return AxisCommunication(forward, backward, overlapped_forward, overlapped_backward, *shares)
 
 
 def _build_exposed_comm(forward_s: Floats, backward_s: Floats) -> AxisCommunication:
     """All of it exposed."""
     zero = np.zeros_like(forward_s)
-    return AxisCommunication(forward_s, backward_s, zero, zero, np.ones_like(forward_s))
+    return AxisCommunication(forward_s, backward_s, zero, zero, np.ones_like(forward_s), zero)
 
 
 def _compute_exposed_s(collective_s: Floats, window_s: Floats) -> Floats:
@@ -404,7 +423,8 @@ def _compute_context_comm(
     backward_s = _compute_exposed_s(2 * collective_s, attention_times.backward_s * overlap_share)
     merge_s = sum_in_order(compute_cp_merge_s(scenario, op, shard, s.cp) for op in cores)
     overlapped_s = collective_s - forward_s, 2 * collective_s - backward_s
-    return AxisCommunication(forward_s + merge_s, backward_s + merge_s, *overlapped_s, np.ones_like(forward_s))
+    shares = np.ones_like(forward_s), np.zeros_like(forward_s)
+    return AxisCommunication(forward_s + merge_s, backward_s + merge_s, *overlapped_s, *shares)
 
 
 def _compute_expert_comm(

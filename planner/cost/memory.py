@@ -119,19 +119,19 @@ def compute_activation_bytes(
     row = recompute_modes * len(saved) + layer_row
     kept, restored = (take_columns(table, row)[:, None, :] for table in (kept_by_mode, restored_by_mode))
     counts = take_columns(plan_tables.stages.layer_counts, plan_tables.stage_rows)
-    if scenario.recompute_layers is not None:
-        other_layers_share = 1.0 - compute_full_recompute_share(scenario, s)[:, None, None]
-        partly_kept = kept + other_layers_share * (saved[layer_row][:, None, :] - kept)
-        kept = np.where((recompute_modes == FULL_RECOMPUTE)[:, None, None], partly_kept, kept)
+    kept = _keep_other_layers(scenario, s, recompute_modes, kept, saved[layer_row])
     predicting = counts[:, :, -1] * tables.prediction_bytes[layer_row, -1:]
     at_work = find_last_axis_max(np.where(counts[:, :, :-2] > 0, restored[:, :, :-2], 0.0))
     # the backward pass of multi-token prediction comes before that of the other layers
     at_work = np.maximum(at_work, predicting)
     activations = in_flight * sum_products(counts[:, :, :-1], kept[:, :, :-1])
     if scenario.offload.activations:
+        offloaded = compute_offloaded_layer_bytes(scenario, s, plan_tables, recompute_modes)
+        offloaded_bytes = in_flight * sum_products(counts[:, :, :-1], offloaded[:, :, :-1])
         # on their way out or in: the layer at work and the one before it
-        largest_kept = find_last_axis_max(np.where(counts[:, :, :-1] > 0, kept[:, :, :-1], 0.0))
-        activations = np.minimum(2.0 * largest_kept, activations)
+        largest_offloaded = find_last_axis_max(np.where(counts[:, :, :-1] > 0, offloaded[:, :, :-1], 0.0))
+        kept_bytes = in_flight * sum_products(counts[:, :, :-1], (kept - offloaded)[:, :, :-1])
+        activations = kept_bytes + np.minimum(2.0 * largest_offloaded, offloaded_bytes)
     fragmentation_factor = 1.0 + (scenario.trainer.fragmentation_share if scenario.launch_mode == "eager" else 0.0)
     # the layer's input as it is received, and the next one's as it is sent; the gathered sequence and its gradient
     largest_input, largest_gathered = (
@@ -142,6 +142,31 @@ def compute_activation_bytes(
         "logits": fragmentation_factor * (counts[:, :, -1] * saved[layer_row, -1:] - predicting),
         "buffers": np.broadcast_to(2 * largest_input + largest_gathered, in_flight.shape),
     }
+
+
+def compute_offloaded_layer_bytes(
+    scenario: Scenario, s: Strategies, plan_tables: PlanTables, recompute_modes: Ints
+) -> Floats:
+    """Bytes of one micro-batch on the host of one layer of each type, where activations are offloaded, shape
+    [plans, 1, layer types].
+    """
+    offloaded_by_mode, layer_row = plan_tables.layer_tables.offloaded_bytes, plan_tables.layer_row
+    row = recompute_modes * len(offloaded_by_mode[0]) + layer_row
+    offloaded = take_columns(np.concatenate(offloaded_by_mode), row)[:, None, :]
+    return _keep_other_layers(scenario, s, recompute_modes, offloaded, offloaded_by_mode[0][layer_row])
+
+
+def _keep_other_layers(
+    scenario: Scenario, s: Strategies, recompute_modes: Ints, kept: Floats, saved: Floats
+) -> Floats:
+    """What layers keep on average where full recomputation leaves some of them out, which keep `saved`
+    [plans, layer types]; shape [plans, 1, layer types], as `kept`.
+    """
+    if scenario.recompute_layers is None:
+        return kept
+    other_layers_share = 1.0 - compute_full_recompute_share(scenario, s)[:, None, None]
+    partly_kept = kept + other_layers_share * (saved[:, None, :] - kept)
+    return np.where((recompute_modes == FULL_RECOMPUTE)[:, None, None], partly_kept, kept)
 
 
 def compute_full_recompute_share(scenario: Scenario, s: Strategies) -> Floats:

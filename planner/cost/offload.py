@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from planner.cost.arrays import Floats, Ints
+from planner.cost.arrays import Floats, Ints, find_last_axis_max, sum_products, take_columns
 from planner.cost.data_parallel import count_owned_parameters
-from planner.cost.memory import compute_activation_bytes
+from planner.cost.memory import compute_activation_bytes, compute_offloaded_layer_bytes
 from planner.cost.pipeline import PlanTables, compute_sharded_parameters
 from planner.cost.scenario import NO_OFFLOAD, Scenario
 from planner.cost.strategies import Strategies
@@ -65,9 +65,13 @@ def compute_offload_s(
 
 
 def _compute_kept_bytes(scenario: Scenario, s: Strategies, plan_tables: PlanTables) -> Floats:
-    """Activations kept of one micro-batch on the worst stage, without the layer at work: what two micro-batches have
-    more than one, [plans].
+    """Activations of one micro-batch that the worst stage keeps on the host, [plans]: those of some modules, or all,
+    which are what two micro-batches have more than one.
     """
+    if scenario.offloads_by_module:
+        counts = take_columns(plan_tables.stages.layer_counts, plan_tables.stage_rows)
+        offloaded = compute_offloaded_layer_bytes(scenario, s, plan_tables, s.recompute)
+        return find_last_axis_max(sum_products(counts[:, :, :-1], offloaded[:, :, :-1]))
     without_offload = replace(scenario, offload=NO_OFFLOAD)
 
     def compute_bytes(micro_batches: float) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from planner.cluster.build.power import PowerModel, resolve_power
 from planner.cluster.model.cluster import Cluster, Host
@@ -39,6 +39,13 @@ from planner.trainers.names import (
     ProgramName,
     TrainerName,
     WeightDtype,
+)
+from planner.trainers.recompute import (
+    ALL_ACTIVATIONS,
+    DEFAULT_MODULES,
+    EVERY_SECOND_MATMUL,
+    RecomputeChoice,
+    parse_recompute_modules,
 )
 from planner.trainers.registry import TRAINERS_BY_NAME, find_default_attention, find_default_trainer, find_trainer
 from planner.trainers.trainer import (
@@ -142,6 +149,10 @@ class Scenario:
     """When ZeRO 3 frees the weights that it gathered for the forward pass."""
     recompute_layers: int | None = None
     """Layers of a virtual stage that full recomputation repeats; None: all."""
+    recompute_modules: str = DEFAULT_MODULES
+    """What selective recomputation repeats (`planner/trainers/recompute.py`)."""
+    offload_modules: str = ALL_ACTIVATIONS
+    """Of which modules the activations are on the host, where any are; joined by +."""
     usd_per_device_hour: float = 0.0
     """0: no price is known."""
     offload: Offload = NO_OFFLOAD
@@ -213,6 +224,25 @@ class Scenario:
     def ep_overlap(self) -> bool:
         """Whether the all-to-all of experts runs beside compute."""
         return self.trainer.overlaps_expert_comm
+
+    @property
+    def recompute_choice(self) -> RecomputeChoice | None:
+        """What selective recomputation repeats; None: what the trainer does by itself, or every second multiply."""
+        if self.recompute_modules in (DEFAULT_MODULES, EVERY_SECOND_MATMUL):
+            return None
+        return parse_recompute_modules(self.recompute_modules)
+
+    @property
+    def selective_recompute(self) -> Literal["cheap", "multiplies"]:
+        """Whether selective recomputation repeats every second multiply, where no modules are chosen."""
+        is_chosen = self.recompute_modules == EVERY_SECOND_MATMUL
+        return "multiplies" if is_chosen else self.trainer.selective_recompute
+
+    @property
+    def offloads_by_module(self) -> bool:
+        """Whether of the activations those of some modules alone are on the host."""
+        choice = self.recompute_choice
+        return self.offload_modules != ALL_ACTIVATIONS or (choice is not None and bool(choice.offloaded))
 
     @property
     def offload_states(self) -> list[str]:

@@ -26,6 +26,13 @@ from planner.trainers.names import (
     MomentDtype,
     WeightDtype,
 )
+from planner.trainers.recompute import (
+    ALL_ACTIVATIONS,
+    OFFLOAD_MODULES,
+    RECOMPUTE_VALUES,
+    normalize_offload_modules,
+    normalize_recompute_modules,
+)
 
 FlopsConvention = Literal["full", "causal"]
 RecomputeMode = Literal["none", "selective", "full"]
@@ -43,9 +50,9 @@ GRAPH_PREFIX = "graph:"
 LAUNCH_PATTERN = rf"^({'|'.join(get_args(LaunchMode))}|{GRAPH_PREFIX}[a-z_]+(\+[a-z_]+)*)$"
 """A value of `--launch`."""
 
-SettingKind = Literal["choice", "dtype", "switch", "count", "parts"]
+SettingKind = Literal["choice", "dtype", "switch", "count", "parts", "modules"]
 """A choice of names; of number formats, where bf16 stands for 16 bits; yes or no; `all` or a whole number; `none` or
-names joined by +."""
+names joined by +; one name, or several joined by + that `normalize` checks."""
 SettingValue = str | bool | int | list[str] | None
 """The value of a setting in a scenario and in a document: None is `all`, an empty list `none`."""
 
@@ -70,6 +77,8 @@ class Setting:
     terms: tuple[str, ...] = ()
     affects: Callable[[Any], bool] | None = None
     otherwise: str = ""
+    normalize: Callable[[str], str] | None = None
+    """Of kind `modules`: the only form of a value; raises ValueError, whose text says what was expected."""
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -84,7 +93,7 @@ class Setting:
             return None if name == "all" else int(name)
         if self.kind == "parts":
             return [] if name == "none" else name.split("+")
-        return name
+        return name if self.normalize is None else self.normalize(name)
 
     def format_value(self, value: SettingValue) -> str:
         """The name of a value, as an option takes it."""
@@ -185,6 +194,13 @@ _DECLARED = (
         terms=("optimizer", "offload"),
     ),
     Setting(
+        "offload_modules", "offload_modules", "modules", (ALL_ACTIVATIONS, *OFFLOAD_MODULES), _MEMORY,
+        "Modules whose activations `--offload activations` keeps on the host: all, or several joined by +: "
+        "attn_norm, core_attn, ...",
+        description="modules whose activations are offloaded to the host, joined by +; or all",
+        label="offload activations of {}", terms=("offload",), normalize=normalize_offload_modules,
+    ),
+    Setting(
         "order", "rank_order", "choice", RANK_ORDERS, _PARALLELISM,
         "Order of the degrees on ranks, innermost first: tp-cp-dp-pp, tp-cp-pp-dp, ..., or all.",
         description="rank order of the parallel dimensions, innermost first", label="order {}", terms=_COMMUNICATION,
@@ -205,6 +221,14 @@ _DECLARED = (
         "Layers of each chunk that full recomputation repeats: all, 1, ...",
         description="layers per virtual stage that are recomputed, or all", label="recompute {} layers",
         terms=("recompute",), affects=lambda s: s.recompute == "full", otherwise="no full recomputation",
+    ),
+    Setting(
+        "recompute_modules", "recompute_modules", "modules", RECOMPUTE_VALUES, _MEMORY,
+        "What selective recomputation repeats: modules joined by + (mla_up_proj+mlp), or what it keeps: a policy "
+        "(minimal), or tensors (save:context+offload:out_proj). Default: the trainer's.",
+        description="what selective recomputation repeats, or keeps", label="recompute {}",
+        terms=("recompute",), affects=lambda s: s.recompute == "selective", otherwise="no selective recomputation",
+        normalize=normalize_recompute_modules,
     ),
     Setting(
         "attention_precision", "attention_precision", "dtype", get_args(AttentionPrecision), _KERNELS,

@@ -95,7 +95,7 @@ def compute_pipeline_bound_s(
     Data-parallel communication, optimizer, offload and overhead are at least zero.
     """
     least_mode = recompute_mode if scenario.recompute_layers is None else 0
-    mode_terms = _compute_mode_layer_terms(scenario, plan_tables.layer_tables)
+    mode_terms = _compute_mode_layer_terms(plan_tables.layer_tables)
     per_layer_s = take_columns(sum_in_order(mode_terms.values())[least_mode], plan_tables.layer_row)
     slowest_path_s = plan_tables.stages.compute_slowest_path_s(plan_tables.stage_rows, per_layer_s)
     micro_batches = count_micro_batches(scenario, s) if micro_batches is None else micro_batches
@@ -183,15 +183,15 @@ def compute_post_pipeline_terms(
     return terms, {"data_parallel": dp_overlapped_s, "offload": offload_overlapped_s}
 
 
-def _compute_mode_layer_terms(scenario: Scenario, tables: LayerTables) -> dict[str, Floats]:
+def _compute_mode_layer_terms(tables: LayerTables) -> dict[str, Floats]:
     """Seconds of one micro-batch in one layer, by term and recompute mode: shape [modes, keys, layer types] each."""
-    zero_s, context_s = np.zeros_like(tables.forward), tables.cp.forward * tables.cp.repeated_share
-    selective_context_s = context_s if scenario.attention_kernel == "unfused" else zero_s
+    zero_s = np.zeros_like(tables.forward)
     # what is repeated without recomputation, under selective and under full recomputation
     recompute_s = np.stack([zero_s, tables.selective_recompute, tables.forward * tables.repeated_share])
-    tp_recompute_s = np.stack([zero_s, zero_s, tables.tp.forward * tables.tp.repeated_share])
-    cp_recompute_s = np.stack([zero_s, selective_context_s, context_s])
-    ep_recompute_s = np.stack([zero_s, zero_s, tables.ep.forward * tables.ep.repeated_share])
+    tp_recompute_s, cp_recompute_s, ep_recompute_s = (
+        np.stack([zero_s, axis.forward * axis.selective_share, axis.forward * axis.repeated_share])
+        for axis in tables.communication
+    )
     return {
         "forward": np.stack([tables.forward] * 3),
         "backward": np.stack([tables.backward] * 3),
@@ -235,7 +235,7 @@ def compute_layer_terms(scenario: Scenario, s: Strategies, tables: LayerTables, 
     """
     return {
         name: _interpolate_recompute(scenario, s, table[s.recompute, layer_row], table[0, layer_row])
-        for name, table in _compute_mode_layer_terms(scenario, tables).items()
+        for name, table in _compute_mode_layer_terms(tables).items()
     }
 
 
@@ -251,7 +251,9 @@ def compute_slowest_stage_terms(scenario: Scenario, plan_tables: PlanTables, s: 
             layer_counts,
             _interpolate_recompute(scenario, s, window_s[s.recompute, bits, row], window_s[0, bits, row]),
         )
-        for window_s in compute_overlap_windows_s(tables.communication)
+        for window_s in compute_overlap_windows_s(
+            tables.communication, repeats_modules=scenario.recompute_choice is not None
+        )
     )
     return StageTerms(
         {name: sum_products(layer_counts, table) for name, table in terms.items()},

@@ -12,7 +12,7 @@ from planner.cost.settings import RecomputeMode
 
 RECOMPUTE_MODES = get_args(RecomputeMode)
 """Names of the recompute codes 0, 1, 2."""
-FULL_RECOMPUTE = 2
+SELECTIVE_RECOMPUTE, FULL_RECOMPUTE = 1, 2
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ from planner.trainers.names import (
     TrainerName,
     WeightDtype,
 )
+from planner.trainers.recompute import ALL_ACTIVATIONS, DEFAULT_MODULES
 from planner.units import DAY_S
 
 SchemaVersion = Literal["1.6"]
@@ -163,10 +164,12 @@ class SettingsPart(DocumentPart, frozen=True, kw_only=True):
     moments: Annotated[MomentDtype, _declare_setting("moments")]
     master: Annotated[MasterDtype, _declare_setting("master")]
     offload: Annotated[list[OffloadState], _declare_setting("offload")]
+    offload_modules: Annotated[str, _declare_setting("offload_modules")] = ALL_ACTIVATIONS
     order: Annotated[str, _declare_setting("order")]
     shard_group: Annotated[PositiveInt | None, _declare_setting("shard_group")]
     reshard: Annotated[ReshardPolicy, _declare_setting("reshard")]
     recompute_layers: Annotated[PositiveInt | None, _declare_setting("recompute_layers")]
+    recompute_modules: Annotated[str, _declare_setting("recompute_modules")] = DEFAULT_MODULES
     attention_precision: Annotated[AttentionPrecision, _declare_setting("attention_precision")]
     fp8_recipe: Annotated[Fp8Recipe, _declare_setting("fp8_recipe")]
     loss: Annotated[LossKernel, _declare_setting("loss")]

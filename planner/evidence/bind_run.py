@@ -9,7 +9,7 @@ from typing import cast
 from planner.cluster.model.cluster import Cluster
 from planner.cost.scenario import Scenario, apply_setting, build_scenario
 from planner.cost.settings import SETTINGS, AttentionKernel, parse_launch
-from planner.cost.strategies import RECOMPUTE_MODES
+from planner.cost.strategies import RECOMPUTE_MODES, SELECTIVE_RECOMPUTE
 from planner.errors import InputError
 from planner.evidence.columns import DEGREE_COLUMNS
 from planner.evidence.model_and_cluster import build_run_cluster, build_run_workload, list_unused_facts
@@ -23,6 +23,7 @@ from planner.evidence.run_trainers import (
 from planner.evidence.runs import MeasuredRun, RowError
 from planner.search.space import Space
 from planner.trainers.names import TrainerName
+from planner.trainers.recompute import DEFAULT_MODULES
 
 _PRECISION_ALIASES = {"amp_bf16": "bf16", "amp_fp16": "fp16", "amp_fp8": "fp8", "": "bf16"}
 _RECOMPUTE_CODES = {**{name: code for code, name in enumerate(RECOMPUTE_MODES)}, "no": 0}
@@ -118,7 +119,9 @@ def _build_allowed_values(run: MeasuredRun) -> tuple[dict[str, tuple[int, ...]],
         allowed.pop("etp", None)
     tp, recompute, sequence_parallel = run.get_count("tp"), run.get_text("recompute"), run.get_flag("seq_parallel")
     if recompute:
-        allowed["recompute"] = (_RECOMPUTE_CODES[recompute],)
+        # a policy repeats what it does not keep, also where the source calls it none (MaxText's minimal)
+        has_policy = recompute in ("none", "no") and run.get_text("recompute_modules") not in ("", DEFAULT_MODULES)
+        allowed["recompute"] = (SELECTIVE_RECOMPUTE if has_policy else _RECOMPUTE_CODES[recompute],)
     else:
         unstated_columns.append("recompute")
     if sequence_parallel is not None:

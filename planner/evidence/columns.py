@@ -103,6 +103,18 @@ def declare_pattern(name: str, pattern: str, expected: str) -> RunColumn:
     return RunColumn(name, parse)
 
 
+def declare_checked_text(name: str, normalize: Callable[[str], str]) -> RunColumn:
+    """A text that `normalize` takes: it raises ValueError, whose text says what was expected."""
+
+    def parse(text: str) -> str:
+        try:
+            return normalize(text)
+        except ValueError as error:
+            raise CellError(f"{name} {text[:40]!r} is not of {error}") from None
+
+    return RunColumn(name, parse)
+
+
 def _suggest(text: str, choices: tuple[str, ...]) -> str:
     nearest = find_nearest_name(text, choices)
     return f"; did you mean {nearest}?" if nearest else ""
@@ -147,6 +159,8 @@ def _declare_setting(name: str) -> RunColumn:
     if name in _PATTERNS:
         return declare_pattern(name, *_PATTERNS[name])
     setting, values = SETTINGS.get(name), _STATED_VALUES.get(name, ())
+    if setting is not None and setting.normalize is not None:
+        return declare_checked_text(name, setting.normalize)
     if setting is not None and setting.kind == "switch":
         values = (*values, "yes", "no")
     elif setting is not None and setting.choices:
@@ -174,7 +188,7 @@ MEASUREMENT_COLUMNS = (
 )  # fmt: skip
 OTHER_SETTING_COLUMNS = (
     "precision", "fp8_recipe", "attention", "attention_precision", "pp_overlap", "ep_overlap", "ep_exchange",
-    "reshard", "layout", "recompute_modules", "loss", "launch", "lora_rank", "packing", "router",
+    "reshard", "layout", "loss", "launch", "lora_rank", "packing", "router",
 )  # fmt: skip
 """How a run was set up, beside the settings of `planner.cost.settings`; a column that becomes one is read as that."""
 

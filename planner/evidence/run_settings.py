@@ -158,8 +158,6 @@ def _enumerate_unused(scenario: Scenario, run: MeasuredRun) -> Iterator[str]:
             continue
         if column == "loss" and text == _name_loss_of_model(scenario.trainer):
             continue
-        if column == "recompute_modules" and text == _name_modules_of_model(scenario):
-            continue
         yield f"{column}={text}"
     if has_unknown_scopes(run):
         yield f"launch={run.get_text('launch')} (as fused)"
@@ -185,13 +183,6 @@ def has_unknown_scopes(run: MeasuredRun) -> bool:
 def _name_loss_of_model(trainer: Trainer) -> str:
     """The loss whose memory the trainer's record has: one kernel in place, or passes over a 32-bit copy of logits."""
     return "fused" if trainer.loss_bytes_per_logit <= _FUSED_LOSS_BYTES else "plain"
-
-
-def _name_modules_of_model(scenario: Scenario) -> str:
-    """What selective recomputation repeats in the model, in the words of tables."""
-    if scenario.trainer.selective_recompute == "multiplies":
-        return "every-second-matmul"
-    return "core_attn" if scenario.attention_kernel == "unfused" else ""
 
 
 def _is_layout_of_model(text: str, run: MeasuredRun) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from planner.cost.settings import parse_launch
 from planner.errors import InputError, find_nearest_name
+from planner.trainers.recompute import join_tensor_lists
 from planner.units import Dimension, check_count_range, parse_count, parse_quantity
 
 if TYPE_CHECKING:
@@ -211,13 +212,27 @@ def parse_objectives(value: OptionValue, key: str, names: Sequence[str], counts:
 
 
 def parse_setting(
-    value: OptionValue, key: str, names: Sequence[str], *, allows_counts: bool = False
+    value: OptionValue,
+    key: str,
+    names: Sequence[str],
+    *,
+    allows_counts: bool = False,
+    normalize: Callable[[str], str] | None = None,
 ) -> tuple[str, ...]:
     """Values of a setting that the search may choose from; `all` is every name, unless `all` is itself a name."""
     items = [str(item).casefold() for item in list_items(value)]
     if items == ["all"] and "all" not in names:
         return tuple(names)
+    if normalize is not None:
+        return tuple(dict.fromkeys(_normalize_item(item, key, normalize) for item in join_tensor_lists(items)))
     return tuple(dict.fromkeys(_parse_setting_item(item, key, names, allows_counts) for item in items))
+
+
+def _normalize_item(text: str, key: str, normalize: Callable[[str], str]) -> str:
+    try:
+        return normalize(text)
+    except ValueError as error:
+        raise InputError("unknown value", key=key, value=text, expected=str(error)) from None
 
 
 def _parse_setting_item(text: str, key: str, names: Sequence[str], allows_counts: bool) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 
 from planner.cost.scenario import Scenario, apply_setting
 from planner.cost.settings import SETTINGS
-from planner.cost.strategies import FULL_RECOMPUTE
+from planner.cost.strategies import FULL_RECOMPUTE, SELECTIVE_RECOMPUTE
 from planner.errors import InputError
+from planner.trainers.recompute import ALL_ACTIVATIONS, DEFAULT_MODULES, parse_recompute_modules
 
 
 def check_allowed_settings(
@@ -26,6 +27,27 @@ def check_allowed_settings(
                 key="--shard-group",
                 value=value,
                 expected="--zero 1, 2 or 3",
+            )
+    recompute_modes = dimensions.get("recompute", (SELECTIVE_RECOMPUTE,))
+    for value in allowed.get("recompute_modules", (DEFAULT_MODULES,)):
+        if value != DEFAULT_MODULES and SELECTIVE_RECOMPUTE not in recompute_modes:
+            raise InputError(
+                "only valid with selective recomputation",
+                key="--recompute-modules",
+                value=value,
+                expected="--recompute selective",
+            )
+    offloads_activations = any("activations" in value.split("+") for value in allowed.get("offload", ()))
+    values_on_host = {
+        "--offload-modules": [v for v in allowed.get("offload_modules", ()) if v != ALL_ACTIVATIONS],
+        "--recompute-modules": [
+            v for v in allowed.get("recompute_modules", ()) if parse_recompute_modules(v).offloaded
+        ],
+    }
+    for key, values in values_on_host.items():
+        if values and not offloads_activations:
+            raise InputError(
+                "no activations are on the host", key=key, value=values[0], expected="--offload activations"
             )
     for value in allowed.get("recompute_layers", ("all",)):
         if value == "all":

@@ -90,6 +90,7 @@ FSDP2_PROGRAM = Program(
         ),
         ACCEPT_DP_OVERLAP,
         ACCEPT_ALL_LAYERS_RECOMPUTED,
+        rules.ACCEPT_EVERY_SECOND_MATMUL,
         *ACCEPT_FSDP_OFFLOADS,
         rules.Rule(
             "shard_group",
@@ -97,7 +98,7 @@ FSDP2_PROGRAM = Program(
             lambda plan: plan.shard_group is not None and plan.dp % plan.shard_group != 0,
         ),
     ),
-    written_settings=("loss", "moments", "master", "reshard"),
+    written_settings=("loss", "moments", "master", "reshard", "recompute_modules"),
     source="github.com/pytorch/pytorch, torch/distributed/fsdp",
     defaults=NO_MODEL_PARALLELISM,
 )

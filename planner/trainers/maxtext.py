@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from planner.trainers import fsdp, rules
 from planner.trainers.program import Program, ProgramVersion
+from planner.trainers.recompute import REMAT_POLICIES
 from planner.trainers.trainer import LOSS_CHUNKS, Trainer
 from planner.workload.spec import ModelSpec, RopeScaling
 
@@ -153,11 +154,26 @@ MAXTEXT_PROGRAM = Program(
         ),
         rules.REJECT_EXPERT_BIAS,
         fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,
+        rules.accept_recompute_modules(
+            "a remat_policy, or tensors after save: and offload:",
+            lambda choice: choice.name in REMAT_POLICIES or ":" in choice.name,
+        ),
         rules.Rule(
             "offload",
-            "offload none, optimizer or weights",
-            lambda plan: "activations" in plan.offload,
+            "offload activations of recompute full, or of recompute_modules with tensors on the host",
+            lambda plan: (
+                "activations" in plan.offload
+                and (plan.recompute != "full") & ((plan.recompute == "none") | (not plan.recompute_choice.offloaded))
+            ),
             "activations",
+        ),
+        rules.Rule(
+            "offload",
+            "offload activations with tensors on the host",
+            lambda plan: (
+                "activations" not in plan.offload
+                and bool(plan.recompute_choice.offloaded) & (plan.recompute == "selective")
+            ),
         ),
         fsdp.ACCEPT_DP_OVERLAP,
         rules.Rule(
@@ -187,7 +203,7 @@ MAXTEXT_PROGRAM = Program(
             source="maxtext/configs/types.py, MaxTextConfig",
         ),
     ),
-    written_settings=("loss", "moments", "master", "ep_exchange"),
+    written_settings=("loss", "moments", "master", "ep_exchange", "recompute_modules"),
     source="github.com/AI-Hypercomputer/maxtext",
     versions=(
         ProgramVersion(

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from planner.trainers import rules
+from planner.trainers.megatron_modules import MODULE_RULES, WRITTEN_MODULES
 from planner.trainers.megatron_settings import (
     ATTENTION_WRITTEN_SETTINGS,
     FP8_ATTENTION_RULES,
@@ -232,7 +233,8 @@ _MEGATRON_CORE_RULES = (
     *rules.accept_degrees("tp", "pp", "cp", "ep", "vpp"),
     *rules.restrict_rules([rules.accept_values("schedule", "1f1b")], lambda plan: plan.pp > 1),
     rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32", "fp8", "mxfp8", "nvfp4"),
-    rules.accept_offloads("optimizer"),
+    rules.accept_offloads("optimizer", "activations"),
+    *MODULE_RULES,
     rules.accept_orders(MEGATRON_ORDER, MEGATRON_PP_DP_ORDER),
     # a model without experts has their groups too, with ep 1 and etp = tp (the assertions on the order in
     # megatron-core's `initialize_model_parallel`)
@@ -261,16 +263,6 @@ _MEGATRON_CORE_RULES = (
         "no experts on GPUs before Ampere: grouped GEMMs need a compute capability of 8.0",
         lambda plan: plan.has_experts and rules.is_older_than_ampere(plan.architecture),
         source="megatron/training/arguments.py, validate_args",
-    ),
-    rules.Rule(
-        "recompute",
-        "recompute none or full with fp8: delayed scaling does not repeat norms and experts' activations",
-        lambda plan: (
-            (plan.recompute == "selective")
-            & (plan.settings.get("fp8_recipe") == "delayed")
-            & (plan.attention == "flash")
-        ),
-        source="megatron/core/transformer/transformer_config.py, __post_init__",
     ),
     *_GRAPH_RULES,
     rules.reject_model("model.final_norm", "true", lambda model: not model.final_norm, "false"),
@@ -364,7 +356,7 @@ MEGATRON_LM = Program(
         _WHOLE_ROPE_BASE_RULE,
         KEEP_REMAINDERS_RULE,
     ),
-    written_settings=MEGATRON_WRITTEN_SETTINGS,
+    written_settings=(*MEGATRON_WRITTEN_SETTINGS, *WRITTEN_MODULES),
     source="github.com/NVIDIA/Megatron-LM",
     versions=LM_VERSIONS,
     defaults=MEGATRON_DEFAULTS,
@@ -385,7 +377,7 @@ MEGATRON_BRIDGE = Program(
         ),
         *FP8_ATTENTION_RULES,
     ),
-    written_settings=(*MEGATRON_WRITTEN_SETTINGS, *ATTENTION_WRITTEN_SETTINGS),
+    written_settings=(*MEGATRON_WRITTEN_SETTINGS, *ATTENTION_WRITTEN_SETTINGS, *WRITTEN_MODULES),
     source="github.com/NVIDIA-NeMo/Megatron-Bridge",
     versions=BRIDGE_VERSIONS,
     defaults=_BRIDGE_DEFAULTS,
@@ -396,12 +388,14 @@ NEMO = Program(
     (
         *_MEGATRON_CORE_RULES,
         rules.Rule("precision", "precision bf16, fp16, fp8 or mxfp8", lambda plan: plan.precision == "nvfp4"),
+        # its megatron-core is older than `fine_grained_activation_offloading`
+        rules.accept_offloads("optimizer"),
         *rules.reject_model_parts("mla"),
         rules.accept_rope_scalings("linear, or llama3", _can_nemo_scale),
         *_MLP_RULES,
         *FP8_ATTENTION_RULES,
     ),
-    written_settings=(*MEGATRON_WRITTEN_SETTINGS, *ATTENTION_WRITTEN_SETTINGS),
+    written_settings=(*MEGATRON_WRITTEN_SETTINGS, *ATTENTION_WRITTEN_SETTINGS, "recompute_modules"),
     source="github.com/NVIDIA/NeMo",
     versions=NEMO_VERSIONS,
     defaults=_BRIDGE_DEFAULTS,

@@ -16,6 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.trainers.names import TrainerName
+from planner.trainers.recompute import (
+    DEFAULT_MODULES,
+    EVERY_SECOND_MATMUL,
+    RecomputeChoice,
+    parse_recompute_modules,
+)
 from planner.workload.spec import ModelSpec, RopeScaling
 
 Counts = int | NDArray[np.int64]
@@ -80,6 +86,11 @@ class PlanValues:
         """The values with all settings of a run."""
         fields = {name: value for name, value in settings.items() if name in cls.__dataclass_fields__}
         return cls(settings=settings, **fields, **values)  # type: ignore[arg-type]
+
+    @property
+    def recompute_choice(self) -> RecomputeChoice:
+        """What selective recomputation repeats."""
+        return parse_recompute_modules(str(self.settings.get("recompute_modules", DEFAULT_MODULES)))
 
     @property
     def micro_batches(self) -> Counts:
@@ -252,6 +263,21 @@ def accept_own_value(setting: str) -> Rule:
         return plan.own_values.get(setting, value) != value
 
     return Rule(setting, f"the trainer's own {setting}, {{plan.own_texts[{setting}]}}", is_broken)
+
+
+def accept_recompute_modules(supported: str, accepts: Callable[[RecomputeChoice], bool]) -> Rule:
+    """Choices of what selective recomputation repeats."""
+    return Rule(
+        "recompute_modules",
+        f"recompute_modules {DEFAULT_MODULES}{supported and f', {supported}'}",
+        lambda plan: plan.recompute_choice.name != DEFAULT_MODULES and not accepts(plan.recompute_choice),
+    )
+
+
+ACCEPT_EVERY_SECOND_MATMUL = accept_recompute_modules(
+    EVERY_SECOND_MATMUL, lambda choice: choice.name == EVERY_SECOND_MATMUL
+)
+"""The policy of torchtitan, which FSDP's scripts have too."""
 
 
 def accept_degrees(*degrees: str) -> tuple[Rule, ...]:

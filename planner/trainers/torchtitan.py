@@ -233,6 +233,7 @@ TORCHTITAN = Program(
             "ScheduleInterleavedZeroBubble",
         ),
         fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,
+        rules.ACCEPT_EVERY_SECOND_MATMUL,
         *rules.restrict_rules([rules.accept_values("cp_exchange", "all-gather")], lambda plan: plan.cp > 1),
         rules.REJECT_GRAPH_SCOPES,
         rules.Rule("attention", "attention flash", lambda plan: plan.attention == "unfused"),
@@ -248,7 +249,7 @@ TORCHTITAN = Program(
             "schedule", "schedule 1f1b with pp 1", lambda plan: (plan.schedule == "zero-bubble") & (plan.pp == 1)
         ),
     ),
-    written_settings=("loss", "moments", "master", "reshard", "ep_exchange"),
+    written_settings=("loss", "moments", "master", "reshard", "ep_exchange", "recompute_modules"),
     source="github.com/pytorch/torchtitan",
     versions=(
         ProgramVersion(

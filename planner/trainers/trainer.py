@@ -18,6 +18,7 @@ from planner.trainers.names import (
     TrainerName,
     WeightDtype,
 )
+from planner.trainers.recompute import ALL_ACTIVATIONS, DEFAULT_MODULES
 from planner.workload.techniques import Techniques
 
 WIDE_VALUE_BYTES = {"fp32": 4.0, "tf32": 4.0, "fp64": 8.0}
@@ -180,6 +181,8 @@ def list_own_values(trainer: Trainer, precision: str) -> dict[str, object]:
         "attention_precision": "bf16",
         "fp8_recipe": find_fp8_recipe(trainer, precision),
         "loss": trainer.loss,
+        "recompute_modules": DEFAULT_MODULES,
+        "offload_modules": ALL_ACTIVATIONS,
     }
 
 

@@ -147,7 +147,7 @@ def test_a_variable_has_a_single_value(tmp_path: Path) -> None:
         ("megatron-lm", "--pp 2 --schedule zero-bubble", "schedule", "zero-bubble", "torchtitan"),
         ("megatron-lm", "--tp 2 --tp-overlap yes", "tp_overlap", "yes", "--sequence-parallel"),
         ("megatron-lm", "--tp 2 --pp 2 --order pp-tp-cp-dp", "order", "pp-tp-cp-dp", "tp-cp-dp-pp"),
-        ("megatron-lm", "--zero 1 --offload activations", "offload", "activations", "offload none or optimizer"),
+        ("megatron-lm", "--zero 1 --offload activations", "offload_modules", "all", "names of modules"),
         ("torchtitan", "--zero 1", "zero_stage", "1", "zero_stage 2 or 3; or --to megatron-lm"),
         ("torchtitan", "--zero 3 --cp 2 --cp-exchange ring", "cp_exchange", "ring", "all-gather"),
         ("torchtitan", "--zero 3 --gradients bf16", "gradients", "bf16", "fp32"),

@@ -165,7 +165,7 @@ def test_an_unsupported_setting_is_refused_by_its_name(
 
 
 NOTED: list[tuple[str, str, Changes, str]] = [
-    ("megatron-lm", "block", {"strategy.recompute": "selective"}, "repeats norms"),
+    ("megatron-lm", "block", {"strategy.recompute": "selective"}, "does not repeat the activation"),
     (
         "megatron-lm",
         "dense",

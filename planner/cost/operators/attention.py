@@ -48,6 +48,11 @@ class AttentionCost(OperatorCost[AttentionCore]):
         """All that it saves, where it is repeated."""
         return self.compute_saved_bytes(scenario, op, shard) * self.compute_selective_share(scenario, op)
 
+    def compute_output_bytes(self, scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats:
+        """Its output."""
+        rows = shard.tokens * (op.attended_rows or 1)
+        return rows * op.heads * op.v_dim * scenario.value_bytes / shard.tp
+
     def compute_kept_output_bytes(self, scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats:
         """Its output and the row sums of its softmax."""
         rows = shard.tokens * (op.attended_rows or 1)

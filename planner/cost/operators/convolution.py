@@ -60,9 +60,7 @@ class ConvolutionCost(OperatorCost[Convolution]):
 
     def compute_selective_share(self, scenario: Scenario, op: Convolution) -> float:
         """Every second one, where the trainer repeats every second multiply."""
-        if scenario.attention_kernel == "unfused" or not op.saves_input:
-            return 0.0
-        return 0.5 if scenario.trainer.selective_recompute == "multiplies" else 0.0
+        return 0.5 if op.saves_input and scenario.selective_recompute == "multiplies" else 0.0
 
     def compute_forward_flops(self, op: Convolution, seq_length: int, convention: FlopsConvention) -> float:
         """Two a weight and position of the output."""

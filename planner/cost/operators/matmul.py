@@ -97,19 +97,22 @@ class LinearCost(OperatorCost[Linear]):
         keeps_sequence_whole = scenario.trainer.keeps_gathered_sequence and op.shard == "column"
         return input_bytes / (1.0 if keeps_sequence_whole else shard.sequence_divisor)
 
+    def compute_output_bytes(self, scenario: Scenario, op: Linear, shard: LayerShard) -> Floats:
+        """Its columns, or its rows, cut by tensor parallelism."""
+        token_divisor = shard.tp if op.shard == "column" else shard.sequence_divisor
+        return op.rows * shard.tokens * op.outputs * scenario.value_bytes / token_divisor
+
     def compute_kept_output_bytes(self, scenario: Scenario, op: Linear, shard: LayerShard) -> Floats:
         """Half of its output: multiplies come in pairs that share an input, and every second one's output is kept."""
         if not op.saves_input:
             return np.zeros_like(shard.tokens)
-        token_divisor = shard.tp if op.shard == "column" else shard.sequence_divisor
-        return 0.5 * op.rows * shard.tokens * op.outputs * scenario.value_bytes / token_divisor
+        return 0.5 * self.compute_output_bytes(scenario, op, shard)
 
     def compute_selective_share(self, scenario: Scenario, op: Linear) -> float:
         """All of the up-projections of latent attention; in some trainers every second multiply."""
-        if scenario.attention_kernel == "unfused":
-            return 0.0
-        is_half_repeated = op.saves_input and scenario.trainer.selective_recompute == "multiplies"
-        return 1.0 if op.recomputed else 0.5 if is_half_repeated else 0.0
+        if scenario.selective_recompute == "multiplies":
+            return 1.0 if op.recomputed else 0.5 if op.saves_input else 0.0
+        return 1.0 if op.recomputed and scenario.attention_kernel != "unfused" else 0.0
 
     def count_launches(self, op: Linear, shard: LayerShard, casts: float) -> Floats | float:
         """One, and the cast of its input in narrow precision."""
@@ -170,6 +173,11 @@ class ExpertLinearCost(OperatorCost[ExpertLinear]):
         # rows that experts cut over tp multiply whole: the sequence gathered
         token_divisor = shard.tp / shard.etp if op.shard == "column" else shard.tp
         return op.topk * shard.tokens * op.inputs * roofline.get_saved_input_bytes(scenario) / token_divisor
+
+    def compute_output_bytes(self, scenario: Scenario, op: ExpertLinear, shard: LayerShard) -> Floats:
+        """The routed rows, cut as its input or its output is."""
+        token_divisor = shard.tp if op.shard == "column" else shard.tp / shard.etp
+        return op.topk * shard.tokens * op.outputs * scenario.value_bytes / token_divisor
 
     def count_launches(self, op: ExpertLinear, shard: LayerShard, casts: float) -> Floats | float:
         """One an expert of the device; casts are shared by four experts."""

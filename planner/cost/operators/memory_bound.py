@@ -90,6 +90,10 @@ class PointwiseCost(OperatorCost[Pointwise]):
         saved_bytes = op.rows * shard.tokens * compute_token_bytes(op).saved * scenario.value_bytes / 2.0
         return saved_bytes / _get_token_divisor(op, shard)
 
+    def compute_output_bytes(self, scenario: Scenario, op: Pointwise, shard: LayerShard) -> Floats:
+        """As many values as it is given, once where it is gated."""
+        return op.rows * shard.tokens * op.width * scenario.value_bytes / _get_token_divisor(op, shard)
+
     def compute_dropped_bytes(self, scenario: Scenario, op: Pointwise, shard: LayerShard) -> Floats:
         """What it saves itself, and the input of the multiply after it; nothing where attention drops its scores."""
         if scenario.attention_kernel == "unfused":
@@ -100,10 +104,13 @@ class PointwiseCost(OperatorCost[Pointwise]):
         return op.rows * shard.tokens * bytes_per_token / _get_token_divisor(op, shard)
 
     def compute_selective_share(self, scenario: Scenario, op: Pointwise) -> float:
-        """All of norms and activations, cheap by FLOPs and large, where a fused kernel keeps no scores."""
+        """All of norms and activations, cheap by FLOPs and large, where a fused kernel keeps no scores, or where
+        every second multiply is repeated too.
+        """
+        if scenario.attention_kernel == "unfused" and scenario.selective_recompute != "multiplies":
+            return 0.0
         token_bytes = compute_token_bytes(op)
-        is_repeated = scenario.attention_kernel != "unfused" and (token_bytes.dropped_inputs or token_bytes.dropped)
-        return 1.0 if is_repeated else 0.0
+        return 1.0 if token_bytes.dropped_inputs or token_bytes.dropped else 0.0
 
 
 def _get_token_divisor(op: Pointwise, shard: LayerShard) -> Floats:

@@ -84,6 +84,10 @@ class OperatorCost(Generic[OperatorT]):
         """Bytes that selective recomputation does not keep, of this operator or of the multiply after it."""
         return np.zeros_like(shard.tokens)
 
+    def compute_output_bytes(self, scenario: Scenario, op: OperatorT, shard: LayerShard) -> Floats:
+        """Bytes of its output."""
+        return np.zeros_like(shard.tokens)
+
     def compute_kept_output_bytes(self, scenario: Scenario, op: OperatorT, shard: LayerShard) -> Floats:
         """Bytes of its output that are kept where selective recomputation repeats every second multiply."""
         return np.zeros_like(shard.tokens)

@@ -12,6 +12,7 @@ from planner.export.run import PlannedRun
 from planner.export.text import format_yaml
 from planner.export.trainer import TrainerExport, describe_plan, format_rendezvous
 from planner.trainers.maxtext import MAXTEXT_PROGRAM
+from planner.trainers.recompute import DEFAULT_MODULES, REMAT_POLICIES, REMAT_TENSORS, parse_recompute_modules
 from planner.trainers.rules import has_narrow_parameters
 from planner.trainers.trainer import LOSS_CHUNKS
 from planner.workload.spec import ModelSpec
@@ -19,8 +20,6 @@ from planner.workload.spec import ModelSpec
 MAXTEXT_CONFIG_FILE = "maxtext.yml"
 
 _CP_STRATEGIES = {"all-gather": "all_gather", "ring": "ring", "all-to-all": "ulysses"}
-_REMAT_POLICIES = {"none": "none", "selective": "minimal", "full": "full"}
-"""`minimal` saves the outputs of matrix multiplies, and recomputes the rest."""
 _ACTIVATION_NAMES = {"silu": "silu", "gelu-tanh": "gelu", "relu": "relu"}
 """Functions of jax.nn; its gelu is the tanh form."""
 _LAUNCH_COMMAND = """exec python3 -m maxtext.trainers.pre_train.train "$here/maxtext.yml" \\
@@ -62,7 +61,7 @@ def _build_config(run: PlannedRun) -> dict[str, object]:
         "steps": run.steps,
         "enable_checkpointing": True,
         "checkpoint_period": run.checkpoint_steps,
-        "remat_policy": _REMAT_POLICIES[strategy.recompute],
+        **_build_remat_config(run),
         "dtype": "float32" if run.precision == "fp32" else "bfloat16",
         # moments have the format of the weights
         "weight_dtype": "bfloat16" if has_narrow_parameters(run.values) else "float32",
@@ -75,6 +74,27 @@ def _build_config(run: PlannedRun) -> dict[str, object]:
         "dataset_type": "synthetic",
         "learning_rate": 3.0e-4,
     }
+
+
+def _build_remat_config(run: PlannedRun) -> dict[str, object]:
+    """What is kept for the backward pass, and where. The plan's own selective recomputation keeps the outputs of
+    multiplies and of fused attention (`minimal_with_context`), but repeats unfused attention (`minimal`).
+    """
+    mode, choice = run.strategy.recompute, parse_recompute_modules(run.settings.recompute_modules)
+    on_host = "activations" in run.settings.offload
+    if mode == "full" and on_host:
+        return {"remat_policy": "custom", "decoder_layer_input": "offload"}
+    if mode != "selective":
+        return {"remat_policy": mode}
+    if choice.name == DEFAULT_MODULES:
+        return {"remat_policy": "minimal" if run.attention == "unfused" else "minimal_with_context"}
+    if choice.name in REMAT_POLICIES:
+        return {"remat_policy": choice.name}
+    kept = choice.kept or frozenset()
+    places = {
+        tensor: "offload" if tensor in choice.offloaded else "device" for tensor in REMAT_TENSORS if tensor in kept
+    }
+    return {"remat_policy": "custom", **places}
 
 
 def _build_mesh_config(run: PlannedRun) -> dict[str, object]:

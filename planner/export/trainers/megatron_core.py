@@ -13,6 +13,8 @@ from planner.export.text import PythonSource
 from planner.export.trainer import format_torchrun_array
 from planner.export.trainers import megatron_settings
 from planner.trainers.megatron import MEGATRON_PP_DP_ORDER
+from planner.trainers.megatron_modules import list_recompute_modules
+from planner.trainers.recompute import DEFAULT_MODULES, parse_recompute_modules
 from planner.workload.spec import ModelSpec, MoeSpec
 
 ConfigValue = bool | int | float | str | list[int] | list[str] | tuple[int, int]
@@ -46,10 +48,11 @@ _ACTIVATION_FUNCTIONS = {
 def build_megatron_core_notes(run: PlannedRun) -> Iterator[str]:
     """Deviations from the plan that do not change the result of training."""
     model, strategy, settings = run.model, run.strategy, run.settings
-    if strategy.recompute == "selective" and run.attention == "flash" and (model is None or model.moe is None):
+    is_by_default = strategy.recompute == "selective" and settings.recompute_modules == DEFAULT_MODULES
+    if is_by_default and run.attention == "flash" and (model is None or model.moe is None):
         yield (
-            "recompute selective: megatron-core repeats norms, but not the activation function of a dense layer: "
-            "it needs more memory than planned"
+            "recompute selective: megatron-core does not repeat the activation function of a dense layer, nor a norm "
+            "that is fused with the multiply after it: it needs more memory than planned"
         )
     if settings.gradients == "fp32" and settings.communication == "bf16":
         yield "gradients are communicated in fp32, as in memory, where the plan has bf16: steps are longer"
@@ -76,6 +79,7 @@ def build_transformer_config(run: PlannedRun) -> ConfigFields:
         **drop_defaults(_build_parallel_fields(run, model)),
         **megatron_settings.build_loss_fields(run),
         **_build_recompute_fields(run),
+        **_build_offload_fields(run),
         **_build_kernel_fields(run, model),
     }
 
@@ -200,16 +204,11 @@ def _format_pipeline_layout(run: PlannedRun) -> str:
 
 
 def _build_recompute_fields(run: PlannedRun) -> ConfigFields:
-    """Selective recomputation repeats norms, experts' activations, latent attention's projections, and unfused
-    attention.
-    """
-    model, recompute_layers = run.model, run.settings.recompute_layers
+    """What is repeated in the backward pass."""
+    recompute_layers = run.settings.recompute_layers
     if run.strategy.recompute == "selective":
-        modules = ["core_attn"] if run.attention == "unfused" else ["layernorm"]
-        if model is not None and model.moe is not None and run.attention != "unfused":
-            modules.append("moe_act")
-        if model is not None and model.mla is not None:
-            modules.append("mla_up_proj")
+        choice = parse_recompute_modules(run.settings.recompute_modules)
+        modules = list_recompute_modules(run.model, run.attention, choice)
         return {"recompute_granularity": "selective", "recompute_modules": modules}
     if run.strategy.recompute == "full":
         return {
@@ -218,6 +217,19 @@ def _build_recompute_fields(run: PlannedRun) -> ConfigFields:
             "recompute_num_layers": 1 if recompute_layers is None else recompute_layers,
         }
     return {}
+
+
+def _build_offload_fields(run: PlannedRun) -> ConfigFields:
+    """Activations on the host, by module."""
+    if not offloads_activations(run):
+        return {}
+    modules = run.settings.offload_modules.split("+")
+    return {"fine_grained_activation_offloading": True, "offload_modules": modules}
+
+
+def offloads_activations(run: PlannedRun) -> bool:
+    """Whether activations are kept on the host."""
+    return "activations" in run.settings.offload
 
 
 def _build_kernel_fields(run: PlannedRun, model: ModelSpec) -> ConfigFields:
@@ -387,6 +399,9 @@ def build_megatron_environment(run: PlannedRun) -> dict[str, object]:
         environment["CUDA_DEVICE_MAX_CONNECTIONS"] = 1
     if run.overlaps_tp and run.accelerator.architecture in _WITHOUT_MULTICAST:
         environment["UB_SKIPMC"] = 1
+    if offloads_activations(run):
+        # Megatron-LM asserts it: Transformer Engine offloads weights too otherwise
+        environment["NVTE_CPU_OFFLOAD_V1"] = 1
     return environment
 
 

@@ -6,6 +6,7 @@ exponents are zero.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -231,6 +232,9 @@ def _check_choice(reference: FigureReference, text: str, source: ConditionSource
     setting = SETTINGS.get(setting_name) if prefix.endswith("settings") else None
     choices = setting.values if setting is not None else reference.figure.choices
     allows_counts = setting is not None and setting.kind == "count"
+    if setting is not None and setting.normalize is not None:
+        with contextlib.suppress(ValueError):
+            return setting.normalize(text)
     joined_names = {frozenset(choice.split("+")): choice for choice in choices}
     name = joined_names.get(frozenset(text.split("+")), text)
     if not choices or name in choices or (allows_counts and text.isdecimal()):
