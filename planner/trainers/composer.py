@@ -27,6 +27,8 @@ COMPOSER_PROGRAM = Program(
     (
         rules.accept_accelerators("NVIDIA gpu", "AMD gpu"),
         *rules.accept_degrees(),
+        *rules.reject_model_parts("mtp_layers"),
+        rules.REJECT_GRAPH_SCOPES,
         rules.Rule("zero_stage", "zero_stage 0, 2 or 3", lambda plan: plan.zero_stage == 1),
         rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32", "fp8"),
         rules.REJECT_FLASH_BEFORE_AMPERE,

@@ -35,6 +35,8 @@ HF_TRAINER_PROGRAM = Program(
     (
         fsdp.ACCEPT_PYTORCH_ACCELERATORS,
         *rules.accept_degrees(),
+        *rules.reject_model_parts("mtp_layers"),
+        rules.REJECT_GRAPH_SCOPES,
         rules.Rule(
             "zero_stage",
             "zero_stage 0, 2 or 3; stage 1 is DeepSpeed's: --trainer deepspeed",

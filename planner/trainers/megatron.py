@@ -391,6 +391,12 @@ NEMO = Program(
         # its megatron-core is older than `fine_grained_activation_offloading`
         rules.accept_offloads("optimizer"),
         *rules.reject_model_parts("mla"),
+        rules.REJECT_GRAPH_SCOPES,
+        rules.Rule(
+            "ep_exchange",
+            "ep_exchange deepep or nccl",
+            lambda plan: plan.settings.get("ep_exchange") == "hybridep",
+        ),
         rules.accept_rope_scalings("linear, or llama3", _can_nemo_scale),
         *_MLP_RULES,
         *FP8_ATTENTION_RULES,

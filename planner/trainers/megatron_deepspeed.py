@@ -37,6 +37,8 @@ MEGATRON_DEEPSPEED_PROGRAM = Program(
         rules.ACCEPT_DECODERS,
         rules.accept_accelerators("NVIDIA gpu", "AMD gpu", "Intel gpu", "Intel npu"),
         *rules.accept_degrees("tp", "pp", "cp"),
+        *rules.reject_model_parts("mtp_layers"),
+        rules.REJECT_GRAPH_SCOPES,
         rules.reject_tp_beyond_kv_heads("megatron/model/transformer.py, ParallelAttention"),
         rules.Rule(
             "zero_stage",

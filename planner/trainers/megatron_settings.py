@@ -11,7 +11,9 @@ import numpy as np
 from planner.trainers.rules import Flags, PlanValues, Rule
 from planner.trainers.trainer import WIDE_VALUE_BYTES
 
-MEGATRON_WRITTEN_SETTINGS = ("pp_overlap", "ep_overlap", "ep_exchange", "gather", "moments", "master", "loss")
+MEGATRON_WRITTEN_SETTINGS = (
+    *("pp_overlap", "ep_overlap", "ep_exchange", "weights", "gather", "moments", "master", "fp8_recipe", "loss"),
+)
 """Settings that the files of all three programs write in other values than the trainer's own."""
 ATTENTION_WRITTEN_SETTINGS = ("attention_precision",)
 """Those of Megatron-Bridge and NeMo alone: `fp8_dot_product_attention` is no argument of Megatron-LM (the list
@@ -21,6 +23,7 @@ _REMAINDER_PRECISIONS = ("bf16", "fp8", "nvfp4")
 """Precisions of which Transformer Engine's FusedAdam, not megatron-core, has the master weights: those without a
 recipe of 8 bits, and delayed scaling (`use_precision_aware_optimizer_no_fp8_or_ds_fp8`)."""
 _DEEP_EP_ARCHITECTURES = ("ampere", "ada", "hopper", "blackwell", "blackwell-ultra")
+_HYBRID_EP_ARCHITECTURES = ("hopper", "blackwell", "blackwell-ultra")
 _FP8_ATTENTION_ARCHITECTURES = ("hopper", "blackwell", "blackwell-ultra")
 
 
@@ -74,6 +77,49 @@ def _has_fp8_attention_shape(plan: PlanValues) -> bool:
 
 
 MEGATRON_SETTING_RULES = (
+    Rule(
+        "ep_exchange",
+        "ep_exchange hybridep on NVIDIA's GPUs from Hopper on",
+        lambda plan: (
+            plan.settings.get("ep_exchange") == "hybridep"
+            and plan.vendor != ""
+            and (plan.vendor != "NVIDIA" or plan.architecture not in _HYBRID_EP_ARCHITECTURES)
+        ),
+        source="deepseek-ai/DeepEP, branch hybrid-ep, docs/README_Hybrid-EP.md",
+    ),
+    Rule(
+        "fp8_recipe",
+        "fp8_recipe delayed, tensorwise or blockwise, mxfp8 and nvfp4 with their precision",
+        lambda plan: plan.settings.get("fp8_recipe") == "rowwise",
+        source="megatron/core/transformer/transformer_config.py, fp8_recipe",
+    ),
+    Rule(
+        "fp8_recipe",
+        "fp8_recipe delayed with moments, master weights or attention in other formats, or FP8 weights with the "
+        "optimizer on the host",
+        lambda plan: (
+            plan.settings.get("fp8_recipe") in ("tensorwise", "blockwise")
+            and (
+                any(differs_from_own(plan, name) for name in ("moments", "master", "attention_precision"))
+                or ("optimizer" in plan.offload and plan.settings.get("gather") == "fp8")
+            )
+        ),
+        source="megatron/core/optimizer/optimizer_config.py, use_precision_aware_optimizer_no_fp8_or_ds_fp8; "
+        "megatron/training/arguments.py, validate_args",
+    ),
+    Rule(
+        "weights",
+        "weights bf16, or fp8 with precision fp8, gather fp8 and ZeRO 1 to 3",
+        lambda plan: (
+            differs_from_own(plan, "weights")
+            and (
+                (np.asarray(plan.zero_stage) == 0)
+                | (plan.settings.get("weights") != "fp8" or plan.precision != "fp8")
+                | (plan.settings.get("gather") != "fp8")
+            )
+        ),
+        source="megatron/training/arguments.py, validate_args",
+    ),
     Rule(
         "loss",
         "loss plain, compiled or fused",

@@ -23,6 +23,7 @@ MINDSPEED_PROGRAM = Program(
         rules.ACCEPT_DECODERS,
         rules.accept_accelerators("Huawei npu"),
         *rules.accept_degrees("tp", "pp", "cp", "ep", "vpp"),
+        rules.REJECT_GRAPH_SCOPES,
         rules.Rule(
             "tp",
             "a divisor or a multiple of the model's KV heads",

@@ -34,6 +34,8 @@ NANOTRON_PROGRAM = Program(
         rules.accept_accelerators("NVIDIA gpu", "AMD gpu"),
         # its expert ranks are a dimension of their own beside dp ("TODO: ep should be a subset of dp", context.py)
         *rules.accept_degrees("tp", "pp", "cp"),
+        *rules.reject_model_parts("mtp_layers"),
+        rules.REJECT_GRAPH_SCOPES,
         rules.reject_tp_beyond_kv_heads("src/nanotron/models/llama.py, CausalSelfAttention"),
         rules.accept_values("precision", "bf16"),
         rules.accept_values("zero_stage", 0, 1),

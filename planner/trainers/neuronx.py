@@ -33,6 +33,8 @@ NEURONX_PROGRAM = Program(
         rules.ACCEPT_DECODERS,
         rules.accept_accelerators("AWS npu"),
         *rules.accept_degrees("tp", "pp", "cp", "ep", "vpp"),
+        *rules.reject_model_parts("mtp_layers"),
+        rules.REJECT_GRAPH_SCOPES,
         rules.Rule(
             "tp",
             "a divisor of the model's heads; KV heads are replicated up to it, so one divides the other",

@@ -236,6 +236,12 @@ TORCHTITAN = Program(
         rules.ACCEPT_EVERY_SECOND_MATMUL,
         *rules.restrict_rules([rules.accept_values("cp_exchange", "all-gather")], lambda plan: plan.cp > 1),
         rules.REJECT_GRAPH_SCOPES,
+        rules.Rule(
+            "fp8_recipe",
+            "fp8_recipe rowwise, or tensorwise as it was before 0.3",
+            lambda plan: plan.settings.get("fp8_recipe") in ("delayed", "blockwise"),
+            source="torchtitan/components/quantization/float8.py, Float8LinearConverter.Config",
+        ),
         rules.Rule("attention", "attention flash", lambda plan: plan.attention == "unfused"),
         rules.REJECT_FLASH_BEFORE_AMPERE,
         rules.accept_orders("tp-cp-dp-pp"),
@@ -249,7 +255,7 @@ TORCHTITAN = Program(
             "schedule", "schedule 1f1b with pp 1", lambda plan: (plan.schedule == "zero-bubble") & (plan.pp == 1)
         ),
     ),
-    written_settings=("loss", "moments", "master", "reshard", "ep_exchange", "recompute_modules"),
+    written_settings=("loss", "moments", "master", "reshard", "ep_exchange", "recompute_modules", "fp8_recipe"),
     source="github.com/pytorch/torchtitan",
     versions=(
         ProgramVersion(

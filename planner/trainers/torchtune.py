@@ -48,6 +48,8 @@ TORCHTUNE_PROGRAM = Program(
         # utils/_device.py
         rules.accept_accelerators("NVIDIA gpu", "AMD gpu", "Intel gpu", "Intel npu", "Huawei npu", "cpu"),
         *rules.accept_degrees("tp", "cp"),
+        *rules.reject_model_parts("mtp_layers"),
+        rules.REJECT_GRAPH_SCOPES,
         rules.reject_tp_beyond_kv_heads("torchtune/training/_distributed.py, prepare_mha_for_tp"),
         # its builders: Llama, Qwen, Mistral, Phi-3 (silu), Gemma (gelu)
         rules.accept_activations(gated=("silu", "gelu", "gelu-tanh"), plain=()),

@@ -29,11 +29,25 @@ def change_plan(struct: Any, changes: Changes) -> Any:
     return replace(struct, **own) if isinstance(struct, PlannedRun) else msgspec.structs.replace(struct, **own)
 
 
+PRECISION_FP8 = {"precision": "fp8"}
 OVERLAP = {"settings.dp_overlap": False}
 A100 = RunAccelerator("a100-sxm4-80gb", "NVIDIA", "gpu", "ampere")
 V100 = RunAccelerator("v100-sxm2-32gb", "NVIDIA", "gpu", "volta")
 GROUPS = {"model.moe.router_groups": 4, "model.moe.router_topk_groups": 2}
 REFUSED: list[tuple[str, str, Changes, list[str]]] = [
+    ("megatron-lm", "fp8", {"settings.fp8_recipe": "rowwise"}, ["fp8_recipe"]),
+    ("megatron-lm", "formats", {**PRECISION_FP8, "settings.fp8_recipe": "tensorwise"}, ["fp8_recipe"]),
+    ("megatron-lm", "dense", {"settings.weights": "fp32"}, ["weights"]),
+    ("megatron-lm", "dense", {"launch": "graph:moe_router"}, ["launch"]),
+    ("megatron-lm", "experts", {"launch": "graph:mlp"}, ["launch"]),
+    ("megatron-lm", "block", {"launch": "graph:attn"}, ["launch"]),
+    ("nemo", "dense", {"launch": "graph:attn"}, ["launch"]),
+    ("nemo", "experts", {"settings.ep_exchange": "hybridep"}, ["ep_exchange"]),
+    ("torchtitan", "all", {"launch": "graph:attn"}, ["launch"]),
+    ("torchtitan", "all", {**PRECISION_FP8, "settings.fp8_recipe": "blockwise"}, ["fp8_recipe"]),
+    ("deepspeed", "zero-1", {"launch": "graph:attn"}, ["launch"]),
+    ("deepspeed", "zero-1", {"model.mtp_layers": 1}, ["model.mtp_layers"]),
+    ("fsdp2", "fsdp", {"model.mtp_layers": 1}, ["model.mtp_layers"]),
     ("megatron-lm", "dense", {"accelerator": RunAccelerator("tpu-v4", "Google", "tpu")}, ["accelerator"]),
     ("megatron-lm", "dense", {"model": None}, ["model"]),
     ("megatron-lm", "bf16-grads", {"settings.communication": "fp32"}, ["communication"]),
@@ -208,6 +222,7 @@ def test_a_plan_that_is_run_unchanged_has_no_notes() -> None:
         assert list(TRAINERS[trainer].build_notes(build_run(name))) == []
 
 
+ROWWISE = {"precision": "fp8", "settings.fp8_recipe": "rowwise", "launch": "compiled"}
 WRITTEN: list[tuple[str, str, Changes, str, str]] = [
     ("megatron-lm", "dense", {"model.sliding_window": 1024}, "train.sh", "--window-size 1023,0"),
     ("megatron-lm", "dense", {"model.sliding_window": 9, "model.sliding_every": 80}, "train.sh", "([1]*1+[0]*79)"),
@@ -226,6 +241,18 @@ WRITTEN: list[tuple[str, str, Changes, str, str]] = [
     ("megatron-lm", "dense", {"settings.shard_group": 4}, "train.sh", "--num-distributed-optimizer-instances 2"),
     ("nemo", "dense", {"settings.shard_group": 4}, "planned_nemo.py", "num_distributed_optimizer_instances=2"),
     ("nemo", "swapped", {}, "planned_nemo.py", "use_tp_pp_dp_mapping=True"),
+    ("megatron-lm", "fp8", {"settings.fp8_recipe": "tensorwise"}, "train.sh", "--fp8-recipe tensorwise"),
+    ("megatron-lm", "fp8", {"settings.fp8_recipe": "blockwise"}, "train.sh", "--fp8-format e4m3"),
+    ("megatron-lm", "fp8", {"settings.weights": "fp8", "settings.gather": "fp8"}, "train.sh", "--fp8-param-gather"),
+    ("megatron-lm", "dense", {"launch": "graph:attn+mlp"}, "train.sh", "--cuda-graph-scope attn mlp"),
+    ("megatron-lm", "dense", {"launch": "graph:attn"}, "train.sh", "--cuda-graph-impl transformer_engine"),
+    ("megatron-lm", "dense", {"model.mtp_layers": 1}, "train.sh", "--mtp-num-layers 1"),
+    ("megatron-lm", "experts", {"settings.ep_exchange": "hybridep"}, "train.sh", "backend hybridep"),
+    ("megatron-bridge", "fp8", {"settings.fp8_recipe": "blockwise"}, "planned_bridge.py", '"blockwise"'),
+    ("megatron-bridge", "dense", {"launch": "graph:attn"}, "planned_bridge.py", "transformer_engine"),
+    ("megatron-bridge", "experts", {"settings.ep_exchange": "hybridep"}, "planned_bridge.py", "hybridep"),
+    ("nemo", "fp8", {"settings.fp8_recipe": "tensorwise"}, "planned_nemo.py", "tensorwise"),
+    ("torchtitan", "all", ROWWISE, "planned_torchtitan.py", 'recipe_name="rowwise"'),
     ("maxtext", "tpu", {"model.qk_norm": True}, "maxtext.yml", "use_qk_norm: true"),
     ("torchtitan", "all", {"settings.schedule": "gpipe"}, "planned_torchtitan.py", "'LoopedBFS'"),
     ("torchtitan", "qwen", {"settings.ep_exchange": "nccl"}, "planned_torchtitan.py", 'comm_backend="standard"'),

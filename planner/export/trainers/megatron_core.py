@@ -237,10 +237,21 @@ def _build_kernel_fields(run: PlannedRun, model: ModelSpec) -> ConfigFields:
     backend = "unfused" if run.attention == "unfused" else "auto" if needs_auto_backend else "flash"
     if megatron_settings.has_fp8_attention(run):
         backend = "fused"
-    fields: ConfigFields = {"attention_backend": backend, **PRECISION_FIELDS[run.precision]}
+    fields: ConfigFields = {"attention_backend": backend, **_build_precision_fields(run)}
     if run.launch == "graph" and model.moe is None:
         fields |= {"cuda_graph_impl": "local", "cuda_graph_scope": ["full_iteration"]}
-    return fields
+    return fields | megatron_settings.build_graph_fields(run)
+
+
+def _build_precision_fields(run: PlannedRun) -> ConfigFields:
+    """The number formats, and how fp8 is scaled where that is not TransformerConfig's default; blocks are e4m3 both
+    ways (Transformer Engine, Float8BlockScaling).
+    """
+    recipe = run.settings.fp8_recipe
+    if run.precision != "fp8" or recipe == "delayed":
+        return PRECISION_FIELDS[run.precision]
+    format_fields: ConfigFields = {"fp8": "e4m3"} if recipe == "blockwise" else {}
+    return PRECISION_FIELDS[run.precision] | format_fields | {"fp8_recipe": recipe}
 
 
 def build_ddp_config(run: PlannedRun) -> ConfigFields:
@@ -271,7 +282,7 @@ def uses_pp_dp_order(run: PlannedRun) -> bool:
 
 def build_precision_config(run: PlannedRun) -> dict[str, object]:
     """The number formats, as arguments of the plugins of Megatron-Bridge and NeMo."""
-    config: dict[str, object] = dict(PRECISION_FIELDS[run.precision]) or {"fp32": True}
+    config: dict[str, object] = dict(_build_precision_fields(run)) or {"fp32": True}
     dtype = get_pipeline_dtype(run)
     if "fp8" in config or megatron_settings.uses_aware_optimizer(run):
         # Megatron-Bridge's own is tensorwise: no attention in 8 bits on Hopper, master weights not those of FusedAdam
@@ -290,7 +301,7 @@ def build_precision_config(run: PlannedRun) -> dict[str, object]:
 
 def build_provider_arguments(run: PlannedRun) -> dict[str, object]:
     """The fields as arguments of a call in Python, without the number formats: enums and functions by their names."""
-    precision_fields = PRECISION_FIELDS[run.precision]
+    precision_fields = _build_precision_fields(run)
     fields = {name: value for name, value in build_transformer_config(run).items() if name not in precision_fields}
     overlaps_sends = megatron_settings.overlaps_sends(run)
     return {

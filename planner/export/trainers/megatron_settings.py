@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from planner.cost.settings import list_graph_scopes
 from planner.export.run import PlannedRun
 from planner.trainers.megatron_settings import can_overlap_expert_comm, differs_from_own, runs_deep_ep
 
@@ -31,6 +32,8 @@ def build_expert_fields(run: PlannedRun) -> SettingFields:
     fields: SettingFields = {"moe_token_dispatcher_type": "alltoall"}
     if uses_deep_ep(run):
         fields = {"moe_token_dispatcher_type": "flex", "moe_flex_dispatcher_backend": "deepep"}
+    elif run.settings.ep_exchange == "hybridep" and run.strategy.ep > 1:
+        fields = {"moe_token_dispatcher_type": "flex", "moe_flex_dispatcher_backend": "hybridep"}
     if overlaps_expert_comm(run):
         fields["overlap_moe_expert_parallel_comm"] = True
     return fields
@@ -49,6 +52,12 @@ def overlaps_expert_comm(run: PlannedRun) -> bool:
 def overlaps_sends(run: PlannedRun) -> bool:
     """Whether sends between stages run beside the compute of other chunks."""
     return run.settings.pp_overlap != "no" and run.strategy.pp > 1 and run.strategy.vpp > 1
+
+
+def build_graph_fields(run: PlannedRun) -> dict[str, str | list[str]]:
+    """Which parts of a layer are CUDA graphs; nothing for a whole step as one, and without graphs."""
+    scopes = list_graph_scopes(run.launch)
+    return {"cuda_graph_impl": "transformer_engine", "cuda_graph_scope": list(scopes)} if scopes else {}
 
 
 def gathers_fp8(run: PlannedRun) -> bool:

@@ -205,6 +205,8 @@ def _build_notes(run: PlannedRun) -> Iterator[str]:
     model = run.decoder
     if run.settings.communication == "bf16":
         yield "gradients are communicated in fp32, where the plan has bf16: steps are longer"
+    if run.settings.fp8_recipe == "tensorwise":
+        yield "torchtitan scales FP8 rowwise, where the plan has tensorwise: steps are longer"
     if run.strategy.ep > 1 and run.settings.ep_exchange == "deepep" and not _has_deepep(run):
         yield (
             "DeepEP needs NVIDIA's GPUs from Hopper on: a copy of a token is sent to each of its experts, where the "
@@ -275,6 +277,8 @@ def _format_converter(run: PlannedRun) -> str:
     if run.precision not in _PRECISION_CONVERTERS:
         return ""
     class_name, arguments = _PRECISION_CONVERTERS[run.precision]
+    if run.settings.fp8_recipe == "rowwise":
+        arguments += 'recipe_name="rowwise", '
     return f"{class_name}.Config({arguments}model_compile_enabled={run.launch != 'eager'})"
 
 
