@@ -46,7 +46,7 @@ _STATE_RULES = (
     ),
     rules.Rule(
         "moments",
-        "moments fp32; bf16 with master bf16 on the GPU, where they have to be",
+        "moments bf16 with master bf16, unless the optimizer is on the host; else moments fp32",
         lambda plan: (
             plan.settings.get("moments", "fp32") not in ("fp32", "bf16")
             or (plan.settings.get("moments") == "bf16")
