@@ -63,6 +63,7 @@ class SharedOptions(TypedDict, total=False):
     recompute: str | Sequence[str]
     sequence_parallel: bool
     schedule: str | Sequence[str]
+    layout: str | Sequence[str]
     tp_overlap: str | Sequence[str]
     dp_overlap: str | Sequence[str]
     pp_overlap: str | Sequence[str]

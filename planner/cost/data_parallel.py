@@ -30,10 +30,12 @@ from planner.cost.pipeline import (
     PlanTables,
     StageParameters,
     compute_sharded_parameters,
+    count_data_ranks,
     count_expert_shards,
     count_shards,
 )
 from planner.cost.scenario import Scenario
+from planner.cost.schedules import count_copies
 from planner.cost.strategies import Strategies
 
 COMM_AXIS_GROUPS = {
@@ -49,7 +51,9 @@ def compute_shared_tier_bits(scenario: Scenario, s: Strategies) -> Ints:
     `COMM_AXIS_GROUPS`; shape [plans].
     """
     strides, network = rank_groups.compute_rank_strides(scenario.rank_layout, s), scenario.network
-    unique = find_unique_rows(s.tp, s.cp, s.ep, s.etp, s.dp, strides["cp"], strides["dp"])
+    # DualPipe's copies of a stage lie as far apart as the stages
+    mirror_keys = (strides["pp"], s.pp, s.vpp) if scenario.rank_layout.mirrors_stages else ()
+    unique = find_unique_rows(s.tp, s.cp, s.ep, s.etp, s.dp, strides["cp"], strides["dp"], *mirror_keys)
     keys = s.take(unique.first_index)
     data_tiers = collectives.find_used_tiers(network, rank_groups.build_data_group(scenario.rank_layout, keys))
     bits = np.zeros(len(keys), dtype=np.int64)
@@ -128,7 +132,11 @@ def _compute_data_parallel_comm(
     unsharded_gradient_bytes = state.unsharded_reduce_bytes or state.grad_reduce_bytes
     comm = DataParallelComm(*[np.zeros(len(s))] * 5)
     for parameters, group, shards in (
-        (dense_parameters, rank_groups.build_data_group(layout, s), count_shards(scenario, s.dp * s.cp)),
+        (
+            dense_parameters,
+            rank_groups.build_data_group(layout, s),
+            count_shards(scenario, count_data_ranks(scenario, s)),
+        ),
         (expert_parameters, rank_groups.build_expert_data_group(layout, s), count_expert_shards(scenario, s)),
     ):
         if not (parameters > 0).any():
@@ -174,7 +182,8 @@ def compute_data_parallel_s(
         parameters.dense[unique.first_index].max(axis=1),
         parameters.expert[unique.first_index].max(axis=1),
     ).take(unique.inverse)
-    layers_on_stage = np.ceil(scenario.workload.layer_count / s.pp)
+    copies = count_copies(scenario.pipeline_schedule, s)
+    layers_on_stage = copies * np.ceil(scenario.workload.layer_count / s.pp)
     overlap, zero = 1.0 if scenario.dp_overlap else 0.0, s.zero_stage
 
     def compute_exposed_s(comm_s: Floats, window_s: Floats) -> Floats:

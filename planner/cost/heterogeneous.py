@@ -145,6 +145,7 @@ def build_single_chunk_stages(layer_counts: Floats, stage_positions: Ints) -> St
         interleave_rounds=np.ones((row_count, 1)),
         round_sizes=np.tile([1, stage_count], (row_count, 1)),
         warmup_layers=layer_counts.sum(axis=1),
+        warmup_shares=np.ones(row_count),
         virtual_stage_layers=(None,) * row_count,
     )
 

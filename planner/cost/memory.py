@@ -30,6 +30,7 @@ from planner.cost.pipeline import (
     compute_sharded_parameters,
 )
 from planner.cost.scenario import NO_OFFLOAD, Scenario
+from planner.cost.schedules import count_copies
 from planner.cost.strategies import FULL_RECOMPUTE, Strategies
 from planner.workload.techniques import WEIGHT_16BIT_BYTES
 
@@ -62,7 +63,9 @@ def compute_model_state_bytes(
         optimizer = np.zeros_like(optimizer)
     teacher = scenario.techniques.teacher
     if teacher is not None:
-        weights = weights + WEIGHT_16BIT_BYTES * teacher.parameters / (s.tp * s.pp)[:, None]
+        copies = count_copies(scenario.pipeline_schedule, s)
+        teacher_bytes = WEIGHT_16BIT_BYTES * teacher.parameters / (s.tp * s.pp)[:, None]
+        weights = weights + copies[:, None] * teacher_bytes
     return {"weights": weights, "gradients": gradients, "optimizer": optimizer}
 
 
@@ -98,7 +101,9 @@ def count_micro_batches_in_flight(
     simulated = np.clip(step_micro_batches, 1, IN_FLIGHT_ROUNDS * s.pp)
     unique, rows = find_unique_rows(plan_tables.stage_rows, simulated), plan_tables.stage_rows
     first = unique.first_index
-    in_flight = compute_in_flight_passes(plan_tables.stages, rows[first], s.pp[first], s.vpp[first], simulated[first])
+    in_flight = compute_in_flight_passes(
+        plan_tables.stages, rows[first], s.pp[first], s.vpp[first], simulated[first], scenario.pipeline_schedule
+    )
     return take_columns(in_flight, unique.inverse)
 
 

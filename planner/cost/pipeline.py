@@ -1,10 +1,7 @@
-"""Layers partitioned into pipeline stages, which of the chunks can decide time or memory, and the tables that time
-and memory share: of layers, stages and their parameters.
+"""Pipeline stages: which of their chunks can decide time or memory, and the tables that time and memory share, of
+layers, stages and their parameters.
 
-The layers are partitioned into pp x vpp chunks as evenly as their number allows, the longer chunks first; stage i has
-chunks i, i + pp, i + 2 pp, ... (interleaved 1F1B, Narayanan et al. 2021, arXiv 2104.04473, section 2.2). Where only
-layers + 2 can be partitioned evenly, embedding and head count as a layer each (Llama 3, arXiv 2407.21783, section
-3.3.2).
+`partition.py` says which layers are in which chunk and on which stage, `schedules.py` what folded stages are.
 """
 
 from __future__ import annotations
@@ -23,9 +20,12 @@ from planner.cost.arrays import (
     take_columns,
 )
 from planner.cost.layer_tables import LayerTables, build_layer_tables
+from planner.cost.partition import assign_layers, compute_layer_prefix
 from planner.cost.scenario import Scenario
+from planner.cost.schedules import count_copies, count_folded_in_flight, is_folded
+from planner.cost.settings import PipelineSchedule
 from planner.cost.strategies import Strategies
-from planner.workload.operators import Workload
+from planner.trainers.pipeline_layout import parse_layout
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,16 @@ class StageTables:
     """The first pipeline position of such a stage, [splits, stages]: of equal stages the earliest keeps the most
     micro-batches, so it stands for the others."""
     virtual_stages: Floats
-    """Layers of the distinct chunks of each distinct round, [splits, rounds, chunks, layer types]."""
+    """Layers of the distinct chunks of each distinct round, [splits, rounds, chunks, layer types]; folded, of the
+    distinct stages what one micro-batch goes through, in a single round: no chunk waits for another's."""
     interleave_rounds: Floats
     """How many such rounds there are, [splits, rounds]."""
     round_sizes: Ints
     """Distinct rounds, and the most distinct chunks in one, without padding, [splits, 2]."""
     warmup_layers: Floats
-    """Layers in the first round of all stages together, [splits, layer types]."""
+    """Layers in the first round of all stages together, folded in their mean chunks, [splits, layer types]."""
+    warmup_shares: Floats
+    """What of the first round waits while the pipeline fills: all, or the mean of a stage's two, [splits]."""
     virtual_stage_layers: tuple[Floats | None, ...]
     """For each split whose stages have chunks of different length, their layers, [vpp, stages]."""
 
@@ -69,6 +72,7 @@ class StageTables:
     def compute_fill_drain_s(self, stage_rows: Ints, per_layer_s: Floats) -> Floats:
         """Seconds of one micro-batch in the first chunks of all stages but the slowest, shape [plans]."""
         first_chunk_s = sum_products(take_columns(self.virtual_stages[:, 0], stage_rows), per_layer_s[:, None, :])
+        first_chunk_s = first_chunk_s * self.warmup_shares[stage_rows, None]
         all_stages_s = sum_products(take_columns(self.warmup_layers, stage_rows), per_layer_s)
         return np.maximum(all_stages_s - find_last_axis_max(first_chunk_s), 0.0)
 
@@ -81,14 +85,20 @@ class StageTables:
         return sum_products(repeats[:, None, :], np.moveaxis(slowest_chunks, 1, 2))
 
 
-def build_stage_tables(workload: Workload, s: Strategies) -> tuple[StageTables, Ints]:
+def build_stage_tables(scenario: Scenario, s: Strategies) -> tuple[StageTables, Ints]:
     """The stages, and for each plan its row in them."""
-    unique = find_unique_rows(s.pp, s.vpp)
-    degrees = zip(s.pp[unique.first_index].tolist(), s.vpp[unique.first_index].tolist(), strict=True)
-    prefix = compute_layer_prefix(workload)
-    assigned_layers = [assign_layers(prefix, pp, vpp) for pp, vpp in degrees]
+    unique, schedule = find_unique_rows(s.pp, s.vpp), scenario.pipeline_schedule
+    degrees = list(zip(s.pp[unique.first_index].tolist(), s.vpp[unique.first_index].tolist(), strict=True))
+    prefix = compute_layer_prefix(scenario.workload)
+    assigned_layers = [assign_layers(prefix, pp, vpp, scenario.layout, schedule) for pp, vpp in degrees]
     distinct_stages = [_find_distinct_rows(chunks.sum(axis=0)) for chunks in assigned_layers]
-    rounds = [_find_rounds(chunks) for chunks in assigned_layers]
+    folded = [bool(is_folded(schedule, pp, vpp)) for pp, vpp in degrees]
+    # of DualPipe's two chunks one works on each micro-batch
+    chunks_per_micro_batch = [0.5 if schedule == "dualpipe" else 1.0] * len(folded)
+    rounds = [
+        _find_rounds(share * chunks.sum(axis=0)[None] if fold else chunks)
+        for chunks, fold, share in zip(assigned_layers, folded, chunks_per_micro_batch, strict=True)
+    ]
     stage_index = _pad_tables([first_index for _, first_index in distinct_stages])
     return StageTables(
         layer_counts=_pad_tables([counts for counts, _ in distinct_stages]),
@@ -96,19 +106,28 @@ def build_stage_tables(workload: Workload, s: Strategies) -> tuple[StageTables, 
         virtual_stages=_pad_rounds([round_chunks for round_chunks, _ in rounds]),
         interleave_rounds=_pad_tables([repeats for _, repeats in rounds], repeat_first=False),
         round_sizes=np.array([(len(round_chunks), max(map(len, round_chunks))) for round_chunks, _ in rounds]),
-        warmup_layers=np.stack([chunks[0].sum(axis=0) for chunks in assigned_layers]),
+        warmup_layers=np.stack(
+            [
+                0.5 * chunks.sum(axis=(0, 1)) if fold else chunks[0].sum(axis=0)
+                for chunks, fold in zip(assigned_layers, folded, strict=True)
+            ]
+        ),
+        warmup_shares=np.array(
+            [0.5 / share if fold else 1.0 for fold, share in zip(folded, chunks_per_micro_batch, strict=True)]
+        ),
         virtual_stage_layers=_compute_virtual_stage_layers(assigned_layers, stage_index),
     ), unique.inverse
 
 
-def build_all_stage_tables(workload: Workload, strategy: Strategies) -> tuple[StageTables, Ints]:
+def build_all_stage_tables(scenario: Scenario, strategy: Strategies) -> tuple[StageTables, Ints]:
     """The stages of a single plan as `build_stage_tables` gives them, but every stage listed, equal ones too."""
-    stages, stage_rows = build_stage_tables(workload, strategy)
-    pp, vpp = int(strategy.pp[0]), int(strategy.vpp[0])
-    assigned_layers, stage_index = assign_layers(compute_layer_prefix(workload), pp, vpp), np.arange(pp)[None]
+    stages, stage_rows = build_stage_tables(scenario, strategy)
+    pp, vpp, schedule = int(strategy.pp[0]), int(strategy.vpp[0]), scenario.pipeline_schedule
+    assigned_layers = assign_layers(compute_layer_prefix(scenario.workload), pp, vpp, scenario.layout, schedule)
+    stage_index = np.minimum(np.arange(pp), 2 * assigned_layers.shape[1] - 1 - np.arange(pp))[None]
     return replace(
         stages,
-        layer_counts=assigned_layers.sum(axis=0)[None],
+        layer_counts=assigned_layers.sum(axis=0)[stage_index],
         stage_index=stage_index,
         virtual_stage_layers=_compute_virtual_stage_layers([assigned_layers], stage_index),
     ), stage_rows
@@ -140,57 +159,6 @@ def _pad_rounds(split_rounds: list[list[Floats]]) -> Floats:
     return _pad_tables(np.split(chunks, round_bounds[:-1]))
 
 
-def compute_layer_prefix(workload: Workload) -> Ints:
-    """Layers of each type among the first i layers: shape [layers + 1, layer types]."""
-    type_index = {layer_type: i for i, layer_type in enumerate(workload.layer_types)}
-    layer_types = np.concatenate([np.full(run.count, type_index[run.layer]) for run in workload.layer_runs])
-    one_hot = np.zeros((len(layer_types) + 1, len(type_index)), dtype=np.int64)
-    one_hot[np.arange(len(layer_types)) + 1, layer_types] = 1
-    return np.cumsum(one_hot, axis=0)
-
-
-def count_layers(workload: Workload) -> Floats:
-    """Layers of each type in the model, [layer types]; embedding and head once."""
-    return np.append(compute_layer_prefix(workload)[-1], [1, 1]).astype(np.float64)
-
-
-def assign_layers(prefix: Ints, pp: int, vpp: int) -> Floats:
-    """Layers of each type, embedding and head, in every chunk: shape [vpp, pp, layer types + 2]."""
-    bounds = _compute_chunk_bounds(len(prefix) - 1, pp * vpp)
-    chunk_layers = np.zeros((len(bounds) - 1, prefix.shape[1] + 2))
-    chunk_layers[:, :-2] = prefix[bounds[1:]] - prefix[bounds[:-1]]
-    chunk_layers[0, -2] = chunk_layers[-1, -1] = 1
-    return chunk_layers.reshape(vpp, pp, -1)
-
-
-def _compute_chunk_bounds(layers: int, chunks: int) -> Ints:
-    """The layers at which chunks begin, and where the last one ends: shape [chunks + 1]."""
-    counts_embedding_and_head = chunks > 1 and layers % chunks > 0 and (layers + 2) % chunks == 0
-    base_layers, longer_chunks = divmod(layers + 2 if counts_embedding_and_head else layers, chunks)
-    chunk = np.arange(chunks + 1)
-    bounds = chunk * base_layers + np.minimum(chunk, longer_chunks)
-    return np.clip(bounds - 1, 0, layers) if counts_embedding_and_head else bounds
-
-
-def compute_boundary_width(workload: Workload, s: Strategies) -> Floats:
-    """Values per token that a chunk hands to the next, where it is most, shape [plans].
-
-    The slowest hop sets the pace; chunks of a transformer all hand on the hidden state.
-    """
-    hidden_size, runs = workload.hidden_size, workload.layer_runs
-    if all((run.layer.input_values or hidden_size) == hidden_size for run in runs):
-        return np.full(len(s), float(hidden_size))
-    layers = [layer for run in runs for layer in [run.layer] * run.count]
-    widths = np.array([layer.input_values or hidden_size for layer in [*layers, workload.head]], dtype=np.float64)
-    unique = find_unique_rows(s.pp * s.vpp)
-    # the last bound is the head's, which is on the last chunk
-    widest = [
-        widths[_compute_chunk_bounds(len(layers), chunks)[1:-1]].max(initial=0.0)
-        for chunks in (s.pp * s.vpp)[unique.first_index].tolist()
-    ]
-    return np.array(widest)[unique.inverse]
-
-
 def _find_distinct_rows(rows: Floats) -> tuple[Floats, Ints]:
     """The distinct rows, and each one's first position, in order of that."""
     if len(rows) == 1:
@@ -218,13 +186,13 @@ chunks, and what follows repeats every pp vpp."""
 
 
 def compute_in_flight_passes(
-    stages: StageTables, stage_rows: Ints, pp: Ints, vpp: Ints, micro_batches: Ints
+    stages: StageTables, stage_rows: Ints, pp: Ints, vpp: Ints, micro_batches: Ints, schedule: PipelineSchedule
 ) -> Floats:
     """Most micro-batches in flight on each stage, whose activations it keeps, in whole passes through the stage.
 
     1F1B: pp - i on stage i. Interleaved: 2 (pp - i - 1) + (vpp - 1) pp + 1 chunks, of 1/vpp stage each where they
-    are equal (arXiv 2205.05198, section 4.2.3), else by their lengths. Never more than there are. `stage_rows`, `pp`,
-    `vpp` and `micro_batches` have shape [plans]; result [plans, stages].
+    are equal (arXiv 2205.05198, section 4.2.3), else by their lengths. Folded: see `schedules.py`. Never more than
+    there are. `stage_rows`, `pp`, `vpp` and `micro_batches` have shape [plans]; result [plans, stages].
     """
     stage_index = stages.stage_index[stage_rows]
     plain_passes = np.minimum(micro_batches[:, None], (pp - stage_index.T).T)
@@ -233,7 +201,13 @@ def compute_in_flight_passes(
     in_flight: Floats = np.where(vpp[:, None] == 1, plain_passes, chunks_in_flight / vpp[:, None])
     for row, table_row in enumerate(stage_rows.tolist()):
         layers = stages.virtual_stage_layers[table_row]
-        if layers is not None:
+        if is_folded(schedule, int(pp[row]), int(vpp[row])):
+            copies = 2 if schedule == "dualpipe" else 1
+            chunk_passes = count_folded_in_flight(schedule, int(pp[row]) // copies, stage_index[row])
+            chunk_passes = np.minimum(chunk_passes, int(micro_batches[row]) // copies)
+            weights = np.ones_like(chunk_passes) if layers is None else np.maximum(layers, 1e-9)
+            in_flight[row] = (chunk_passes * weights).sum(axis=0) / weights.sum(axis=0)
+        elif layers is not None:
             in_flight[row] = _simulate_peak_in_flight(
                 layers, int(pp[row]), int(micro_batches[row]), chunks_in_flight[row]
             )
@@ -302,12 +276,12 @@ class PlanTables:
 
 def build_plan_tables(scenario: Scenario, s: Strategies) -> PlanTables:
     """Tables of layers and stages for these plans."""
-    return join_plan_tables(scenario, s, build_layer_tables(scenario, s), build_stage_tables(scenario.workload, s))
+    return join_plan_tables(scenario, s, build_layer_tables(scenario, s), build_stage_tables(scenario, s))
 
 
 def build_all_stage_plan_tables(scenario: Scenario, s: Strategies) -> PlanTables:
     """The same for a single plan, with every stage listed, equal ones too."""
-    stages = build_all_stage_tables(scenario.workload, s)
+    stages = build_all_stage_tables(scenario, s)
     return join_plan_tables(scenario, s, build_layer_tables(scenario, s), stages)
 
 
@@ -323,20 +297,26 @@ def count_shards(scenario: Scenario, ranks: Ints) -> Ints:
     return ranks if scenario.shard_group is None else np.gcd(ranks, scenario.shard_group)
 
 
+def count_data_ranks(scenario: Scenario, s: Strategies) -> Ints:
+    """How many ranks hold the same dense parameters, [plans]: dp x cp, and DualPipe's copies of a stage."""
+    return s.dp * s.cp * count_copies(scenario.pipeline_schedule, s)
+
+
 def count_expert_shards(scenario: Scenario, s: Strategies) -> Ints:
     """The same of experts, of which there are as many replicas as of dense parameters, each on fewer ranks.
 
     megatron-core 0.16.1, `num_distributed_optimizer_instances` in `megatron/core/parallel_state.py`; torchtitan
     0.3.0, dp_replicate and efsdp in `torchtitan/distributed/parallel_dims.py`.
     """
-    dense_ranks, ranks = s.dp * s.cp, s.expert_ranks
+    dense_ranks = count_data_ranks(scenario, s)
+    ranks = s.expert_ranks * count_copies(scenario.pipeline_schedule, s)
     shards: Ints = ranks // np.gcd(ranks, dense_ranks // count_shards(scenario, dense_ranks))
     return shards
 
 
 def compute_sharded_parameters(scenario: Scenario, s: Strategies, parameters: StageParameters) -> Floats:
     """Parameters on one device of each stage where its ranks share them, [plans, stages]."""
-    dense_shards = count_shards(scenario, s.dp * s.cp)[:, None].astype(np.float64)
+    dense_shards = count_shards(scenario, count_data_ranks(scenario, s))[:, None].astype(np.float64)
     expert_shards = count_expert_shards(scenario, s)[:, None].astype(np.float64)
     return parameters.dense / dense_shards + parameters.expert / expert_shards
 
@@ -366,6 +346,10 @@ def compute_stage_parameters(
     expert_by_type = expert / expert_shards
     # the embedding's matrix at the other end is its own where both are on one stage, a copy where they are not
     copied = workload.copied_parameters * (counts[:, :, -1] - counts[:, :, -1] * counts[:, :, -2]) / tp
+    if parse_layout(scenario.layout).sets_prediction_apart:
+        # the last layers look up their tokens in a copy too
+        looks_up = (counts[:, :, len(workload.layer_types) - 1] > 0) * (1 - counts[:, :, -2])
+        copied = np.maximum(copied, workload.embedding.sharded_parameters * looks_up / tp)
     dense = sum_products(counts, dense_by_type[:, None, :]) + copied
     ends = counts[:, :, -2:] * dense_by_type[:, None, -2:]
     larger_end = np.maximum(ends[:, :, 0], ends[:, :, 1] + copied)

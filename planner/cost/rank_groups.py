@@ -24,6 +24,7 @@ from typing import Literal
 import numpy as np
 
 from planner.cost.arrays import Bools, Ints
+from planner.cost.schedules import count_copies
 from planner.cost.strategies import Strategies
 
 RankAxis = Literal["tensor", "context", "data", "expert", "expert data"]
@@ -33,11 +34,13 @@ RankAxis = Literal["tensor", "context", "data", "expert", "expert data"]
 @dataclass(frozen=True)
 class RankLayout:
     """`order`: the dimensions as they are laid on places, innermost first. `has_expert_axis`: whether ep is a part of
-    dp that is laid inside all of them (`Trainer.has_expert_axis`).
+    dp that is laid inside all of them (`Trainer.has_expert_axis`). `mirrors_stages`: whether stage i and its mirror
+    image from the pipeline's end hold the same parameters (DualPipe), where stages are even in number and not cut.
     """
 
     order: str
     has_expert_axis: bool = False
+    mirrors_stages: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,9 +147,22 @@ def build_context_group(layout: RankLayout, s: Strategies) -> RankGroup:
 
 
 def build_data_group(layout: RankLayout, s: Strategies) -> RankGroup:
-    """The ranks that hold the same dense parameters: all of dp x cp."""
-    group = _build_parts(layout, s, ("ep", "cp", "dp") if layout.has_expert_axis else ("cp", "dp"))
-    return replace(group, axis="data")
+    """The ranks that hold the same dense parameters: all of dp x cp, and of the mirrored stage."""
+    parts = _build_parts(layout, s, ("ep", "cp", "dp") if layout.has_expert_axis else ("cp", "dp"))
+    return replace(_add_mirrored_stage(layout, s, parts), axis="data")
+
+
+def _add_mirrored_stage(layout: RankLayout, s: Strategies, parts: RankGroup) -> RankGroup:
+    """The ranks with those of the mirrored stage, which is farthest for the first one; as they are without one."""
+    if not layout.mirrors_stages:
+        return parts
+    copies = count_copies("dualpipe", s)
+    strides = np.maximum(compute_stage_stride(layout, s) * (s.pp - 1), 1)
+    return replace(
+        parts,
+        sizes=np.concatenate([parts.sizes, copies[:, None]], axis=1),
+        strides=np.concatenate([parts.strides, strides[:, None]], axis=1),
+    )
 
 
 def build_expert_group(layout: RankLayout, s: Strategies) -> RankGroup:
@@ -161,7 +177,7 @@ def build_expert_group(layout: RankLayout, s: Strategies) -> RankGroup:
 
 def build_expert_data_group(layout: RankLayout, s: Strategies) -> RankGroup:
     """The ranks that hold the same experts: of a stage's ranks all that are etp x ep apart by number; or all of
-    dp x cp beside the axis of experts.
+    dp x cp beside the axis of experts; with the mirrored stage's.
     """
     parts, step = _build_parts(layout, s, ("tp", "cp", "dp")), s.etp * s.ep
     if layout.has_expert_axis:
@@ -169,7 +185,9 @@ def build_expert_data_group(layout: RankLayout, s: Strategies) -> RankGroup:
         sizes, step = parts.sizes.copy(), np.where(has_axis, 1, step)
         sizes[has_axis, 0] = 1
         parts = replace(parts, sizes=sizes)
-    return replace(_take_neighbours(parts, step, s.expert_ranks), axis="expert data")
+    copies = count_copies("dualpipe", s) if layout.mirrors_stages else 1
+    group = _take_neighbours(_add_mirrored_stage(layout, s, parts), step, s.expert_ranks * copies)
+    return replace(group, axis="expert data")
 
 
 def compute_stage_stride(layout: RankLayout, s: Strategies) -> Ints:

@@ -40,6 +40,7 @@ from planner.trainers.names import (
     TrainerName,
     WeightDtype,
 )
+from planner.trainers.pipeline_layout import AUTO_LAYOUT, check_layout, parse_layout
 from planner.trainers.recompute import (
     ALL_ACTIVATIONS,
     DEFAULT_MODULES,
@@ -135,6 +136,8 @@ class Scenario:
     """How kernels are launched: a name, or `graph:` and the parts of a layer that are graphs, joined by +."""
     pipeline_schedule: PipelineSchedule = "1f1b"
     """Interleaved where vpp is above one."""
+    layout: str = AUTO_LAYOUT
+    """Which layers are in each chunk of the pipeline, as a text of `planner/trainers/pipeline_layout.py`."""
     tp_overlap: bool = False
     dp_overlap: bool = True
     pp_overlap: SendOverlap = "interleaved"
@@ -172,7 +175,7 @@ class Scenario:
     @property
     def rank_layout(self) -> RankLayout:
         """How the trainer's ranks are laid on devices."""
-        return RankLayout(self.rank_order, self.trainer.has_expert_axis)
+        return RankLayout(self.rank_order, self.trainer.has_expert_axis, self.pipeline_schedule == "dualpipe")
 
     @property
     def usable_memory_bytes(self) -> float:
@@ -456,6 +459,22 @@ def _apply_ep_overlap(scenario: Scenario, overlaps: bool) -> Scenario:
     return replace(scenario, trainer=replace(scenario.trainer, overlaps_expert_comm=overlaps))
 
 
+def _apply_layout(scenario: Scenario, text: str) -> Scenario:
+    """A pipeline layout of one's own. Raises InputError where it has other layers than the model.
+
+    Layers of multi-token prediction that are not in the head's chunk are the last of the layers that the pipeline
+    partitions.
+    """
+    workload = scenario.workload
+    runs, prediction = workload.layer_runs, workload.prediction
+    if parse_layout(scenario.layout).sets_prediction_apart:
+        runs, prediction = runs[:-1], runs[-1]
+    layers, mtp_layers = sum(run.count for run in runs), 0 if prediction is None else prediction.count
+    if check_layout(text, layers, mtp_layers).sets_prediction_apart and prediction is not None:
+        runs, prediction = (*runs, prediction), None
+    return replace(scenario, layout=text, workload=replace(workload, layer_runs=runs, prediction=prediction))
+
+
 def _apply_loss(scenario: Scenario, loss: LossKernel) -> Scenario:
     """Another implementation of the loss."""
     return replace(scenario, trainer=replace(scenario.trainer, loss=loss))
@@ -472,6 +491,7 @@ _APPLY_FUNCTIONS: dict[str, Callable[[Scenario, Any], Scenario]] = {
     "gather": _apply_gather,
     "moments": _apply_moments,
     "master": _apply_master,
+    "layout": _apply_layout,
     "loss": _apply_loss,
 }
 """How settings are applied that are more than a field of the scenario."""

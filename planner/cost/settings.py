@@ -36,7 +36,7 @@ from planner.trainers.recompute import (
 
 FlopsConvention = Literal["full", "causal"]
 RecomputeMode = Literal["none", "selective", "full"]
-PipelineSchedule = Literal["1f1b", "zero-bubble", "gpipe"]
+PipelineSchedule = Literal["1f1b", "zero-bubble", "gpipe", "zb-v", "dualpipe", "dualpipe-v"]
 AttentionPrecision = Literal["bf16", "fp8"]
 ReshardPolicy = Literal["default", "always", "never"]
 SendOverlap = Literal["interleaved", "yes", "no"]
@@ -50,9 +50,10 @@ GRAPH_PREFIX = "graph:"
 LAUNCH_PATTERN = rf"^({'|'.join(get_args(LaunchMode))}|{GRAPH_PREFIX}[a-z_]+(\+[a-z_]+)*)$"
 """A value of `--launch`."""
 
-SettingKind = Literal["choice", "dtype", "switch", "count", "parts", "modules"]
+SettingKind = Literal["choice", "dtype", "switch", "count", "parts", "modules", "layout"]
 """A choice of names; of number formats, where bf16 stands for 16 bits; yes or no; `all` or a whole number; `none` or
-names joined by +; one name, or several joined by + that `normalize` checks."""
+names joined by +; one name, or several joined by + that `normalize` checks; a pipeline
+layout (`planner/trainers/pipeline_layout.py`)."""
 SettingValue = str | bool | int | list[str] | None
 """The value of a setting in a scenario and in a document: None is `all`, an empty list `none`."""
 
@@ -115,8 +116,15 @@ _OFFLOADS = tuple("+".join(parts) for count in (1, 2, 3) for parts in combinatio
 _DECLARED = (
     Setting(
         "schedule", "pipeline_schedule", "choice", get_args(PipelineSchedule), _PARALLELISM,
-        "Pipeline schedule: 1f1b, zero-bubble, gpipe.",
+        "Pipeline schedule: 1f1b, zero-bubble, gpipe, zb-v, dualpipe, dualpipe-v.",
         description="pipeline schedule", label="{}", terms=("pipeline_bubble",),
+        affects=lambda s: s.pp > 1, otherwise="pp 1",
+    ),
+    Setting(
+        "layout", "layout", "layout", ("auto",), _PARALLELISM,
+        "Layers of each chunk of the pipeline: auto, E4|4|3L, Et*4|(tt|)*2L, first-3-last-5, "
+        "embedding-and-loss-as-layers.",
+        description="layers of each chunk of the pipeline", label="layout {}", terms=("forward", "backward"),
         affects=lambda s: s.pp > 1, otherwise="pp 1",
     ),
     Setting(

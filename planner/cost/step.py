@@ -20,9 +20,11 @@ from planner.cost.flops import compute_recomputed_flops, compute_required_flops
 from planner.cost.layer_tables import LayerTables
 from planner.cost.memory import compute_recompute_layer_share
 from planner.cost.offload import compute_offload_s
-from planner.cost.pipeline import PlanTables, build_plan_tables, compute_boundary_width
+from planner.cost.partition import compute_boundary_width
+from planner.cost.pipeline import PlanTables, build_plan_tables
 from planner.cost.rank_groups import compute_stage_stride
 from planner.cost.scenario import Scenario
+from planner.cost.schedules import FOLDED_SCHEDULES, compute_folded_waits, is_folded
 from planner.cost.strategies import Strategies
 
 COMMUNICATION_TERMS = ("tensor_parallel", "context_parallel", "expert_parallel")
@@ -91,8 +93,9 @@ def compute_pipeline_bound_s(
     [plans]; `micro_batches`: micro-batches of a rank, where ranks are not all alike.
 
     Proof: recomputation only adds to a stage's terms, so with least of it every chunk's time is least; with f_i the
-    first chunks' times, n t_max + sum_i f_i - f_max grows in each of them, since t_max holds f_max and n >= 1.
-    Data-parallel communication, optimizer, offload and overhead are at least zero.
+    first chunks' times, n t_max + sum_i f_i - f_max grows in each of them, since t_max holds f_max and n >= 1. Of a
+    folded schedule's waits those are left out that recomputation may shorten. Data-parallel communication, optimizer,
+    offload and overhead are at least zero.
     """
     least_mode = recompute_mode if scenario.recompute_layers is None else 0
     mode_terms = _compute_mode_layer_terms(plan_tables.layer_tables)
@@ -100,7 +103,8 @@ def compute_pipeline_bound_s(
     slowest_path_s = plan_tables.stages.compute_slowest_path_s(plan_tables.stage_rows, per_layer_s)
     micro_batches = count_micro_batches(scenario, s) if micro_batches is None else micro_batches
     send_s, _ = compute_pipeline_send_s(scenario, s, micro_batches)
-    return micro_batches * slowest_path_s + send_s + compute_bubble_s(scenario, s, plan_tables, per_layer_s)
+    bubble_s = compute_bubble_s(scenario, s, plan_tables, per_layer_s, for_bound=True)
+    return micro_batches * slowest_path_s + send_s + bubble_s
 
 
 def compute_step_costs(scenario: Scenario, s: Strategies, plan_tables: PlanTables | None = None) -> StepCosts:
@@ -202,16 +206,28 @@ def _compute_mode_layer_terms(tables: LayerTables) -> dict[str, Floats]:
     }
 
 
-def compute_bubble_s(scenario: Scenario, s: Strategies, plan_tables: PlanTables, per_layer_s: Floats) -> Floats:
+def compute_bubble_s(
+    scenario: Scenario, s: Strategies, plan_tables: PlanTables, per_layer_s: Floats, *, for_bound: bool = False
+) -> Floats:
     """Filling and draining: the first chunks of all stages but the slowest, forward going in and backward coming out;
-    [plans].
+    [plans]. `for_bound`: no more than it takes with more recomputation too.
 
     The zero-bubble schedule ZB-H1 (Qi et al. 2023, arXiv 2401.10241, table 2) puts the weights' gradients W where
     1F1B waits: (p - 1)(F + B - W) instead of (p - 1)(F + B + W), in the same memory; it is not interleaved. GPipe
-    (Huang et al. 2019, arXiv 1811.06965, section 2.3) waits as 1F1B does.
+    (Huang et al. 2019, arXiv 1811.06965, section 2.3) waits as 1F1B does. Folded schedules: `schedules.py`.
     """
-    stall_s = compute_stall_s(scenario, s, plan_tables, per_layer_s)
-    return plan_tables.stages.compute_fill_drain_s(plan_tables.stage_rows, stall_s)
+    stages, stage_rows, schedule = plan_tables.stages, plan_tables.stage_rows, scenario.pipeline_schedule
+    bubble_s = stages.compute_fill_drain_s(stage_rows, compute_stall_s(scenario, s, plan_tables, per_layer_s))
+    if schedule not in FOLDED_SCHEDULES:
+        return bubble_s
+    tables, row = plan_tables.layer_tables, plan_tables.layer_row
+    forward_s = take_columns(tables.forward + sum_in_order(axis.forward for axis in tables.communication), row)
+    weight_grad_s = take_columns(tables.weight_grad, row)
+    waits_s = compute_folded_waits(schedule, forward_s, per_layer_s - forward_s - weight_grad_s, weight_grad_s)
+    longest_s = np.zeros(len(s))
+    for wait_s in waits_s[1:] if for_bound and schedule == "zb-v" else waits_s:
+        longest_s = np.maximum(longest_s, stages.compute_fill_drain_s(stage_rows, wait_s))
+    return np.where(is_folded(schedule, s.pp, s.vpp), longest_s, bubble_s)
 
 
 def compute_stall_s(scenario: Scenario, s: Strategies, plan_tables: PlanTables, per_layer_s: Floats) -> Floats:
@@ -270,20 +286,21 @@ def compute_slowest_stage_terms(scenario: Scenario, plan_tables: PlanTables, s: 
 def compute_pipeline_send_s(scenario: Scenario, s: Strategies, micro_batches: Ints) -> tuple[Floats, Floats]:
     """Seconds of sending activations to the next stage and gradients back, exposed and overlapped, shape [plans].
 
-    A stage sends and receives for each chunk of each micro-batch; with interleaving the transfer runs beside the
-    other chunks' compute. By `pp_overlap` it never does, or beside that of other micro-batches too. Tensor-parallel
-    ranks each send their part (scatter-gather, section 4.1 there).
+    A stage sends and receives for each chunk of each micro-batch; with interleaving, or micro-batches of both
+    directions, the transfer runs beside the other chunks' compute. By `pp_overlap` it never does, or beside that of
+    other micro-batches too. Tensor-parallel ranks each send their part (scatter-gather, section 4.1 there).
     """
     tokens = s.micro_batch * (scenario.workload.seq_length / s.cp)
-    size_bytes = tokens * compute_boundary_width(scenario.workload, s) * scenario.value_bytes / s.tp
+    size_bytes = tokens * compute_boundary_width(scenario.workload, s, scenario.layout) * scenario.value_bytes / s.tp
     stride = compute_stage_stride(scenario.rank_layout, s)
     send_s = compute_point_to_point_s(scenario.network, size_bytes, stride, s.pp)
     total_s = np.where(s.pp > 1, 2 * send_s * (micro_batches * s.vpp + s.pp - 1), 0.0)
     # sends that fill and drain the pipeline have no other micro-batch beside them
     steady_s = np.where(s.pp > 1, 2 * send_s * micro_batches, 0.0)
+    has_other_chunks = (s.vpp > 1) | is_folded(scenario.pipeline_schedule, s.pp, s.vpp)
     overlappable_s = {
-        "interleaved": np.where(s.vpp > 1, total_s, 0.0),
-        "yes": np.where(s.vpp > 1, total_s, steady_s),
+        "interleaved": np.where(has_other_chunks, total_s, 0.0),
+        "yes": np.where(has_other_chunks, total_s, steady_s),
         "no": np.zeros_like(total_s),
     }[scenario.pp_overlap]
     overlapped_s = overlappable_s * scenario.calibration.overlap

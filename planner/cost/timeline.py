@@ -1,23 +1,34 @@
 """The step of a single plan as slots in time: which chunk of a stage works on which micro-batch, and when.
 
 The cost model's terms are put through a simulation of the pipeline schedule. Each stage does its slots in the order
-of its schedule, as soon as what a slot needs is there. A stage is busy until the output of its slot is sent, as in
-the cost model. 1F1B and interleaved 1F1B: Narayanan et al. 2021 (arXiv 2104.04473, section 2.2); zero bubble: ZB-H1
-of Qi et al. 2023 (arXiv 2401.10241, section 3), the weights' gradients done whenever nothing else can be.
+of its schedule (`schedule_orders.py`), as soon as what a slot needs is there. A stage is busy until the output of its
+slot is sent, as in the cost model. Zero bubble: ZB-H1 of Qi et al. 2023 (arXiv 2401.10241, section 3), the weights'
+gradients done whenever nothing else can be.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 
 from planner.cost.arrays import Floats, sum_in_order, sum_products
 from planner.cost.layer_tables import build_layer_tables
-from planner.cost.pipeline import assign_layers, compute_layer_prefix
+from planner.cost.partition import assign_layers, compute_layer_prefix
 from planner.cost.scenario import Scenario
+from planner.cost.schedule_orders import (
+    PassGroup,
+    PassType,
+    PassWork,
+    build_1f1b_order,
+    build_dualpipe_v_order,
+    build_zb_v_order,
+)
+from planner.cost.schedules import FOLDED_SCHEDULES, V_SCHEDULES, is_folded
+from planner.cost.settings import PipelineSchedule
 from planner.cost.step import (
     POST_PIPELINE_TERMS,
     StepCosts,
@@ -26,8 +37,6 @@ from planner.cost.step import (
     count_micro_batches,
 )
 from planner.cost.strategies import Strategies
-
-PassType = Literal["forward", "backward", "weight"]
 
 
 class ScheduleSlot(NamedTuple):
@@ -69,45 +78,56 @@ class StageTimes:
         return float(compute_s[chunk, stage]), float(comm_s[chunk, stage])
 
 
-def simulate_slots(
-    times: StageTimes, micro_batches: int, *, zero_bubble: bool = False, gpipe: bool = False
-) -> list[ScheduleSlot]:
+def simulate_slots(times: StageTimes, micro_batches: int, schedule: PipelineSchedule = "1f1b") -> list[ScheduleSlot]:
     """All slots of `micro_batches` micro-batches (whole rounds of the stages where chunks are interleaved), stage by
-    stage.
+    stage. `schedule`: one that plans of these stages and chunks can have.
     """
-    if zero_bubble:
+    if schedule == "zero-bubble":
         return _simulate_zero_bubble(times, micro_batches)
-    return _simulate_fixed_order(times, micro_batches, gpipe=gpipe)
+    if schedule in ("zb-v", "dualpipe-v"):
+        return _simulate_folded(times, micro_batches, schedule)
+    if schedule == "dualpipe":
+        return _mirror_slots(times, _simulate_folded(_take_first_half(times), -(-micro_batches // 2), schedule))
+    vpp, pp = times.forward_s.shape
+    is_gpipe = schedule == "gpipe"
+    orders = [build_1f1b_order(stage, pp, vpp, micro_batches, gpipe=is_gpipe) for stage in range(pp)]
+    return _simulate_fixed_order(times, orders, _find_dependency)
 
 
-PassWork = tuple[PassType, int, int]
-"""A pass, its chunk, its micro-batch."""
+def _simulate_folded(times: StageTimes, micro_batches: int, schedule: PipelineSchedule) -> list[ScheduleSlot]:
+    stages = times.forward_s.shape[1]
+    build_order = build_zb_v_order if schedule == "zb-v" else build_dualpipe_v_order
+    orders = [build_order(stage, stages, micro_batches) for stage in range(stages)]
+    return _simulate_fixed_order(times, orders, _find_folded_dependency)
 
 
-def build_stage_order(stage: int, pp: int, vpp: int, micro_batches: int, *, gpipe: bool = False) -> list[PassWork]:
-    """What a stage does under 1F1B, in order; interleaved, the next chunk follows after every pp micro-batches. Under
-    GPipe all micro-batches go forward first.
+def _take_first_half(times: StageTimes) -> StageTimes:
+    """The stages of the pipeline's first half."""
+    stages = times.forward_s.shape[1] // 2
+    return StageTimes(**{field.name: getattr(times, field.name)[:, :stages] for field in fields(StageTimes)})
+
+
+def _mirror_slots(times: StageTimes, slots: list[ScheduleSlot]) -> list[ScheduleSlot]:
+    """The slots of both halves of DualPipe's ranks, which do the same on micro-batches of either direction: of the
+    even ones the first half has the front of the model, of the odd ones the second half.
     """
-    total = micro_batches * vpp
-    warmup_count = pp - stage - 1 if vpp == 1 else 2 * (pp - stage - 1) + (vpp - 1) * pp
-    if gpipe:
-        warmup_count = total
-    warmup_passes = min(warmup_count, total)
-    group = pp if vpp > 1 else 1
-
-    def build_work(pass_type: PassType, k: int) -> PassWork:
-        chunk = k // group % vpp
-        micro_batch = k // (group * vpp) * group + k % group
-        return pass_type, chunk if pass_type == "forward" else vpp - 1 - chunk, micro_batch
-
-    order = [build_work("forward", k) for k in range(warmup_passes)]
-    for k in range(total - warmup_passes):
-        order += [build_work("forward", warmup_passes + k), build_work("backward", k)]
-    return order + [build_work("backward", k) for k in range(total - warmup_passes, total)]
+    last_stage = times.forward_s.shape[1] - 1
+    front = [slot._replace(micro_batch=2 * slot.micro_batch + slot.chunk) for slot in slots]
+    back = [
+        slot._replace(stage=last_stage - slot.stage, micro_batch=2 * slot.micro_batch + 1 - slot.chunk)
+        for slot in slots
+    ]
+    return sorted([*front, *back], key=lambda slot: (slot.stage, slot.start_s))
 
 
-def _find_dependency(work: PassWork, stage: int, pp: int, vpp: int) -> tuple[int, PassWork] | None:
-    """The stage and work that must be done before; None for what the data's own stage begins with."""
+Dependency = tuple[int, PassWork] | None
+"""The stage and work that must be done before; None for what the data's own stage begins with."""
+DependencyFinder = Callable[[PassWork, int, int, int], Dependency]
+"""From work, its stage, and the numbers of stages and of chunks."""
+
+
+def _find_dependency(work: PassWork, stage: int, pp: int, vpp: int) -> Dependency:
+    """The same under 1F1B."""
     pass_type, chunk, micro_batch = work
     if pass_type == "weight":
         return stage, ("backward", chunk, micro_batch)
@@ -120,6 +140,20 @@ def _find_dependency(work: PassWork, stage: int, pp: int, vpp: int) -> tuple[int
     return (0, ("backward", chunk + 1, micro_batch)) if chunk < vpp - 1 else (stage, ("forward", chunk, micro_batch))
 
 
+def _find_folded_dependency(work: PassWork, stage: int, stages: int, chunks: int) -> Dependency:
+    """The same of folded stages: the first chunks from the first stage to the last, the second ones back again."""
+    pass_type, chunk, micro_batch = work
+    if pass_type == "weight":
+        return stage, ("backward", chunk, micro_batch)
+    if (pass_type == "forward") == (chunk == 0):
+        if stage > 0:
+            return stage - 1, work
+        return None if chunk == 0 else (0, ("forward", 1, micro_batch))
+    if stage < stages - 1:
+        return stage + 1, work
+    return stage, (pass_type, 1 - chunk, micro_batch)
+
+
 def _build_slot(times: StageTimes, stage: int, work: PassWork, start_s: float) -> ScheduleSlot:
     pass_type, chunk, micro_batch = work
     return ScheduleSlot(
@@ -127,29 +161,34 @@ def _build_slot(times: StageTimes, stage: int, work: PassWork, start_s: float) -
     )
 
 
-def _simulate_fixed_order(times: StageTimes, micro_batches: int, *, gpipe: bool) -> list[ScheduleSlot]:
-    """Every stage in its fixed order, each slot as soon as what it needs is done."""
+def _simulate_fixed_order(
+    times: StageTimes, stage_orders: list[list[PassGroup]], find_dependency: DependencyFinder
+) -> list[ScheduleSlot]:
+    """Every stage in its fixed order, each group of slots as soon as what it needs is done."""
     vpp, pp = times.forward_s.shape
-    stage_orders = [build_stage_order(stage, pp, vpp, micro_batches, gpipe=gpipe) for stage in range(pp)]
     finished_s: list[dict[PassWork, float]] = [{} for _ in range(pp)]
     slots: list[list[ScheduleSlot]] = [[] for _ in range(pp)]
+    done_groups = [0] * pp
     unfinished_stages = set(range(pp))
     while unfinished_stages:
-        slots_before = sum(map(len, slots))
+        groups_before = sum(done_groups)
         for stage in sorted(unfinished_stages):
-            while len(slots[stage]) < len(stage_orders[stage]):
-                work = stage_orders[stage][len(slots[stage])]
-                dependency = _find_dependency(work, stage, pp, vpp)
-                if dependency is not None and dependency[1] not in finished_s[dependency[0]]:
+            while done_groups[stage] < len(stage_orders[stage]):
+                group = stage_orders[stage][done_groups[stage]]
+                all_needs = (find_dependency(work, stage, pp, vpp) for work in group)
+                needs = [need for need in all_needs if need and (need[0] != stage or need[1] not in group)]
+                if any(need[1] not in finished_s[need[0]] for need in needs):
                     break
                 free_s = slots[stage][-1].end_s if slots[stage] else 0.0
-                start_s = max(free_s, finished_s[dependency[0]][dependency[1]]) if dependency else free_s
-                slot = _build_slot(times, stage, work, start_s)
-                slots[stage].append(slot)
-                finished_s[stage][work] = slot.end_s
+                start_s = max([free_s, *(finished_s[need[0]][need[1]] for need in needs)])
+                for work in group:
+                    slots[stage].append(_build_slot(times, stage, work, start_s))
+                    start_s = slots[stage][-1].end_s
+                finished_s[stage] |= dict.fromkeys(group, start_s)
+                done_groups[stage] += 1
             else:
                 unfinished_stages.discard(stage)
-        assert sum(map(len, slots)) > slots_before, "a schedule that waits for itself"
+        assert sum(done_groups) > groups_before, "a schedule that waits for itself"
     return [slot for stage_slots in slots for slot in stage_slots]
 
 
@@ -209,16 +248,25 @@ def compute_stage_times(scenario: Scenario, s: Strategies) -> StageTimes:
     table_row = int(layer_row[0])
     comm_s = terms["tensor_parallel"] + terms["context_parallel"] + terms["expert_parallel"]
     forward_comm_s = sum_in_order(axis.forward[table_row] for axis in tables.communication)
-    chunks = assign_layers(compute_layer_prefix(scenario.workload), int(s.pp[0]), int(s.vpp[0]))
+    pp, vpp, schedule = int(s.pp[0]), int(s.vpp[0]), find_plan_schedule(scenario, s)
+    chunks = assign_layers(compute_layer_prefix(scenario.workload), pp, vpp, scenario.layout, schedule)
+    if schedule == "dualpipe":
+        chunks = np.concatenate([chunks, chunks[:, ::-1]], axis=1)
     # a transfer after each pass: none after the last chunk's forward pass and the first one's backward
     forward_send_s, backward_send_s = np.full((2, *chunks.shape[:2]), _compute_send_s(scenario, s))
-    forward_send_s[-1, -1] = backward_send_s[0, 0] = 0.0
+    last_stage = 0 if is_folded(schedule, pp, vpp) else pp - 1
+    forward_send_s[-1, last_stage] = backward_send_s[0, 0] = 0.0
+    if schedule == "dualpipe":
+        forward_send_s[-1, -1] = backward_send_s[0, -1] = 0.0
+    if schedule in V_SCHEDULES:
+        # the last stage has the model's middle
+        forward_send_s[0, -1] = backward_send_s[1, -1] = 0.0
     return StageTimes(
         forward_s=sum_products(chunks, terms["forward"]),
         forward_comm_s=sum_products(chunks, forward_comm_s) + forward_send_s,
         backward_s=sum_products(chunks, terms["backward"] + terms["recompute"]),
         backward_comm_s=sum_products(chunks, comm_s - forward_comm_s) + backward_send_s,
-        weight_grad_s=sum_products(chunks, tables.weight_grad[table_row]) * float(_is_zero_bubble(scenario, s)),
+        weight_grad_s=sum_products(chunks, tables.weight_grad[table_row]) * float(schedule not in ("1f1b", "gpipe")),
     )
 
 
@@ -234,16 +282,14 @@ def simulate_pipeline(scenario: Scenario, s: Strategies, max_micro_batches: int 
     (`count_simulated_micro_batches`), stage by stage in the order of time.
     """
     micro_batches = count_simulated_micro_batches(scenario, s, max_micro_batches)
-    return simulate_slots(
-        compute_stage_times(scenario, s),
-        micro_batches,
-        zero_bubble=_is_zero_bubble(scenario, s),
-        gpipe=scenario.pipeline_schedule == "gpipe" and int(s.vpp[0]) == 1,
-    )
+    return simulate_slots(compute_stage_times(scenario, s), micro_batches, find_plan_schedule(scenario, s))
 
 
-def _is_zero_bubble(scenario: Scenario, s: Strategies) -> bool:
-    return scenario.pipeline_schedule == "zero-bubble" and int(s.vpp[0]) == 1
+def find_plan_schedule(scenario: Scenario, s: Strategies) -> PipelineSchedule:
+    """The schedule of a single plan: 1F1B where its stages and chunks cannot run the scenario's."""
+    schedule, pp, vpp = scenario.pipeline_schedule, int(s.pp[0]), int(s.vpp[0])
+    is_possible = is_folded(schedule, pp, vpp) if schedule in FOLDED_SCHEDULES else vpp == 1
+    return schedule if is_possible else "1f1b"
 
 
 def count_simulated_micro_batches(scenario: Scenario, s: Strategies, max_micro_batches: int | None) -> int:
@@ -251,6 +297,9 @@ def count_simulated_micro_batches(scenario: Scenario, s: Strategies, max_micro_b
     micro_batches, pp = int(count_micro_batches(scenario, s)[0]), int(s.pp[0])
     if max_micro_batches is None or micro_batches <= max_micro_batches:
         return micro_batches
+    if is_folded(scenario.pipeline_schedule, pp, int(s.vpp[0])):
+        # what fills a folded pipeline
+        return min(micro_batches, max(2, max_micro_batches // pp) * pp)
     if int(s.vpp[0]) == 1:
         return max_micro_batches
     return min(micro_batches, max(1, max_micro_batches // pp) * pp)

@@ -151,6 +151,7 @@ class SettingsPart(DocumentPart, frozen=True, kw_only=True):
     FIGURE_PREFIX: ClassVar[str] = "settings."
 
     schedule: Annotated[PipelineSchedule, _declare_setting("schedule")]
+    layout: Annotated[str, _declare_setting("layout")] = "auto"
     tp_overlap: Annotated[bool, _declare_setting("tp_overlap")]
     dp_overlap: Annotated[bool, _declare_setting("dp_overlap")]
     pp_overlap: Annotated[SendOverlap, _declare_setting("pp_overlap")]

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import get_args
 
 from planner.cost.settings import SETTINGS, AttentionKernel, OffloadState, RecomputeMode
 from planner.errors import find_nearest_name
 from planner.trainers.names import GradientDtype, LaunchMode, TrainerName
+from planner.trainers.pipeline_layout import format_layout, parse_layout
 from planner.workload.spec import MAX_HEADS_OR_EXPERTS, MAX_LAYERS, MAX_SEQ_LENGTH
 
 CellValue = str | int | float | bool
@@ -122,7 +124,6 @@ def _suggest(text: str, choices: tuple[str, ...]) -> str:
 
 _PARTS = "|".join(get_args(OffloadState))
 _STATED_VALUES = {
-    "schedule": ("1f1b", "gpipe", "zero-bubble", "zb-v", "dualpipe", "dualpipe-v"),
     "dp_overlap": ("yes", "no", "grad"),
     "tp_overlap": ("yes", "no"),
     "pp_overlap": ("yes", "no"),
@@ -154,6 +155,13 @@ _PATTERNS = {
 """Settings whose values are not listed."""
 
 
+def _parse_layout(name: str, text: str) -> str:
+    try:
+        return format_layout(parse_layout(text))
+    except ValueError as error:
+        raise CellError(f"{name} {text[:40]!r} is not a pipeline layout: {error}") from None
+
+
 def _declare_setting(name: str) -> RunColumn:
     """The column of how a run is set up: a setting with its values, and what runs state besides."""
     if name in _PATTERNS:
@@ -161,6 +169,8 @@ def _declare_setting(name: str) -> RunColumn:
     setting, values = SETTINGS.get(name), _STATED_VALUES.get(name, ())
     if setting is not None and setting.normalize is not None:
         return declare_checked_text(name, setting.normalize)
+    if setting is not None and setting.kind == "layout":
+        return RunColumn(name, partial(_parse_layout, name))
     if setting is not None and setting.kind == "switch":
         values = (*values, "yes", "no")
     elif setting is not None and setting.choices:
@@ -188,7 +198,7 @@ MEASUREMENT_COLUMNS = (
 )  # fmt: skip
 OTHER_SETTING_COLUMNS = (
     "precision", "fp8_recipe", "attention", "attention_precision", "pp_overlap", "ep_overlap", "ep_exchange",
-    "reshard", "layout", "loss", "launch", "lora_rank", "packing", "router",
+    "reshard", "loss", "launch", "lora_rank", "packing", "router",
 )  # fmt: skip
 """How a run was set up, beside the settings of `planner.cost.settings`; a column that becomes one is read as that."""
 

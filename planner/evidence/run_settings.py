@@ -154,8 +154,6 @@ def _enumerate_unused(scenario: Scenario, run: MeasuredRun) -> Iterator[str]:
         is_read = column in SETTINGS or column in _USED_ELSEWHERE or column == "ep_overlap"
         if not text or is_read or text in _ASSUMED_VALUES.get(column, ()) or not _matters(column, run):
             continue
-        if column == "layout" and _is_layout_of_model(text, run):
-            continue
         if column == "loss" and text == _name_loss_of_model(scenario.trainer):
             continue
         yield f"{column}={text}"
@@ -183,11 +181,3 @@ def has_unknown_scopes(run: MeasuredRun) -> bool:
 def _name_loss_of_model(trainer: Trainer) -> str:
     """The loss whose memory the trainer's record has: one kernel in place, or passes over a 32-bit copy of logits."""
     return "fused" if trainer.loss_bytes_per_logit <= _FUSED_LOSS_BYTES else "plain"
-
-
-def _is_layout_of_model(text: str, run: MeasuredRun) -> bool:
-    """Whether the model partitions layers that way: as if embedding and head were layers, where the stages are two
-    more than the layers.
-    """
-    stages = (run.get_count("pp") or 1) * (run.get_count("vpp") or 1)
-    return text == "embedding-and-loss-as-layers" and stages == run.require_count("layers") + 2

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from planner.cost.pipeline import assign_layers, compute_layer_prefix
+from planner.cost.partition import list_chunk_layers
 from planner.documents.plan import PlanDocument, SettingsPart, StrategyPart
 from planner.errors import InputError
 from planner.hardware import database
 from planner.studies.explain import check_plan_split
 from planner.trainers.names import TrainerName
+from planner.trainers.pipeline_layout import find_mtp_chunk
 from planner.trainers.registry import TRAINERS_BY_NAME
 from planner.trainers.rules import PlanValues
 from planner.trainers.trainer import find_numbering_order, list_own_values, widen_trainer_state
@@ -41,8 +42,9 @@ class PlannedRun:
     """A plan of a plan document.
 
     `name`: of jobs, of letters, digits and dashes. `model`: None for a list of operators. `chunk_layers`: layers of
-    each chunk of the pipeline in the model's order, vpp x pp of them; chunk i is on stage i modulo pp. `hosts`: in
-    the order of the ranks, empty for a regular cluster. `checkpoint_steps`: between two checkpoints.
+    each chunk of the pipeline in the model's order, vpp x pp of them; chunk i is on stage i modulo pp, or as the
+    schedule folds them. `hosts`: in the order of the ranks, empty for a regular cluster. `checkpoint_steps`: between
+    two checkpoints.
     """
 
     name: str
@@ -118,9 +120,14 @@ class PlannedRun:
         return self.settings.tp_overlap and self.strategy.tp > 1
 
     @property
+    def mtp_chunk(self) -> int:
+        """The chunk with the layers of multi-token prediction."""
+        return int(find_mtp_chunk(self.settings.layout, len(self.chunk_layers)))
+
+    @property
     def has_even_chunks(self) -> bool:
-        """Whether all chunks of the pipeline have the same number of layers."""
-        return len(set(self.chunk_layers)) == 1
+        """Whether all chunks of the pipeline have as many layers, with multi-token prediction in the last."""
+        return len(set(self.chunk_layers)) == 1 and self.mtp_chunk == len(self.chunk_layers) - 1
 
     @property
     def values(self) -> PlanValues:
@@ -169,7 +176,6 @@ def build_planned_run(
         check_plan_split(plan, cluster.devices, workload.layer_count)
     except InputError as error:
         raise error.relocate("", f"plans[{plan_number - 1}].{error.key}") from None
-    chunk_layers = assign_layers(compute_layer_prefix(workload), strategy.pp, strategy.vpp)[..., :-2].sum(axis=2)
     return PlannedRun(
         name=_format_job_name(document.model.name),
         title=strip_control_characters(document.model.title),
@@ -184,7 +190,7 @@ def build_planned_run(
         attention=scenario.attention,
         framework=scenario.framework,
         launch=scenario.launch,
-        chunk_layers=tuple(int(count) for count in chunk_layers.ravel()),
+        chunk_layers=tuple(list_chunk_layers(workload, strategy.pp, strategy.vpp, plan.settings.layout)),
         cluster=strip_control_characters(cluster.title),
         accelerator=_build_accelerator(cluster.accelerator),
         nodes=cluster.nodes,

@@ -146,12 +146,14 @@ def _build_setting_options(group: str) -> Iterator[Option]:
     """The settings of a panel, of which the search may choose from several values."""
     for setting in SETTINGS.values():
         if setting.group == group:
-            parse = partial(
-                values.parse_setting,
-                names=setting.values,
-                allows_counts=setting.kind == "count",
-                normalize=setting.normalize,
-            )
+            parse: values.Parser = values.parse_layouts
+            if setting.kind != "layout":
+                parse = partial(
+                    values.parse_setting,
+                    names=setting.values,
+                    allows_counts=setting.kind == "count",
+                    normalize=setting.normalize,
+                )
             words = tuple(dict.fromkeys(("all", *setting.values)))
             completion = Completion(words, joins=",+" if setting.kind == "modules" else ",")
             yield Option(setting.name, group, setting.help, parse, in_space=True, completion=completion)

@@ -235,6 +235,20 @@ def _normalize_item(text: str, key: str, normalize: Callable[[str], str]) -> str
         raise InputError("unknown value", key=key, value=text, expected=str(error)) from None
 
 
+def parse_layouts(value: OptionValue, key: str) -> tuple[str, ...]:
+    """Pipeline layouts that the search may choose from, with commas between: a layout may have commas too."""
+    from planner.trainers.pipeline_layout import build_layout_error, format_layout, parse_layout, split_layouts
+
+    items = value if isinstance(value, list) else split_layouts(format_option_value(value))
+    layouts = []
+    for text in map(format_option_value, items):
+        try:
+            layouts.append(format_layout(parse_layout("auto" if text == "all" else text)))
+        except ValueError as error:
+            raise build_layout_error(text, str(error), key) from None
+    return tuple(dict.fromkeys(layouts))
+
+
 def _parse_setting_item(text: str, key: str, names: Sequence[str], allows_counts: bool) -> str:
     if text in names:
         return text

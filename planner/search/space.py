@@ -11,9 +11,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from planner.cost.arrays import Bools, Ints
+from planner.cost.arrays import Bools, Ints, find_unique_rows
 from planner.cost.scenario import Scenario
+from planner.cost.schedules import FOLDED_SCHEDULES, SINGLE_CHUNK_SCHEDULES, V_SCHEDULES, is_folded
+from planner.cost.settings import PipelineSchedule
 from planner.cost.strategies import STRATEGY_FIELDS, Strategies
+from planner.trainers.pipeline_layout import AUTO_LAYOUT, parse_layout
 from planner.workload.operators import ExpertLinear, Workload
 
 SEARCH_RULES = {
@@ -26,9 +29,13 @@ SEARCH_RULES = {
     "ep-divides-experts": "ep divides the experts, and ep x etp divides the tp x cp x dp ranks of a stage",
     "sp-needs-tp": "sequence parallelism needs tp > 1, and tp divides the sequence",
     "vpp-within-layers": "interleaving needs more than one stage, and at least one layer per virtual stage",
-    "zero-bubble-has-one-chunk": "the schedules zero-bubble and gpipe are not interleaved",
+    "zero-bubble-has-one-chunk": "the schedules zero-bubble, gpipe and dualpipe are not interleaved",
+    "schedule-folds-stages": "the schedules zb-v and dualpipe-v need vpp 2, dualpipe an even number of stages",
+    "layout-has-chunks": "the layout partitions the layers into pp x vpp chunks",
     "micro-batch-divides": "the micro-batch divides the sequences of a data-parallel rank",
     "interleave-in-rounds": "interleaving needs a multiple of pp micro-batches",
+    "schedule-needs-micro-batches": "the schedules zb-v, dualpipe and dualpipe-v need 2 pp micro-batches or more, "
+    "dualpipe an even number",
     "zero-needs-ranks": "ZeRO shards over more than one data-parallel or context-parallel rank",
     "shard-group-divides": "the shard group divides the dp x cp ranks",
     "trainer": "the trainer runs such plans: `planner trainers show`",
@@ -60,7 +67,7 @@ class Space:
     """Allowed values by dimension; a dimension without an entry takes all values that make sense.
 
     `defaulted`: allowed dimensions that were fixed by a default and not by the user; messages do not name them.
-    `no_interleaving`, `cp_shards_heads` and `shard_group` follow from the settings of a scenario; see
+    `schedule`, `layout`, `cp_shards_heads` and `shard_group` follow from the settings of a scenario; see
     `narrow_to_scenario`.
     """
 
@@ -68,7 +75,8 @@ class Space:
     global_batch: int
     allowed: dict[str, tuple[int, ...]] = field(default_factory=dict)
     defaulted: frozenset[str] = frozenset()
-    no_interleaving: bool = False
+    schedule: PipelineSchedule = "1f1b"
+    layout: str = AUTO_LAYOUT
     cp_shards_heads: bool = False
     shard_group: int | None = None
 
@@ -77,7 +85,8 @@ class Space:
         return replace(
             self,
             global_batch=scenario.global_batch,
-            no_interleaving=scenario.pipeline_schedule != "1f1b",
+            schedule=scenario.pipeline_schedule,
+            layout=scenario.layout,
             cp_shards_heads=scenario.cp_comm_type == "all-to-all",
             shard_group=scenario.shard_group,
         )
@@ -87,7 +96,7 @@ class Space:
         value_builders: dict[str, Callable[[], Ints]] = {
             "etp": lambda: np.array([1, ETP_AS_TP]) if workload.experts else np.array([1]),
             "ep": lambda: compute_divisors(workload.experts or 1),
-            "vpp": lambda: np.arange(1, workload.layer_count + 3),
+            "vpp": lambda: np.arange(1, self._count_most_chunks(workload) + 1),
             "micro_batch": lambda: compute_divisors(self.global_batch),
             "zero_stage": lambda: np.arange(4),
             "recompute": lambda: np.arange(3),
@@ -98,11 +107,15 @@ class Space:
             for name, values in value_builders.items()
         }
 
+    def _count_most_chunks(self, workload: Workload) -> int:
+        """Chunks of a pipeline of so many layers: with embedding and head two more, in a layout of one's own more."""
+        return max(workload.layer_count + 2, len(parse_layout(self.layout).chunk_layers))
+
     def _filter_pinned_values(self, name: str, workload: Workload) -> Ints:
         """The allowed values that the dimension can have for this workload; may be empty."""
         pinned_values: Ints = np.unique(np.array(self.allowed[name], dtype=np.int64))
         if name == "vpp":
-            is_possible = pinned_values <= workload.layer_count + 2
+            is_possible = pinned_values <= self._count_most_chunks(workload)
         elif name == "etp":
             is_possible = (pinned_values == 1) | bool(workload.experts)
         else:
@@ -248,20 +261,45 @@ def _is_valid_sequence_parallel(space: Space, workload: Workload, rows: LayoutRo
 def _is_valid_vpp(space: Space, workload: Workload, rows: LayoutRows) -> Bools:
     virtual_stages, layers = rows["pp"] * rows["vpp"], workload.layer_count
     # if embedding and head count as layers, there is one more virtual stage at each end
-    has_enough_layers = (virtual_stages <= layers) | (virtual_stages == layers + 2)
+    has_enough_layers = (virtual_stages <= layers) | (virtual_stages == layers + 2) | (space.layout != AUTO_LAYOUT)
     valid: Bools = (rows["vpp"] == 1) | ((rows["pp"] > 1) & has_enough_layers)
     return valid
 
 
 def _is_valid_micro_batch_count(space: Space, workload: Workload, rows: LayoutRows) -> Bools:
     micro_batches = space.global_batch // rows["dp"] // rows["micro_batch"]
-    valid: Bools = (rows["vpp"] == 1) | (micro_batches % rows["pp"] == 0)
+    valid: Bools = (rows["vpp"] == 1) | (micro_batches % rows["pp"] == 0) | (space.schedule in V_SCHEDULES)
     return valid
+
+
+def _can_fold_stages(space: Space, workload: Workload, rows: LayoutRows) -> Bools:
+    needs_folding = (rows["pp"] > 1) & (space.schedule in FOLDED_SCHEDULES)
+    valid: Bools = ~needs_folding | is_folded(space.schedule, rows["pp"], rows["vpp"])
+    return valid
+
+
+def _has_micro_batches_to_fold(space: Space, workload: Workload, rows: LayoutRows) -> Bools:
+    micro_batches = space.global_batch // rows["dp"] // rows["micro_batch"]
+    has_enough = (micro_batches >= 2 * rows["pp"]) & ((micro_batches % 2 == 0) | (space.schedule != "dualpipe"))
+    valid: Bools = ~is_folded(space.schedule, rows["pp"], rows["vpp"]) | has_enough
+    return valid
+
+
+def _fits_layout(space: Space, workload: Workload, rows: LayoutRows) -> Bools:
+    layout = parse_layout(space.layout)
+    if layout.is_auto:
+        return np.ones(len(rows["pp"]), dtype=np.bool_)
+    unique = find_unique_rows(rows["pp"], rows["vpp"])
+    degrees = zip(rows["pp"][unique.first_index].tolist(), rows["vpp"][unique.first_index].tolist(), strict=True)
+    fits = [layout.list_chunk_layers(workload.layer_count, pp, vpp) is not None for pp, vpp in degrees]
+    return np.array(fits, dtype=np.bool_)[unique.inverse]
 
 
 _DEGREE_RULES: dict[str, LayoutRule] = {
     "tp-divides-heads": lambda space, workload, rows: is_valid_tp(workload, rows["tp"]),
-    "pp-within-layers": lambda space, workload, rows: rows["pp"] <= workload.layer_count,
+    "pp-within-layers": lambda space, workload, rows: (
+        (rows["pp"] <= workload.layer_count) | (space.layout != AUTO_LAYOUT)
+    ),
     "cp-divides-sequence": lambda space, workload, rows: (
         (rows["cp"] == 1) | (workload.seq_length % (2 * rows["cp"]) == 0)
     ),
@@ -280,13 +318,18 @@ _INNER_RULES: dict[str, dict[str, LayoutRule]] = {
     "sequence_parallel": {"sp-needs-tp": _is_valid_sequence_parallel},
     "vpp": {
         "vpp-within-layers": _is_valid_vpp,
-        "zero-bubble-has-one-chunk": lambda space, workload, rows: (rows["vpp"] == 1) | (not space.no_interleaving),
+        "zero-bubble-has-one-chunk": lambda space, workload, rows: (
+            (rows["vpp"] == 1) | (space.schedule not in SINGLE_CHUNK_SCHEDULES)
+        ),
+        "schedule-folds-stages": _can_fold_stages,
+        "layout-has-chunks": _fits_layout,
     },
     "micro_batch": {
         "micro-batch-divides": lambda space, workload, rows: (
             space.global_batch // rows["dp"] % rows["micro_batch"] == 0
         ),
         "interleave-in-rounds": _is_valid_micro_batch_count,
+        "schedule-needs-micro-batches": _has_micro_batches_to_fold,
     },
 }
 """The other dimensions in the order in which they are enumerated, the cheapest first, and the rules that each of them

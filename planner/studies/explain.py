@@ -38,6 +38,7 @@ from planner.documents.plan import PlanDocument, PlanPart, SettingsPart
 from planner.errors import InputError
 from planner.studies.bottleneck import explain_bottlenecks
 from planner.studies.plan_parts import build_memory_part, build_model_part, build_scenario_part
+from planner.trainers.pipeline_layout import check_layout
 
 WATERFALL_TITLES = {
     "ideal": "model's FLOPs at the peak",
@@ -118,6 +119,12 @@ def check_plan_split(plan: PlanPart, devices: int, layers: int) -> None:
         order = plan.settings.order
         raise InputError(
             "unknown rank order", key="settings.order", value=order, expected=f"one of {', '.join(RANK_ORDERS)}"
+        )
+    layout = check_layout(plan.settings.layout, layers, key="settings.layout")
+    if not layout.is_auto and layout.list_chunk_layers(layers, split.pp, split.vpp) is None:
+        expected = f"a layout of the {layers} layers in pp {split.pp} x vpp {split.vpp} chunks"
+        raise InputError(
+            "does not match the plan", key="settings.layout", value=plan.settings.layout, expected=expected
         )
     max_values = {
         "ep": devices,

@@ -8,6 +8,8 @@ from operator import attrgetter
 
 from planner.cluster.build.pools import HeteroCluster
 from planner.cost.heterogeneous import BoundPool, BoundPools
+from planner.cost.schedules import FOLDED_SCHEDULES
+from planner.cost.settings import SETTINGS
 from planner.documents.heterogeneous import (
     SCHEMA_VERSION,
     HeteroAdvicePart,
@@ -52,6 +54,7 @@ def search_hetero_plans(
 
     Raises InputError where the pinned values leave no candidate in any layout, NothingFits where no plan fits.
     """
+    _refuse_folded_pipelines(settings)
     hetero_scenarios = list(_enumerate_hetero_scenarios(device_pools, settings))
     single_pool_searches = [_search_single_pool(hetero_scenarios, pool_index, space) for pool_index in (0, 1)]
     plans_by_name: HeteroPlansByName = {}
@@ -66,6 +69,21 @@ def search_hetero_plans(
     if not plans_by_name:
         raise _build_no_fit_error(pools, single_pool_searches)
     return _build_hetero_document(pools, device_pools, plans_by_name, tokens)
+
+
+def _refuse_folded_pipelines(settings: Mapping[str, tuple[str, ...]]) -> None:
+    """Raise InputError for what pipelines across both pools do not have: each pool has stages that follow one
+    another, with as many layers as balance them.
+    """
+    for name, expected, refused in (
+        ("schedule", "1f1b, zero-bubble or gpipe", FOLDED_SCHEDULES),
+        ("layout", "no layout: each pool's stages get the layers that balance them", None),
+    ):
+        for value in settings.get(name, ()):
+            if value != SETTINGS[name].values[0] and (refused is None or value in refused):
+                raise InputError(
+                    "not supported on a heterogeneous cluster", key=f"--{name}", value=value, expected=expected
+                )
 
 
 def _enumerate_hetero_scenarios(

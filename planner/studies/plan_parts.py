@@ -34,14 +34,16 @@ from planner.workload.operators import Workload
 
 
 def build_model_part(workload: Workload) -> ModelPart:
-    """The model part of a document."""
+    """The model part of a document; `layers` without those of multi-token prediction, wherever a layout puts them."""
+    stated_layers = 0 if workload.spec is None else workload.spec.mtp_layers
+    mtp_layers = stated_layers if workload.prediction is None else workload.prediction.count
     return ModelPart(
         name=workload.name,
         title=workload.title,
         parameters=workload.parameters,
         active_parameters=workload.active_parameters,
-        layers=workload.layer_count,
-        mtp_layers=workload.prediction.count if workload.prediction else 0,
+        layers=workload.layer_count - (mtp_layers if workload.prediction is None else 0),
+        mtp_layers=mtp_layers,
         hidden_size=workload.hidden_size,
         heads=workload.heads,
         seq_length=workload.seq_length,

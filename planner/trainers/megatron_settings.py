@@ -8,11 +8,23 @@ from __future__ import annotations
 
 import numpy as np
 
+from planner.trainers.pipeline_layout import find_mtp_chunk
 from planner.trainers.rules import Flags, PlanValues, Rule
 from planner.trainers.trainer import WIDE_VALUE_BYTES
 
 MEGATRON_WRITTEN_SETTINGS = (
-    *("pp_overlap", "ep_overlap", "ep_exchange", "weights", "gather", "moments", "master", "fp8_recipe", "loss"),
+    *(
+        "layout",
+        "pp_overlap",
+        "ep_overlap",
+        "ep_exchange",
+        "weights",
+        "gather",
+        "moments",
+        "master",
+        "fp8_recipe",
+        "loss",
+    ),
 )
 """Settings that the files of all three programs write in other values than the trainer's own."""
 ATTENTION_WRITTEN_SETTINGS = ("attention_precision",)
@@ -119,6 +131,12 @@ MEGATRON_SETTING_RULES = (
             )
         ),
         source="megatron/training/arguments.py, validate_args",
+    ),
+    Rule(
+        "layout",
+        "multi-token prediction M in the last chunk of a stage",
+        lambda plan: find_mtp_chunk(plan.layout, plan.pp * plan.vpp) < plan.pp * (plan.vpp - 1),
+        source="megatron/core/transformer/pipeline_parallel_layer_layout.py, validate_layer_layout",
     ),
     Rule(
         "loss",

@@ -50,6 +50,7 @@ class PlanValues:
     recompute: str | NDArray[np.str_]
     sequence_parallel: Flags
     schedule: str
+    layout: str
     tp_overlap: bool
     dp_overlap: bool
     cp_exchange: str

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from planner.trainers import fsdp, rules
+from planner.trainers.pipeline_layout import find_mtp_chunk
 from planner.trainers.program import Program, ProgramVersion
 from planner.trainers.trainer import LOSS_CHUNKS
 from planner.workload.presets import read_transformer_preset
@@ -250,12 +251,40 @@ TORCHTITAN = Program(
         *fsdp.ACCEPT_FSDP_OFFLOADS,
         rules.Rule("shard_group", "shard_group all, or cp times a divisor of dp", rules.breaks_shard_groups),
         rules.Rule("shard_group", "tp x shard_group a multiple of ep", rules.breaks_expert_shard_groups),
-        rules.accept_values("schedule", "1f1b", "zero-bubble", "gpipe"),
+        rules.accept_values("schedule", "1f1b", "zero-bubble", "gpipe", "zb-v", "dualpipe-v"),
         rules.Rule(
-            "schedule", "schedule 1f1b with pp 1", lambda plan: (plan.schedule == "zero-bubble") & (plan.pp == 1)
+            "schedule",
+            "schedule 1f1b with pp 1",
+            lambda plan: (plan.schedule not in ("1f1b", "gpipe")) & (plan.pp == 1),
+        ),
+        rules.Rule(
+            "schedule",
+            "vpp 2 with schedule zb-v or dualpipe-v",
+            lambda plan: (plan.schedule in ("zb-v", "dualpipe-v")) & (plan.pp > 1) & (plan.vpp != 2),
+            source="torch 2.13, torch/distributed/pipelining/schedules.py, ScheduleZBVZeroBubble, ScheduleDualPipeV",
+        ),
+        rules.Rule(
+            "micro_batch",
+            "as many micro-batches as chunks: 2 x {plan.pp}",
+            lambda plan: (plan.schedule == "dualpipe-v") & (plan.pp > 1) & (plan.micro_batches < 2 * plan.pp),
+            source="torch 2.13, torch/distributed/pipelining/schedules.py, ScheduleDualPipeV",
+        ),
+        rules.Rule(
+            "layout",
+            "multi-token prediction M in the last chunk",
+            lambda plan: find_mtp_chunk(plan.layout, plan.pp * plan.vpp) != plan.pp * plan.vpp - 1,
         ),
     ),
-    written_settings=("loss", "moments", "master", "reshard", "ep_exchange", "recompute_modules", "fp8_recipe"),
+    written_settings=(
+        "layout",
+        "loss",
+        "moments",
+        "master",
+        "reshard",
+        "ep_exchange",
+        "recompute_modules",
+        "fp8_recipe",
+    ),
     source="github.com/pytorch/torchtitan",
     versions=(
         ProgramVersion(

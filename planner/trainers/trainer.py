@@ -170,6 +170,7 @@ def list_own_values(trainer: Trainer, precision: str) -> dict[str, object]:
     write.
     """
     return {
+        "layout": "auto",
         "pp_overlap": "interleaved",
         "ep_overlap": trainer.overlaps_expert_comm,
         "ep_exchange": "deepep",

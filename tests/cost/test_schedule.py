@@ -41,7 +41,7 @@ def test_even_stages_take_the_time_of_the_equation(pp: int, vpp: int, rounds: in
 
 @pytest.mark.parametrize(("pp", "n"), [(4, 8), (4, 16), (8, 16), (2, 4), (4, 4)])
 def test_zero_bubble_waits_for_f_plus_b_less_w(pp: int, n: int) -> None:
-    assert compute_makespan(simulate_slots(build_even_stages(pp, weight=1.0), n, zero_bubble=True)) == pytest.approx(
+    assert compute_makespan(simulate_slots(build_even_stages(pp, weight=1.0), n, "zero-bubble")) == pytest.approx(
         3 * n + (pp - 1)
     )
 
@@ -53,7 +53,9 @@ def test_every_pass_runs_once_after_its_inputs(pp, vpp, rounds, zero_bubble, ran
     n = rounds * pp
     draw = np.array([[random.uniform(0.5, 2.0) for _ in range(pp)] for _ in range(vpp)])
     slots = simulate_slots(
-        StageTimes(draw, 0.1 * draw, 2 * draw, 0.2 * draw, draw * zero_bubble), n, zero_bubble=zero_bubble
+        StageTimes(draw, 0.1 * draw, 2 * draw, 0.2 * draw, draw * zero_bubble),
+        n,
+        "zero-bubble" if zero_bubble else "1f1b",
     )
     at = {(slot.pass_type, slot.chunk, slot.stage, slot.micro_batch): slot for slot in slots}
     assert len(at) == len(slots) == n * pp * vpp * (3 if zero_bubble else 2)

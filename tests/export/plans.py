@@ -22,6 +22,7 @@ NARROW = "--master none --moments bf16 --gradients bf16"
 PLANS = {
     "dense": f"llama-3-70b {H100} --tp 4 --pp 4 --vpp 20 --zero 1 {SP} --tokens 1T",
     "uneven": f"llama-3.1-405b {LARGE} --tp 8 --pp 16 --vpp 2 --zero 1 {SP} --recompute full",
+    "laid-out": f"llama-3-70b {H100} --tp 8 --pp 4 --zero 1 {SP} --layout 'Et*21|(t*20|)*2t*19L'",
     "block": f"llama-3-70b {H100} --tp 8 --pp 4 --zero 1 --recompute full --recompute-layers 3 {SP}",
     "long": f"llama-3-8b {H100} --seq-length 32K --tp 2 --cp 4 --zero 1 {SP} --tp-overlap yes",
     "gpt": f"gpt-3-175b {H100} --tp 8 --pp 8 --recompute selective --attention unfused {SP}",
@@ -46,6 +47,8 @@ PLANS = {
     "hosted-activations": f"llama-3-8b {H100} --zero 3 --framework fsdp2 --offload activations --recompute full",
     "all": f"llama-3-70b {H100} --tp 4 --pp 4 --vpp 2 --zero 2 --framework fsdp2 --recompute full {SP}",
     "bubble": f"llama-3-70b {H100} --tp 4 --pp 4 --zero 2 --schedule zero-bubble {SP}",
+    "folded": f"llama-3-70b {H100} --tp 4 --pp 4 --vpp 2 --zero 2 --schedule zb-v --recompute full {SP} "
+    "--framework fsdp2 --layout first-18-last-22",
     "gathered": f"llama-3-8b {H100} --seq-length 32K --cp 4 --zero 3 --cp-exchange all-gather",
     "tensor": f"llama-3-8b {H100} --tp 4 --zero 3 --framework fsdp2",
     "qwen": f"qwen3-30b-a3b {H100} --ep 8 --zero 3 --framework fsdp2 --recompute full",
@@ -77,6 +80,7 @@ PLANS = {
 _MEGATRON_PLANS = (
     "dense",
     "uneven",
+    "laid-out",
     "block",
     "long",
     "gpt",
@@ -100,7 +104,7 @@ PLANS_BY_TRAINER: dict[str, tuple[str, ...]] = {
     "deepspeed": (*_DEEPSPEED_PLANS, "zero-2-fp32", "auto-tp", "narrow-master", "host-master", "kept"),
     "torchtitan": (
         *(*_FSDP_PLANS, "chunked", "narrow", "narrow-moments"),
-        *("all", "bubble", "gathered", "tensor", "qwen", "gpipe", "qwen-nccl"),
+        *("all", "bubble", "folded", "gathered", "tensor", "qwen", "gpipe", "qwen-nccl"),
     ),
     "fsdp2": (*_FSDP_PLANS, "chunked", "narrow", "narrow-moments", "fused-loss"),
     "maxtext": ("tpu", "tpu-model", "tpu-experts", "tpu-chunks", "gathered", "zero-1-fp8"),

@@ -1,5 +1,6 @@
 """`planner export`: files of every trainer and launcher, what is refused, and hostile names."""
 
+import ast
 import itertools
 import json
 import os
@@ -193,6 +194,20 @@ def test_uneven_chunks_are_written_layer_by_layer(tmp_path: Path) -> None:
     assert chunks[-1].endswith("L")
     layers = [int(chunk.strip("EL").removeprefix("t*") or 0) for chunk in chunks]
     assert sum(layers) == 126
+
+
+def test_a_layout_and_a_folded_schedule_are_written(tmp_path: Path) -> None:
+    for trainer, file, text in (
+        ("megatron-lm", "train.sh", "--pipeline-model-parallel-layout 'Et*21|t*20|t*20|t*19L'"),
+        ("megatron-bridge", "planned_bridge.py", "'Et*21|t*20|t*20|t*19L'"),
+        ("nemo", "planned_nemo.py", "'Et*21|t*20|t*20|t*19L'"),
+    ):
+        assert text in (export_plan(tmp_path, "laid-out", trainer) / file).read_text().replace('"', "'")
+    (path,) = export_plan(tmp_path, "folded", "torchtitan").glob("*.py")
+    text = path.read_text()
+    assert "pipeline_parallel_schedule='ZBVZeroBubble'" in text
+    chunks = ast.literal_eval(text.split("module_fqns_per_model_part=")[1].split(",\n")[0])
+    assert [sum(name.startswith("layers.") for name in chunk) for chunk in chunks] == [9, 10, 10, 11] * 2
 
 
 def test_slurm_has_the_size_and_the_time_of_the_plan(tmp_path: Path) -> None:

@@ -65,6 +65,14 @@ def _wiring() -> object:
     return read_cluster("dgx-h100", 4, None, ["node-3"]).healthy_wiring  # type: ignore[union-attr]
 
 
+def _layout(text: str) -> None:
+    from planner.request.values import parse_layouts
+    from planner.trainers.pipeline_layout import parse_layout
+
+    for layout in parse_layouts(text, "--layout"):
+        parse_layout(layout).list_chunk_layers(61, 4, 2)
+
+
 def _hostlist(text: str) -> None:
     from planner.cluster.wired.hostlist import compress_names, expand_hostlist
 
@@ -106,6 +114,11 @@ TEXTS_READ = {
         ["a01", "a[01-16,20]", "rack[1-2]-n[0-7],login", "a[08-11]", "x[1-3]y[4-5]z"],
         [*_NUMBERS, "a", "[", "]", ",", "-", "[1-9]", "[0-999]"],
         _hostlist,
+    ),
+    "layout": Text(
+        ["E4|4|3ML", "Et*2|(tt|)*29m|L", "auto,E4,4L", "first-3-last-5", "embedding-and-loss-as-layers"],
+        [*_NUMBERS, "E", "t", "m", "L", "|", ",", "(", ")*", "*", "first-", "last-"],
+        _layout,
     ),
     "cluster": Text(
         ["dgx-h100", "dgx-h100:32+dgx-a100:32", "dgx-h100+dgx-a100", "tpu-v4:4+dgx-h100:1", "gb200-nvl72:18+dgx-h100"],

@@ -72,6 +72,7 @@ def build_plan_values(**changes: Any) -> PlanValues:
         "recompute": "none",
         "sequence_parallel": 0,
         "schedule": "zero-bubble",
+        "layout": "E2|2ML",
         "tp_overlap": True,
         "dp_overlap": False,
         "cp_exchange": "ring",

@@ -14,6 +14,7 @@ from planner.evidence.bind_run import BoundRun, bind_run
 from planner.evidence.columns import RUN_COLUMNS, TEXT_COLUMNS
 from planner.evidence.predict import predict_run, predict_runs
 from planner.evidence.runs import MeasuredRun, RowError, parse_run_table
+from planner.trainers.pipeline_layout import format_layout, parse_layout
 from planner.trainers.trainer import Trainer
 from tests.validation.tables import format_table, read_published_rows
 
@@ -113,6 +114,7 @@ def test_nothing_is_read_out_of_text_for_people() -> None:
         ("seq_parallel", "on", "seq_parallel 'on' is not one of yes, no"),
         ("launch", "graph:", "launch 'graph:' is not one of graph, fused, compiled, eager, graph:SCOPE"),
         ("date", "August", "date 'August' is not a year"),
+        ("layout", "4,5L", "layout '4,5L' is not a pipeline layout: the embedding E is not in the first chunk"),
     ],
 )
 def test_a_cell_that_cannot_be_read_is_named(column: str, value: str, reason: str) -> None:
@@ -149,7 +151,6 @@ def test_an_unknown_trainer_is_named_with_the_nearest_one() -> None:
         ("pp_overlap", "yes", "pp_overlap=yes"),
         ("attention_precision", "fp8", "attention_precision=fp8"),
         ("packing", "unpadded", "packing=unpadded"),
-        ("schedule", "dualpipe", "schedule=dualpipe"),
         ("launch", "graph:mamba", "launch=graph:mamba (as fused)"),
         ("gather_bytes", "0.5", "gather_bytes=0.5 (as 2)"),
         ("dp_overlap", "grad", "dp_overlap=grad (as yes)"),
@@ -161,6 +162,21 @@ def test_an_unknown_trainer_is_named_with_the_nearest_one() -> None:
 def test_what_the_model_cannot_use_yet_is_named(column: str, value: str, named: str) -> None:
     is_modelled = column in SETTINGS or hasattr(Trainer, column)
     assert named in bind(**{column: value}).not_modelled or is_modelled
+
+
+def test_a_stated_layout_and_schedule_are_modelled() -> None:
+    rows = [cells for cells in published() if cells["layout"]]
+    assert len(rows) == 45
+    for cells in {cells["layout"]: cells for cells in rows}.values():
+        bound_run = bind_run(parse_run_table(format_table(cells), "mine.csv").runs[0])
+        assert bound_run.scenario.layout == format_layout(parse_layout(cells["layout"]))
+        assert not any(text.startswith("layout") for text in bound_run.not_modelled)
+    for schedule in ("zb-v", "dualpipe", "dualpipe-v"):
+        bound_run = bind(schedule=schedule, pp="4")
+        assert bound_run.scenario.pipeline_schedule == schedule
+        assert not any(text.startswith("schedule") for text in bound_run.not_modelled)
+    reason = "layout=E4|5L (the layout has 9 layers, the model has 61)"
+    assert reason in bind(pp="2", layout="E4,5L").not_modelled
 
 
 def test_what_makes_no_difference_is_not_named() -> None:

@@ -198,8 +198,9 @@ def _build_parallel_fields(run: PlannedRun, model: ModelSpec) -> dict[str, Confi
 def _format_pipeline_layout(run: PlannedRun) -> str:
     """Layers chunk by chunk: E the embedding, t a layer, m one of multi-token prediction, L the head and the loss."""
     chunk_texts = [f"t*{count}" if count > 1 else "t" * count for count in run.chunk_layers]
-    head = "m" * run.decoder.mtp_layers + "L"
-    chunk_texts[0], chunk_texts[-1] = f"E{chunk_texts[0]}", f"{chunk_texts[-1]}{head}"
+    chunk_texts[0] = f"E{chunk_texts[0]}"
+    chunk_texts[run.mtp_chunk] += "m" * run.decoder.mtp_layers
+    chunk_texts[-1] += "L"
     return "|".join(chunk_texts)
 
 

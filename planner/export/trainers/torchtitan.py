@@ -22,6 +22,8 @@ _SCHEDULE_NAMES = {
     "1f1b": ("1F1B", "Interleaved1F1B"),
     "zero-bubble": ("InterleavedZeroBubble",) * 2,
     "gpipe": ("GPipe", "LoopedBFS"),
+    "zb-v": ("ZBVZeroBubble",) * 2,
+    "dualpipe-v": ("DualPipeV",) * 2,
 }
 """Schedules with a single chunk per stage, and with several. PyTorch's interleaved zero bubble with one chunk is ZB1P
 (arXiv 2401.10241)."""

@@ -16,6 +16,7 @@ import numpy as np
 from planner.cluster.model.cluster import Cluster
 from planner.cost.arrays import Ints
 from planner.cost.scenario import Scenario
+from planner.cost.schedules import FOLDED_SCHEDULES
 from planner.cost.strategies import RECOMPUTE_MODES
 from planner.errors import InputError
 from planner.search.diagnosis.batch import build_batch_error
@@ -27,6 +28,7 @@ from planner.search.space import (
     enumerate_parallel_layouts,
     is_valid_zero_stage,
 )
+from planner.trainers.pipeline_layout import AUTO_LAYOUT, parse_layout
 from planner.workload.operators import Workload
 
 DIMENSION_OPTIONS = {
@@ -90,10 +92,11 @@ def _build_setting_conflict_error(scenario: Scenario, space: Space) -> InputErro
     scenario_space = space.narrow_to_scenario(scenario)
     settings = {
         "--schedule": (
-            replace(scenario_space, no_interleaving=False),
+            replace(scenario_space, schedule="1f1b"),
             scenario.pipeline_schedule,
-            "zero-bubble-has-one-chunk",
+            _find_schedule_rule(scenario, scenario_space),
         ),
+        "--layout": (replace(scenario_space, layout=AUTO_LAYOUT), scenario.layout, "layout-has-chunks"),
         "--cp-exchange": (
             replace(scenario_space, cp_shards_heads=False),
             scenario.cp_comm_type,
@@ -110,7 +113,19 @@ def _build_setting_conflict_error(scenario: Scenario, space: Space) -> InputErro
         space, [name for name in DIMENSION_OPTIONS if name in space.allowed and name not in space.defaulted]
     )
     problem = f"conflicts with {pins}" if pins else "no candidate can have this value"
-    return InputError(problem, key=option, value=value, expected=f"another value: {SEARCH_RULES[rule]}")
+    expected = f"another value: {SEARCH_RULES[rule]}"
+    if option == "--layout" and (chunks := len(parse_layout(scenario.layout).chunk_layers)):
+        expected += f"; this one has {chunks}"
+    return InputError(problem, key=option, value=value, expected=expected)
+
+
+def _find_schedule_rule(scenario: Scenario, space: Space) -> str:
+    """The rule of the scenario's schedule that leaves no candidates: on micro-batches where more of them would."""
+    if scenario.pipeline_schedule not in FOLDED_SCHEDULES:
+        return "zero-bubble-has-one-chunk"
+    larger_space = replace(space, global_batch=2 * space.devices * space.global_batch)
+    has_enough = not _has_candidates(larger_space, scenario.workload)
+    return "schedule-folds-stages" if has_enough else "schedule-needs-micro-batches"
 
 
 def list_unusable_values(scenario: Scenario, space: Space, listed_values: dict[str, tuple[int, ...]]) -> list[str]:

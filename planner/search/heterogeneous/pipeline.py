@@ -18,7 +18,7 @@ from planner.cost.arrays import Floats, Ints, sum_in_order, sum_products
 from planner.cost.heterogeneous import BoundPools, PipelineSegment, build_segment, compute_pipeline_terms
 from planner.cost.layer_tables import build_layer_tables
 from planner.cost.memory import compute_peak_memory_bytes
-from planner.cost.pipeline import assign_layers, compute_layer_prefix
+from planner.cost.partition import assign_layers, compute_layer_prefix
 from planner.cost.strategies import Strategies
 from planner.search.heterogeneous.best_first import REL_TOL, HeteroPlan, compute_limit_s, search_best_first
 from planner.search.heterogeneous.bounds import (
