@@ -70,6 +70,8 @@ class PlannedRun:
     mfu: float
     tokens: int | None
     checkpoint_steps: int
+    trainer_version: str = ""
+    """The version of a program that was planned for, as NAME@VERSION; empty: the newest."""
 
     @property
     def devices(self) -> int:
@@ -200,6 +202,7 @@ def build_planned_run(
         mfu=plan.mfu,
         tokens=document.run.tokens if document.run else None,
         checkpoint_steps=_compute_checkpoint_steps(document, plan.step_time_s),
+        trainer_version=scenario.trainer or "",
     )
 
 

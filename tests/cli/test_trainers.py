@@ -270,8 +270,17 @@ def test_no_files_are_written_for_some_trainers_and_the_nearest_are_named(tmp_pa
     assert refused.returncode == 2
     assert "no files are written for hf-trainer" in refused.stderr and "accelerate" in refused.stderr
     assert call("planner", "export", str(plan_file), "--to", "accelerate", "--arguments", "train.py").returncode == 0
-    explained = call("planner", "explain", str(plan_file))
-    assert explained.returncode == 0, explained.stderr
+
+
+def test_a_plan_for_an_older_version_is_explained_and_exported_with_a_note(tmp_path: Path) -> None:
+    pins = ("--tp", "2", "--recompute", "full", "--launch", "compiled", "--trainer", "torchtitan@0.1")
+    plan_file, step = tmp_path / "plan.json", call("planner", "estimate", *ON, *pins, "--zero", "3", "-f", "json")
+    plan_file.write_text(step.stdout)
+    explained = json.loads(call("planner", "explain", str(plan_file), "-f", "json").stdout)
+    assert explained["step_time_s"] == json.loads(step.stdout)["plans"][0]["step_time_s"]
+    exported = call("planner", "export", str(plan_file), "--to", "torchtitan")
+    assert exported.returncode == 0, exported.stderr
+    assert "the plan is for torchtitan@0.1, the files are for torchtitan 0.3" in exported.stderr
 
 
 def test_a_version_is_shown_with_its_rules() -> None:
