@@ -9,8 +9,9 @@ BIN := $(VENV)/bin
 # The trainers and launchers that read what `planner export` writes; kept apart, they are large. Without a GPU:
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test-export
 EXPORT := .venv-export
-# Read where they lie: they need a GPU's packages, or another Python, to be installed whole
-TREES := megatron-bridge==0.3.1 nemo_toolkit==2.5.3 maxtext==0.2.5
+# Read where they lie: they need a GPU's packages, or another Python, to be installed whole. This megatron-core is the
+# last that NeMo imports
+TREES := megatron-bridge==0.3.1 nemo_toolkit==2.5.3 megatron-core==0.14.0 maxtext==0.2.5
 # Its setup.py imports torch; no kernels are built
 DEEPSPEED := deepspeed==0.19.8
 MEGATRON := core_v0.16.1

@@ -390,7 +390,15 @@ NEMO = Program(
         rules.Rule("precision", "precision bf16, fp16, fp8 or mxfp8", lambda plan: plan.precision == "nvfp4"),
         # its megatron-core is older than `fine_grained_activation_offloading`
         rules.accept_offloads("optimizer"),
-        *rules.reject_model_parts("mla"),
+        *rules.reject_model_parts("mla", "attention_sinks", "activation_limit"),
+        rules.reject_model(
+            "model.sliding_every",
+            "1: all layers have the window",
+            lambda m: m.sliding_window > 0 and m.sliding_every > 1,
+        ),
+        rules.reject_model(
+            "model.moe.shared_gate", "false", lambda m: m.moe is not None and m.moe.shared_gate, "true"
+        ),
         rules.REJECT_GRAPH_SCOPES,
         rules.Rule(
             "ep_exchange",
@@ -406,4 +414,6 @@ NEMO = Program(
     versions=NEMO_VERSIONS,
     defaults=_BRIDGE_DEFAULTS,
 )
-"""NeMo 3 has no language models; they moved to Megatron-Bridge."""
+"""On megatron-core 0.14, which has no fields for sinks, limits of activations, layers without the window and gates of
+shared experts (transformer/transformer_config.py); nemo_toolkit 2.5.3 imports no later version
+(collections/llm/gpt/model/megatron/hyena/hyena_model.py). NeMo 3 has no language models: see Megatron-Bridge."""

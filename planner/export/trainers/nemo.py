@@ -1,14 +1,17 @@
 """NeMo 2: a script for `llm.pretrain` (nemo_toolkit 2.5, nemo/lightning/pytorch/strategies/megatron_strategy.py).
 
+It runs on megatron-core 0.14: `ModelCommProcessGroups`, which nemo.collections.llm imports, is in no later version.
 NeMo 3 has no language models; they moved to Megatron-Bridge.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from planner.export.run import PlannedRun
 from planner.export.text import format_comments, format_python_call
 from planner.export.trainer import TrainerExport, describe_plan
-from planner.export.trainers import megatron_core
+from planner.export.trainers import megatron_core, megatron_settings
 from planner.trainers.megatron import NEMO
 from planner.workload.spec import RopeScaling
 
@@ -53,7 +56,7 @@ def trainer() -> nl.Trainer:
 def main() -> None:
     """Train on synthetic data."""
     # the plan determines only how the optimizer is sharded: choose the rest
-    tokenizer = get_nmt_tokenizer(library="null", vocab_size={vocabulary})
+    tokenizer = get_nmt_tokenizer(library="null", model_name="NullTokenizer", vocab_size={vocabulary})
     data = llm.MockDataModule(
         seq_length={length}, global_batch_size={batch}, micro_batch_size={micro_batch}, tokenizer=tokenizer
     )
@@ -81,6 +84,10 @@ _STRATEGY_FIELDS = (
     "expert_tensor_parallel_size",
 )
 """Arguments of NeMo's strategy, which it passes to the model's configuration."""
+_LATER_FIELDS = ("moe_flex_dispatcher_backend", "cuda_graph_impl", "cuda_graph_scope")
+"""Fields of megatron-core that NeMo's version of it has others for."""
+_GRAPH_ARGUMENTS: dict[str, object] = {"enable_cuda_graph": True, "cuda_graph_scope": "full_iteration"}
+"""A step as one graph (nemo/lightning/megatron_parallel.py, `forward_backward_func`)."""
 _LLAMA_IMPORT = "from nemo.collections.llm.gpt.model.llama import Llama31Config\n"
 _PRECISION_NAMES = {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32", "tf32": "32"}
 
@@ -88,10 +95,11 @@ _PRECISION_NAMES = {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32", "tf3
 def _render_script(run: PlannedRun) -> str:
     arguments = megatron_core.build_provider_arguments(run)
     scaling = run.decoder.rope_scaling
-    if arguments.pop("moe_flex_dispatcher_backend", None) is not None:
-        arguments["moe_enable_deepep"] = True  # of the version of megatron-core that NeMo 2 came with
     model_arguments = {
-        **{name: value for name, value in arguments.items() if name not in _STRATEGY_FIELDS},
+        **{name: value for name, value in arguments.items() if name not in (*_STRATEGY_FIELDS, *_LATER_FIELDS)},
+        **({"moe_enable_deepep": True} if "moe_flex_dispatcher_backend" in arguments else {}),
+        **(_GRAPH_ARGUMENTS if _captures_steps(run) else {}),
+        **(_select_overlap_fields(run, arguments) if megatron_settings.overlaps_expert_comm(run) else {}),
         "seq_length": run.seq_length,
         "make_vocab_size_divisible_by": megatron_core.compute_vocab_divisor(run),
         **megatron_core.build_embedding_config(run.decoder),
@@ -117,6 +125,28 @@ def _render_script(run: PlannedRun) -> str:
     )
 
 
+def _select_overlap_fields(run: PlannedRun, arguments: Mapping[str, object]) -> dict[str, object]:
+    """Of the arguments of strategy and precision those that the model's configuration checks before it gets them."""
+    names = (name for name in _STRATEGY_FIELDS if name.startswith(("pipeline", "virtual", "expert_model")))
+    fields = {name: arguments[name] for name in names if name in arguments}
+    formats: dict[str, object] = {
+        name: True for name in ("bf16", "fp16") if name in megatron_core.PRECISION_FIELDS[run.precision]
+    }
+    return {**fields, **formats, "pipeline_dtype": megatron_core.get_pipeline_dtype(run)}
+
+
+def _captures_steps(run: PlannedRun) -> bool:
+    """Whether a step is one CUDA graph; megatron-core 0.14 has none with recomputation (`__post_init__`)."""
+    return "cuda_graph_impl" in megatron_core.build_transformer_config(run) and run.strategy.recompute == "none"
+
+
+def _build_notes(run: PlannedRun) -> Iterator[str]:
+    """Deviations from the plan that do not change the result of training."""
+    yield from megatron_core.build_megatron_core_notes(run)
+    if "cuda_graph_impl" in megatron_core.build_transformer_config(run) and not _captures_steps(run):
+        yield "NeMo captures no step with recomputation as a CUDA graph: it is longer than planned"
+
+
 def _build_rope_scaling_arguments(scaling: RopeScaling | None) -> dict[str, object]:
     if scaling is None:
         return {}
@@ -134,6 +164,8 @@ def _build_strategy_arguments(run: PlannedRun) -> dict[str, object]:
     fields, ddp_config = megatron_core.build_transformer_config(run), megatron_core.build_ddp_config(run)
     arguments: dict[str, object] = {name: fields[name] for name in _STRATEGY_FIELDS if name in fields}
     arguments["pipeline_dtype"] = megatron_core.get_pipeline_dtype(run)
+    if _captures_steps(run):
+        arguments["use_te_rng_tracker"] = True
     if megatron_core.uses_pp_dp_order(run):
         arguments["use_tp_pp_dp_mapping"] = True
     if "num_distributed_optimizer_instances" in ddp_config:
@@ -154,5 +186,5 @@ TRAINER = TrainerExport(
     lambda run: megatron_core.format_script_command(run, NEMO_SCRIPT_FILE),
     lambda run: {NEMO_SCRIPT_FILE: _render_script(run)},
     megatron_core.build_megatron_environment,
-    megatron_core.build_megatron_core_notes,
+    _build_notes,
 )

@@ -82,7 +82,7 @@ def trainer() -> nl.Trainer:
 def main() -> None:
     """Train on synthetic data."""
     # the plan determines only how the optimizer is sharded: choose the rest
-    tokenizer = get_nmt_tokenizer(library="null", vocab_size=128255)
+    tokenizer = get_nmt_tokenizer(library="null", model_name="NullTokenizer", vocab_size=128255)
     data = llm.MockDataModule(
         seq_length=8192, global_batch_size=64, micro_batch_size=1, tokenizer=tokenizer
     )

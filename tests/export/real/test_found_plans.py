@@ -1,4 +1,4 @@
-"""The five best plans of twenty questions for each program, by the program's own parser and checks."""
+"""The five best plans of each question for each program, by the program's own parser and checks."""
 
 import importlib.util
 import json
@@ -168,5 +168,14 @@ def test_megatron_bridge_accepts_what_was_found(tmp_path: Path) -> None:
         script.with_suffix(".devices").write_text(str(run.devices))
         scripts.append(str(script))
     given = run_script("bridge_configs.py", where, scripts, tmp_path / "configs.json")
+    assert isinstance(given, list)
+    assert len(given) == len(scripts) >= 30
+
+
+def test_nemo_accepts_what_was_found(tmp_path: Path) -> None:
+    trees = find_tree("nemo_toolkit"), find_tree("megatron-core")
+    import_package("lightning")
+    scripts = [str(folder / "planned_nemo.py") for _, folder in write_plans("nemo", tmp_path)]
+    given = run_script("nemo_configs.py", trees, scripts, tmp_path / "values.json")
     assert isinstance(given, list)
     assert len(given) == len(scripts) >= 30

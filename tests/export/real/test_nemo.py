@@ -1,64 +1,45 @@
-"""NeMo's script, compared with NeMo's own signatures: NeMo cannot be imported without a GPU's packages."""
-
-import ast
-import dataclasses
-from pathlib import Path
+"""NeMo's script, run by NeMo itself as far as `llm.pretrain`, with its strategy's values in the configuration."""
 
 import pytest
 
-from tests.export.plans import PLANS_BY_TRAINER, export_plan
+from tests.export.plans import PLANS_BY_TRAINER, build_run, export_plan
 from tests.export.real.needs import import_package
-from tests.export.real.trees import find_tree
+from tests.export.real.trees import find_tree, run_script
 
 pytestmark = pytest.mark.export
 
-NEMO_SOURCES = {
-    "nl.MegatronStrategy": ("nemo/lightning/pytorch/strategies/megatron_strategy.py", "MegatronStrategy"),
-    "nl.MegatronMixedPrecision": ("nemo/lightning/pytorch/plugins/mixed_precision.py", "MegatronMixedPrecision"),
-    "nl.MegatronOptimizerModule": ("nemo/lightning/pytorch/optim/megatron.py", "MegatronOptimizerModule"),
-    "llm.GPTModel": ("nemo/collections/llm/gpt/model/base.py", "GPTModel"),
-    "llm.MockDataModule": ("nemo/collections/llm/gpt/data/mock.py", "MockDataModule"),
-    "llm.GPTConfig": ("nemo/collections/llm/gpt/model/base.py", "GPTConfig"),
-    "Llama31Config": ("nemo/collections/llm/gpt/model/llama.py", "Llama31Config"),
-    "nl.AutoResume": ("nemo/lightning/resume.py", "AutoResume"),
-    "nl.NeMoLogger": ("nemo/lightning/nemo_logger.py", "NeMoLogger"),
-    "nl.ModelCheckpoint": ("nemo/lightning/pytorch/callbacks/model_checkpoint.py", "ModelCheckpoint"),
-    "llm.pretrain": ("nemo/collections/llm/api.py", "pretrain"),
-    "get_nmt_tokenizer": ("nemo/collections/nlp/modules/common/tokenizer_utils.py", "get_nmt_tokenizer"),
-}
 
-
-def read_argument_names(folder: Path, file: str, name: str) -> set[str]:
-    """Arguments of a function or of a class: of its `__init__`, else the fields of a dataclass."""
-    module = ast.parse((folder / file).read_text())
-    definition = next(node for node in module.body if getattr(node, "name", "") == name)
-    if isinstance(definition, ast.ClassDef):
-        inits = [node for node in definition.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
-        if not inits:
-            return {node.target.id for node in definition.body if isinstance(node, ast.AnnAssign)}  # type: ignore[union-attr]
-        definition = inits[0]
-    assert isinstance(definition, ast.FunctionDef)
-    return {argument.arg for argument in definition.args.args + definition.args.kwonlyargs}
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
+    """The values of each plan, in a single process, which takes long to start."""
+    import_package("lightning")
+    folders = [export_plan(tmp_path_factory.mktemp("nemo"), name, "nemo") for name in PLANS_BY_TRAINER["nemo"]]
+    scripts = [str(folder / "planned_nemo.py") for folder in folders]
+    trees = find_tree("nemo_toolkit"), find_tree("megatron-core")
+    values = run_script("nemo_configs.py", trees, scripts, tmp_path_factory.mktemp("read") / "values.json")
+    return dict(zip(PLANS_BY_TRAINER["nemo"], values, strict=True))  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("name", PLANS_BY_TRAINER["nemo"])
-def test_nemo_has_every_argument(name: str, tmp_path: Path) -> None:
-    folder = find_tree("nemo_toolkit")
-    core = import_package("megatron.core.transformer.transformer_config").TransformerConfig
-    shared = import_package("megatron.core.distributed").DistributedDataParallelConfig
-    optimizer = import_package("megatron.core.optimizer").OptimizerConfig
-    known = {call: read_argument_names(folder, *at) for call, at in NEMO_SOURCES.items()}
-    known["llm.GPTConfig"] |= {field.name for field in dataclasses.fields(core)}
-    known["Llama31Config"] |= known["llm.GPTConfig"]
-    known["DistributedDataParallelConfig"] = {field.name for field in dataclasses.fields(shared)}
-    known["OptimizerConfig"] = {field.name for field in dataclasses.fields(optimizer)}
-    script = export_plan(tmp_path, name, "nemo") / "planned_nemo.py"
-    calls = [node for node in ast.walk(ast.parse(script.read_text())) if isinstance(node, ast.Call)]
-    checked = set()
-    for call in calls:
-        of = ast.unparse(call.func)
-        if of in known:
-            checked.add(of)
-            assert {keyword.arg for keyword in call.keywords} <= known[of], of
-    assert checked | {"llm.GPTConfig", "Llama31Config"} == set(known)
-    assert len(checked & {"llm.GPTConfig", "Llama31Config"}) == 1
+def test_nemo_trains_with_the_plan(name: str, read: dict[str, dict[str, object]]) -> None:
+    run, values = build_run(name), read[name]
+    strategy, settings = run.strategy, run.settings
+    assert values["devices"] == run.devices
+    assert [values[key] for key in ("tp", "pp", "cp")] == [strategy.tp, strategy.pp, strategy.cp]
+    assert (values["layers"], values["steps"]) == (run.layers, run.steps)
+    assert values["batch"] == [run.global_batch, strategy.micro_batch]
+    assert values["zero"] == (strategy.zero_stage > 0)
+    assert values["loss"] == {"plain": None, "compiled": "native", "fused": "te"}[settings.loss]
+    overlaps_experts = settings.ep_overlap and strategy.ep > 1
+    assert values["overlaps"] == [strategy.vpp > 1 and settings.pp_overlap != "no", overlaps_experts]
+    if strategy.ep > 1:
+        assert values["dispatcher"] == ["flex", True] if settings.ep_exchange == "deepep" else ["alltoall", False]
+    gathers_fp8, has_fp8_attention = settings.gather == "fp8", settings.attention_precision == "fp8"
+    assert values["fp8"] == ["hybrid" if run.precision == "fp8" else None, "delayed", gathers_fp8, gathers_fp8]
+    assert values["fp8_attention"][0] == has_fp8_attention  # type: ignore[index]
+    assert (values["fp8_attention"][1] == "fused") == has_fp8_attention  # type: ignore[index]
+    format_name = {"fp32": "float32", "bf16": "bfloat16", "fp8": "uint8"}[settings.moments]
+    assert values["moments"] == [f"torch.{format_name}"] * 2
+    if settings.moments != "fp32":
+        assert values["master"] == [True, settings.master == "bf16"]
+    assert values["graph"] == (run.launch == "graph")

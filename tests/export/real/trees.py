@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.export.real.needs import skip_or_fail
@@ -21,11 +22,12 @@ def find_tree(name: str) -> Path:
     return path
 
 
-def run_script(script: str, folder: Path, values: object, out: Path) -> object:
-    """What a script of this folder, run by itself with `folder` on its path, writes about the values."""
+def run_script(script: str, folders: Path | Sequence[Path], values: object, out: Path) -> object:
+    """What a script of this folder, run by itself with `folders` on its path, writes about the values."""
+    path = os.pathsep.join(map(str, [folders] if isinstance(folders, Path) else folders))
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name(script)), str(out)],
-        env={**os.environ, "PYTHONPATH": str(folder)},
+        env={**os.environ, "PYTHONPATH": path},
         input=json.dumps(values),
         capture_output=True,
         text=True,
