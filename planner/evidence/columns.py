@@ -14,7 +14,7 @@ from typing import get_args
 
 from planner.cost.settings import SETTINGS, AttentionKernel, OffloadState, RecomputeMode
 from planner.errors import find_nearest_name
-from planner.trainers.names import GradientDtype, LaunchMode, TrainerName
+from planner.trainers.names import LaunchMode, TrainerName
 from planner.trainers.pipeline_layout import format_layout, parse_layout
 from planner.workload.spec import MAX_HEADS_OR_EXPERTS, MAX_LAYERS, MAX_SEQ_LENGTH
 
@@ -125,20 +125,12 @@ def _suggest(text: str, choices: tuple[str, ...]) -> str:
 _PARTS = "|".join(get_args(OffloadState))
 _STATED_VALUES = {
     "dp_overlap": ("yes", "no", "grad"),
-    "tp_overlap": ("yes", "no"),
     "pp_overlap": ("yes", "no"),
-    "ep_overlap": ("yes", "no"),
     "cp_exchange": ("ring", "all-gather", "all-to-all", "hierarchical"),
-    "ep_exchange": ("nccl", "deepep", "hybridep"),
-    "reshard": ("default", "always", "never"),
-    "fp8_recipe": ("delayed", "tensorwise", "rowwise", "blockwise", "mxfp8", "nvfp4"),
-    "attention_precision": ("bf16", "fp8"),
-    "loss": ("plain", "compiled", "fused", "chunked"),
     "packing": ("yes", "no", "unpadded"),
     "router": ("balanced", "real"),
-    "gradients": get_args(GradientDtype),
 }
-"""Values that a run can state, of a setting or of what is no setting yet; those of a setting are added to them."""
+"""Values that a run can state beside those of a setting, or of what is no setting."""
 _PATTERNS = {
     "order": (
         r"(?:tp|cp|ep|dp|pp)(?:-(?:tp|cp|ep|dp|pp)){0,4}",
@@ -196,10 +188,7 @@ MEASUREMENT_COLUMNS = (
     "metric", "value", "flops_convention", "peak_memory_gib", "memory_kind", "memory_rank", "date", "trainer_version",
     "quality",
 )  # fmt: skip
-OTHER_SETTING_COLUMNS = (
-    "precision", "fp8_recipe", "attention", "attention_precision", "pp_overlap", "ep_overlap", "ep_exchange",
-    "reshard", "loss", "launch", "lora_rank", "packing", "router",
-)  # fmt: skip
+OTHER_SETTING_COLUMNS = ("precision", "attention", "launch", "lora_rank", "packing", "router")
 """How a run was set up, beside the settings of `planner.cost.settings`; a column that becomes one is read as that."""
 
 _NAMED_SETTINGS = dict.fromkeys((*SETTINGS, *OTHER_SETTING_COLUMNS))

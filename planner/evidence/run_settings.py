@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from planner.cost.scenario import Scenario, apply_setting
 from planner.cost.settings import SETTINGS, Setting, parse_launch
 from planner.cost.techniques import apply_lora
 from planner.errors import InputError
-from planner.evidence.columns import OTHER_SETTING_COLUMNS
 from planner.evidence.runs import MeasuredRun
 from planner.trainers.trainer import Trainer
 
-_ASSUMED_VALUES = {
-    "router": ("balanced",),
-    "packing": ("yes",),
-}
-"""Values that the model takes in any case, of columns that are no setting."""
+_ASSUMED_VALUES = {"packing": "yes", "router": "balanced"}
+"""By column that is no setting the value that the model takes in any case: sequences are full, and each expert has
+as many tokens as the others.
+"""
 _DEGREES_OF_SETTINGS = {
     "ep_overlap": ("ep", "etp"),
     "ep_exchange": ("ep", "etp"),
@@ -37,10 +35,6 @@ _TRAINER_FIELDS = {
     "gather_bytes": "gather_bytes",
 }
 """Fields of a trainer's record by the columns that state them."""
-_KNOWN_FIELDS = {field.name for field in fields(Trainer)}
-_FUSED_LOSS_BYTES = 4.0
-"""Bytes per logit of a loss in one kernel."""
-_USED_ELSEWHERE = ("precision", "attention", "launch", "lora_rank")
 
 
 @dataclass(frozen=True)
@@ -72,8 +66,7 @@ def apply_run_settings(scenario: Scenario, run: MeasuredRun) -> RunScenario:
                 problem = " (not a number)"
         if _matters(name, run):
             not_modelled.append(f"{name}={text}{problem}")
-    scenario = _apply_expert_overlap(scenario, run)
-    not_modelled += _enumerate_unused(scenario, run)
+    not_modelled += _enumerate_unused(run)
     return RunScenario(scenario, tuple(not_modelled))
 
 
@@ -117,9 +110,7 @@ def _matters(column: str, run: MeasuredRun) -> bool:
 def _apply_stated_bytes(scenario: Scenario, run: MeasuredRun) -> Scenario:
     """The trainer with the bytes per parameter that the row states, of those that trainers have."""
     stated = {
-        field: value
-        for column, field in _TRAINER_FIELDS.items()
-        if column not in SETTINGS and field in _KNOWN_FIELDS and (value := run.get_number(column)) is not None
+        field: value for column, field in _TRAINER_FIELDS.items() if (value := run.get_number(column)) is not None
     }
     trainer: Trainer = replace(scenario.trainer, **stated)  # type: ignore[arg-type]
     if "weight_bytes" in stated and trainer.sharded_weight_bytes:
@@ -140,31 +131,16 @@ def _apply_lora(scenario: Scenario, run: MeasuredRun) -> Scenario:
     return replace(scenario, techniques=replace(scenario.techniques, lora=replace(lora, frozen_bytes=base_bytes)))
 
 
-def _apply_expert_overlap(scenario: Scenario, run: MeasuredRun) -> Scenario:
-    overlap = run.get_text("ep_overlap")
-    if not overlap or "ep_overlap" in SETTINGS:
-        return scenario
-    return replace(scenario, trainer=replace(scenario.trainer, overlaps_expert_comm=overlap == "yes"))
-
-
-def _enumerate_unused(scenario: Scenario, run: MeasuredRun) -> Iterator[str]:
+def _enumerate_unused(run: MeasuredRun) -> Iterator[str]:
     """What the row states and no term of the model reads."""
-    for column in OTHER_SETTING_COLUMNS:
+    for column, assumed in _ASSUMED_VALUES.items():
         text = run.get_text(column)
-        is_read = column in SETTINGS or column in _USED_ELSEWHERE or column == "ep_overlap"
-        if not text or is_read or text in _ASSUMED_VALUES.get(column, ()) or not _matters(column, run):
-            continue
-        if column == "loss" and text == _name_loss_of_model(scenario.trainer):
-            continue
-        yield f"{column}={text}"
+        if text and text != assumed and _matters(column, run):
+            yield f"{column}={text}"
     if has_unknown_scopes(run):
         yield f"launch={run.get_text('launch')} (as fused)"
     if run.get_text("dp_overlap") == "grad":
         yield "dp_overlap=grad (as yes)"
-    gather_bytes, weight_bytes = run.get_number("gather_bytes"), scenario.trainer.weight_bytes
-    is_read = "gather_bytes" in SETTINGS or "gather_bytes" in _KNOWN_FIELDS
-    if gather_bytes not in (None, weight_bytes) and not is_read and run.get_count("dp") != 1:
-        yield f"gather_bytes={gather_bytes:g} (as {weight_bytes:g})"
     if run.get_number("base_bytes") is not None and run.get_count("lora_rank") is None:
         yield f"base_bytes={run.get_number('base_bytes'):g}"
 
@@ -176,8 +152,3 @@ def has_unknown_scopes(run: MeasuredRun) -> bool:
         return bool(launch) and not parse_launch(launch, "launch")
     except InputError:
         return True
-
-
-def _name_loss_of_model(trainer: Trainer) -> str:
-    """The loss whose memory the trainer's record has: one kernel in place, or passes over a 32-bit copy of logits."""
-    return "fused" if trainer.loss_bytes_per_logit <= _FUSED_LOSS_BYTES else "plain"
