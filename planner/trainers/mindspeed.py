@@ -16,6 +16,24 @@ from planner.trainers.program import Program
 # it replaces functions of megatron-core; parameters, gradients and optimizer are Megatron's
 MINDSPEED = replace(MEGATRON_CLASSIC, name="mindspeed", programs=("mindspeed",), calibration="megatron-classic")
 
+_DUALPIPE_SOURCE = "mindspeed/features_manager/pipeline_parallel/dualpipev_feature.py, validate_args"
+_DUALPIPE_RULES = (
+    rules.Rule("cp", "cp 1 with schedule dualpipe-v", lambda plan: plan.cp > 1, source=_DUALPIPE_SOURCE),
+    rules.Rule(
+        "dp_overlap",
+        "dp_overlap no with schedule dualpipe-v",
+        lambda plan: plan.dp_overlap,
+        source=_DUALPIPE_SOURCE,
+    ),
+    rules.Rule(
+        "micro_batch",
+        "at least 2 pp - 1 micro-batches with schedule dualpipe-v",
+        lambda plan: plan.micro_batches < 2 * plan.pp - 1,
+        source=_DUALPIPE_SOURCE,
+    ),
+    rules.reject_model("model.tied_embeddings", "false", lambda model: model.tied_embeddings, "true"),
+)
+
 MINDSPEED_PROGRAM = Program(
     "mindspeed",
     "26.1",
@@ -35,7 +53,8 @@ MINDSPEED_PROGRAM = Program(
         ),
         rules.accept_values("precision", "bf16", "fp16", "fp32"),
         rules.accept_values("zero_stage", 0, 1),
-        *rules.restrict_rules([rules.accept_values("schedule", "1f1b")], lambda plan: plan.pp > 1),
+        *rules.restrict_rules([rules.accept_values("schedule", "1f1b", "dualpipe-v")], lambda plan: plan.pp > 1),
+        *rules.restrict_rules(_DUALPIPE_RULES, lambda plan: (plan.pp > 1) & (plan.schedule == "dualpipe-v")),
         rules.Rule(
             "cp_exchange",
             "cp_exchange ring, all-to-all or all-gather: --context-parallel-algo",

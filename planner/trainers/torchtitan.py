@@ -136,7 +136,10 @@ def _has_too_few_kv_heads(plan: rules.PlanValues) -> rules.Flags:
     return model is not None and (model.kv_head_count if model.mla is None else model.heads) % plan.tp != 0
 
 
-_REJECT_NVFP4 = rules.reject_precisions("nvfp4")
+_REJECT_NVFP4, _REJECT_MXFP8 = rules.reject_precisions("nvfp4"), rules.reject_precisions("mxfp8", "nvfp4")
+# 803906b8 of August 2025; 3996b634 of February 2025
+_REJECT_DUALPIPE = rules.accept_values("schedule", "1f1b", "zero-bubble", "gpipe", "zb-v")
+_REJECT_V_SCHEDULES = rules.accept_values("schedule", "1f1b", "zero-bubble", "gpipe")
 
 
 def _has_uneven_sequence(plan: rules.PlanValues) -> rules.Flags:
@@ -308,21 +311,21 @@ TORCHTITAN = Program(
             behaviour="the loss compiled with the model; no expert parallelism",
             source="bbb1b616, torchtitan/components/loss.py",
             compiled_changes={"loss": "compiled"},
-            rules=(_REJECT_NVFP4, *rules.accept_degrees("tp", "pp", "cp", "vpp")),
+            rules=(_REJECT_NVFP4, *rules.accept_degrees("tp", "pp", "cp", "vpp"), _REJECT_DUALPIPE),
         ),
         ProgramVersion(
             name="2024-10",
             since="2024-10",
             behaviour="a plain loss, FP8 and context parallelism; no MXFP8",
             source="b19456a9, 69fe8def, torchtitan/components/loss.py before bbb1b616",
-            rules=(rules.reject_precisions("mxfp8", "nvfp4"), *rules.accept_degrees("tp", "pp", "cp", "vpp")),
+            rules=(_REJECT_MXFP8, *rules.accept_degrees("tp", "pp", "cp", "vpp"), _REJECT_V_SCHEDULES),
         ),
         ProgramVersion(
             name="2024-07",
             since="2024-07",
             behaviour="a plain loss, FP8; no context parallelism",
             source="69fe8def",
-            rules=(rules.reject_precisions("mxfp8", "nvfp4"), *rules.accept_degrees("tp", "pp", "vpp")),
+            rules=(_REJECT_MXFP8, *rules.accept_degrees("tp", "pp", "vpp"), _REJECT_V_SCHEDULES),
         ),
     ),
     # at b5bcd76c, torchtitan/config/configs.py: all degrees 1

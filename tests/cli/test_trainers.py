@@ -289,3 +289,12 @@ def test_a_version_is_shown_with_its_rules() -> None:
     assert (part["version"], newest["versions"][0]["name"]) == ("0.3", "0.7")
     assert len(part["rules"]) > len(newest["rules"])
     assert newest["calibration"] == "fsdp2"
+
+
+def test_mindspeed_runs_dualpipe_v_on_ascend_without_overlapped_gradients() -> None:
+    on = ("llama-2-7b", "-c", "ascend-910b", "--nodes", "2", "-b", "64", "--pp", "2", "--tp", "2", "--zero", "1")
+    options = (*on, "--recompute", "full", "--trainer", "mindspeed", "--schedule", "dualpipe-v", "--vpp", "2")
+    assert call("planner", "estimate", *options, "--dp-overlap", "no").returncode == 0
+    refused = call("planner", "estimate", *options)
+    assert refused.returncode == 2
+    assert "--dp-overlap: unsupported by mindspeed" in refused.stderr
