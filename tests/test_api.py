@@ -115,3 +115,12 @@ def test_the_package_exports_exactly_its_public_names() -> None:
     assert set(dir(planner)) == set(planner.__all__)
     with pytest.raises(AttributeError):
         _ = planner.nothing
+
+
+def test_layers_of_prediction_and_graphs_are_the_same_from_python_and_the_command_line() -> None:
+    document = planner.estimate("llama-3-8b", "dgx-h100", 64, nodes=2, tp=8, mtp_layers=1, launch="graph:mlp+attn")
+    assert (document.model.mtp_layers, document.scenario.launch) == (1, "graph:attn+mlp")
+    options = ("--tp", "8", "--mtp-layers", "1", "--launch", "graph:attn+mlp", "-f", "json")
+    assert to_json(document) == json.loads(call("planner", "estimate", *ON, *options).stdout)
+    plain = planner.estimate("llama-3-8b", "dgx-h100", 64, nodes=2, tp=8, launch="graph:attn+mlp")
+    assert plain.plans[0].step_time_s < document.plans[0].step_time_s
