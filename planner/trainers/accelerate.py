@@ -31,15 +31,28 @@ ACCELERATE = Program(
     "accelerate",
     "1.15",
     (
-        rules.accept_trainer_stages(("ddp",), "zero_stage 0; others shard: --trainer deepspeed, fsdp2", 0),
         rules.accept_trainer_stages(
-            ("fsdp2", "fsdp"), "zero_stage 2 or 3; stage 1 is DeepSpeed's: --trainer deepspeed", 2, 3
+            ("ddp",),
+            "zero_stage 0; others shard: --trainer deepspeed, fsdp2",
+            0,
+            source="accelerate/accelerator.py, prepare_model",
+        ),
+        rules.accept_trainer_stages(
+            ("fsdp2", "fsdp"),
+            "zero_stage 2 or 3; stage 1 is DeepSpeed's: --trainer deepspeed",
+            *(2, 3),
+            source="accelerate/utils/dataclasses.py, FullyShardedDataParallelPlugin: reshard_after_forward",
         ),
         *rules.restrict_rules(
             (
                 *DEEPSPEED_RULES,
                 rules.accept_own_value("gather"),
-                rules.Rule("tp", "also ZeRO 2 or 3, or tp 1", lambda plan: plan.tp > 1),
+                rules.Rule(
+                    "tp",
+                    "also ZeRO 2 or 3, or tp 1",
+                    lambda plan: plan.tp > 1,
+                    source=f"{rules.NOT_WRITTEN}: autotp_size of accelerate/accelerator.py, _prepare_deepspeed",
+                ),
             ),
             uses_deepspeed,
         ),
@@ -47,20 +60,42 @@ ACCELERATE = Program(
             (
                 fsdp.ACCEPT_PYTORCH_ACCELERATORS,
                 rules.REJECT_FLASH_BEFORE_AMPERE,
-                *rules.restrict_rules(rules.accept_degrees(), uses_ddp),
-                *rules.restrict_rules(rules.accept_degrees("tp", "cp"), uses_fsdp),
-                rules.accept_values("precision", "bf16", "fp16", "fp8", "fp32", "tf32"),
+                *rules.restrict_rules(
+                    rules.accept_degrees(source="accelerate/parallelism_config.py, __post_init__"), uses_ddp
+                ),
+                *rules.restrict_rules(
+                    rules.accept_degrees("tp", "cp", source="accelerate/parallelism_config.py, ParallelismConfig"),
+                    uses_fsdp,
+                ),
+                rules.accept_values(
+                    *("precision", "bf16", "fp16", "fp8", "fp32", "tf32"),
+                    source="accelerate/utils/dataclasses.py, PrecisionType",
+                ),
                 rules.REJECT_PREDICTION_LAYERS,
                 rules.REJECT_GRAPH_SCOPES,
-                rules.Rule("recompute", "recompute none or full", lambda plan: plan.recompute == "selective"),
-                fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,
-                *rules.restrict_rules(
-                    [rules.accept_values("cp_exchange", "ring", "all-gather")], lambda plan: plan.cp > 1
+                *rules.state_source(
+                    "accelerate/utils/fsdp_utils.py, fsdp2_apply_ac", rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED
                 ),
-                *rules.REJECT_SEQUENCE_PARALLEL_AND_TP_OVERLAP,
-                rules.accept_orders("tp-cp-dp-pp"),
+                rules.ACCEPT_ALL_LAYERS_RECOMPUTED,
+                *rules.restrict_rules(
+                    [
+                        rules.accept_values(
+                            *("cp_exchange", "ring", "all-gather"),
+                            source="accelerate/utils/dataclasses.py, TorchContextParallelConfig",
+                        )
+                    ],
+                    lambda plan: plan.cp > 1,
+                ),
+                *rules.state_source(
+                    "transformers 4.57, integrations/tensor_parallel.py, RowwiseParallel",
+                    rules.REJECT_SEQUENCE_PARALLEL,
+                    rules.REJECT_TP_OVERLAP,
+                ),
+                rules.accept_orders("tp-cp-dp-pp", source="accelerate/parallelism_config.py, _get_mesh"),
                 fsdp.ACCEPT_DP_OVERLAP,
-                *rules.restrict_rules([rules.accept_offloads()], uses_ddp),
+                *rules.restrict_rules(
+                    [rules.accept_offloads(source="torch 2.13, torch/nn/parallel/distributed.py")], uses_ddp
+                ),
                 *rules.restrict_rules(
                     [
                         *rules.accept_narrow_parameters(
@@ -81,12 +116,17 @@ ACCELERATE = Program(
                             ),
                             source="accelerate/utils/dataclasses.py, AORecipeKwargs",
                         ),
-                        rules.accept_offloads("optimizer", "weights", "activations"),
+                        rules.accept_offloads(
+                            *("optimizer", "weights", "activations"),
+                            source="accelerate/utils/dataclasses.py, FullyShardedDataParallelPlugin: cpu_offload, "
+                            "activation_checkpointing_offload",
+                        ),
                         rules.Rule(
                             "offload",
                             "offload optimizer+weights, both or neither: FSDP keeps them together",
                             lambda plan: ("optimizer" in plan.offload) != ("weights" in plan.offload),
                             lambda plan: "weights" if "weights" in plan.offload else "optimizer",
+                            source="torch 2.13, torch/distributed/fsdp/_fully_shard/_fsdp_api.py, CPUOffloadPolicy",
                         ),
                         rules.Rule(
                             "offload",
@@ -103,6 +143,7 @@ ACCELERATE = Program(
                     "shard_group",
                     "shard_group all, or cp times a divisor of dp under ZeRO 2 or 3",
                     lambda plan: (plan.shard_group is not None) & uses_ddp(plan) | rules.breaks_shard_groups(plan),
+                    source="accelerate/parallelism_config.py, dp_replicate_size and dp_shard_size",
                 ),
                 rules.Rule(
                     "shard_group",

@@ -25,26 +25,46 @@ COMPOSER_PROGRAM = Program(
     "composer",
     "0.33",
     (
-        rules.accept_accelerators("NVIDIA gpu", "AMD gpu"),
-        *rules.accept_degrees(),
-        *rules.reject_model_parts("mtp_layers"),
+        rules.accept_accelerators("NVIDIA gpu", "AMD gpu", source="composer/devices/device_gpu.py"),
+        *rules.accept_degrees(source="not modelled: TPConfig of composer/utils/parallelism.py"),
+        *rules.reject_model_parts("mtp_layers", source="llm-foundry, llmfoundry/models/mpt/modeling_mpt.py"),
         rules.REJECT_GRAPH_SCOPES,
-        rules.Rule("zero_stage", "zero_stage 0, 2 or 3", lambda plan: plan.zero_stage == 1),
-        rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32", "fp8"),
+        rules.Rule(
+            "zero_stage",
+            "zero_stage 0, 2 or 3",
+            lambda plan: plan.zero_stage == 1,
+            source="composer/distributed/mosaic_parallelism.py, SHARDING_MAP",
+        ),
+        rules.accept_values(
+            *("precision", "bf16", "fp16", "fp32", "tf32", "fp8"), source="composer/core/precision.py, Precision"
+        ),
         rules.REJECT_FLASH_BEFORE_AMPERE,
-        rules.accept_values("launch", "eager", "compiled"),
+        rules.accept_values(
+            *("launch", "eager", "compiled"), source="composer/trainer/trainer.py, Trainer: compile_config"
+        ),
         fsdp.ACCEPT_DP_OVERLAP,
-        rules.accept_values("gradients", "fp32"),
-        fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,
-        rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED,
-        # `get_cpu_offload` refuses FSDP's; `activation_cpu_offload` is there
-        rules.accept_offloads("activations"),
+        rules.accept_values(
+            "gradients", "fp32", source="composer/distributed/mosaic_parallelism.py, get_mixed_precision"
+        ),
+        *rules.state_source(
+            "composer/utils/parallelism.py, FSDPConfig: activation_checkpointing",
+            rules.ACCEPT_ALL_LAYERS_RECOMPUTED,
+            rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED,
+        ),
+        rules.accept_offloads(
+            "activations",
+            source="composer/utils/parallelism.py, FSDPConfig: activation_cpu_offload; distributed/"
+            "mosaic_parallelism.py, get_cpu_offload",
+        ),
         rules.Rule(
             "shard_group",
             "shard_group all, or a divisor of dp: data_parallel_shard_degree",
             lambda plan: plan.shard_group is not None and plan.dp % plan.shard_group != 0,
+            source="composer/core/state.py, data_parallel_shard_degree",
         ),
-        rules.accept_setting("loss", "plain", "fused"),
+        rules.accept_setting(
+            "loss", "plain", "fused", source="llm-foundry, llmfoundry/models/mpt/modeling_mpt.py, loss_fn"
+        ),
     ),
     written_settings=("loss",),
     source="github.com/mosaicml/composer",
@@ -62,7 +82,14 @@ COMPOSER_PROGRAM = Program(
             "no hybrid sharding",
             source="v0.14.0, composer/trainer/mosaic_fsdp.py",
             changes={"grad_reduce_bytes": 2.0},
-            rules=(rules.Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None),),
+            rules=(
+                rules.Rule(
+                    "shard_group",
+                    "shard_group all",
+                    lambda plan: plan.shard_group is not None,
+                    source="composer/trainer/mosaic_fsdp_utils.py, sharding_map",
+                ),
+            ),
         ),
     ),
     nearest_exports=("fsdp2",),

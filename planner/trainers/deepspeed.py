@@ -21,11 +21,11 @@ DEEPSPEED = Trainer(
 
 
 def _require_for_offload(
-    state: str, requirement: str, is_missing: Callable[[rules.PlanValues], rules.Flags]
+    state: str, requirement: str, is_missing: Callable[[rules.PlanValues], rules.Flags], source: str
 ) -> rules.Rule:
     """A state on the host needs something else."""
     return rules.Rule(
-        "offload", f"also {requirement}", lambda plan: (state in plan.offload) & is_missing(plan), state
+        "offload", f"also {requirement}", lambda plan: (state in plan.offload) & is_missing(plan), state, source
     )
 
 
@@ -34,7 +34,9 @@ def _has_narrow_master(plan: rules.PlanValues) -> bool:
 
 
 _STATE_RULES = (
-    rules.accept_setting("master", "fp32", "bf16"),
+    rules.accept_setting(
+        "master", "fp32", "bf16", source="deepspeed/runtime/precision_config.py, bf16_master_weights_and_grads"
+    ),
     rules.Rule(
         "master",
         "master fp32; bf16 with ZeRO 1, 2 or 3, precision bf16 and gradients bf16",
@@ -57,9 +59,16 @@ _STATE_RULES = (
 )
 DEEPSPEED_WRITTEN_SETTINGS = ("moments", "master", "reshard")
 DEEPSPEED_RULES = (
-    fsdp.ACCEPT_PYTORCH_ACCELERATORS,
-    *rules.accept_degrees("tp"),
-    rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32"),
+    *rules.state_source(
+        "deepspeed/accelerator/real_accelerator.py, SUPPORTED_ACCELERATOR_LIST", fsdp.ACCEPT_PYTORCH_ACCELERATORS
+    ),
+    *rules.accept_degrees(
+        "tp",
+        source=f"{rules.NOT_WRITTEN}: deepspeed/runtime/pipe, deepspeed/sequence and deepspeed/moe change models",
+    ),
+    rules.accept_values(
+        *("precision", "bf16", "fp16", "fp32", "tf32"), source="deepspeed/runtime/precision_config.py"
+    ),
     rules.REJECT_PREDICTION_LAYERS,
     rules.REJECT_GRAPH_SCOPES,
     rules.Rule(
@@ -68,7 +77,7 @@ DEEPSPEED_RULES = (
         lambda plan: plan.model is not None and plan.model.kv_head_count % plan.tp != 0,
         source="deepspeed/runtime/engine.py, _apply_autotp_partitioning",
     ),
-    rules.accept_orders("tp-cp-dp-pp"),
+    rules.accept_orders("tp-cp-dp-pp", source="deepspeed/utils/groups.py, _init_tp_mesh_device"),
     rules.Rule(
         "gradients",
         "gradients bf16 without ZeRO: in the format of the weights",
@@ -77,13 +86,36 @@ DEEPSPEED_RULES = (
     ),
     *_STATE_RULES,
     rules.REJECT_FLASH_BEFORE_AMPERE,
-    *rules.REJECT_SEQUENCE_PARALLEL_AND_TP_OVERLAP,
-    # MiCS was removed (github.com/deepspeedai/DeepSpeed/issues/8489)
-    rules.Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None),
-    rules.accept_offloads("optimizer", "activations", "weights"),
-    _require_for_offload("weights", "ZeRO 3", lambda plan: plan.zero_stage != 3),
-    _require_for_offload("optimizer", "ZeRO 1, 2 or 3", lambda plan: plan.zero_stage == 0),
-    _require_for_offload("activations", "full recomputation", lambda plan: plan.recompute != "full"),
+    *rules.state_source("deepspeed/module_inject/layers.py, LinearAllreduce", rules.REJECT_SEQUENCE_PARALLEL),
+    *rules.state_source(
+        f"{rules.NOT_WRITTEN}: tp_overlap_comm of deepspeed/runtime/tensor_parallel/config.py",
+        rules.REJECT_TP_OVERLAP,
+    ),
+    rules.Rule(
+        "shard_group",
+        "shard_group all",
+        lambda plan: plan.shard_group is not None,
+        source="MiCS was removed (github.com/deepspeedai/DeepSpeed/issues/8489)",
+    ),
+    rules.accept_offloads(
+        *("optimizer", "activations", "weights"),
+        source="deepspeed/runtime/zero/offload_config.py; activation_checkpointing/config.py, cpu_checkpointing",
+    ),
+    _require_for_offload(
+        "weights", "ZeRO 3", lambda plan: plan.zero_stage != 3, "deepspeed/runtime/zero/config.py, offload_param"
+    ),
+    _require_for_offload(
+        "optimizer",
+        "ZeRO 1, 2 or 3",
+        lambda plan: plan.zero_stage == 0,
+        "deepspeed/runtime/zero/config.py, offload_optimizer",
+    ),
+    _require_for_offload(
+        "activations",
+        "full recomputation",
+        lambda plan: plan.recompute != "full",
+        "deepspeed/runtime/activation_checkpointing/checkpointing.py, CheckpointFunction",
+    ),
 )
 DEEPSPEED_PROGRAM = Program(
     "deepspeed",
@@ -103,7 +135,7 @@ DEEPSPEED_PROGRAM = Program(
             since="2024-03",
             behaviour="no tensor parallelism of its own in training",
             source="v0.14.0, deepspeed/runtime/engine.py",
-            rules=rules.accept_degrees(),
+            rules=rules.accept_degrees(source="tensor parallelism in training came with f04649d2"),
         ),
     ),
     # most runs are those of Hugging Face's Trainer: gradient_checkpointing is false (transformers 4.57.1,

@@ -42,21 +42,27 @@ FSDP1 = replace(
 )
 
 ACCEPT_PYTORCH_ACCELERATORS = rules.accept_accelerators(
-    "NVIDIA gpu", "AMD gpu", "Intel gpu", "Intel npu", "Huawei npu", "cpu"
+    *("NVIDIA gpu", "AMD gpu", "Intel gpu", "Intel npu", "Huawei npu", "cpu"),
+    source="torch 2.13, torch/accelerator; torch_npu and Intel's habana_frameworks beside it",
 )
 """Accelerators that PyTorch supports, and programs that only add sharding to it."""
-ACCEPT_DP_OVERLAP = rules.Rule("dp_overlap", "dp_overlap yes", lambda plan: not plan.dp_overlap)
-"""FSDP and DistributedDataParallel always overlap the communication of gradients."""
-ACCEPT_ALL_LAYERS_RECOMPUTED = rules.Rule(
-    "recompute_layers", "recompute_layers all", lambda plan: plan.recompute_layers is not None
+ACCEPT_DP_OVERLAP = rules.Rule(
+    "dp_overlap",
+    "dp_overlap yes",
+    lambda plan: not plan.dp_overlap,
+    source="torch 2.13, torch/distributed/fsdp/_fully_shard/_fsdp_collectives.py, foreach_reduce; "
+    "torch/nn/parallel/distributed.py",
 )
+"""FSDP and DistributedDataParallel always overlap the communication of gradients."""
+_OFFLOAD_SOURCE = "torch 2.13, torch/distributed/fsdp/_fully_shard/_fsdp_api.py, CPUOffloadPolicy"
 ACCEPT_FSDP_OFFLOADS = (
-    rules.accept_offloads("optimizer", "weights"),
+    rules.accept_offloads("optimizer", "weights", source=_OFFLOAD_SOURCE),
     rules.Rule(
         "offload",
         "offload optimizer+weights: FSDP keeps both on the host",
         lambda plan: len(plan.offload) == 1,
         lambda plan: plan.offload[0],
+        source=_OFFLOAD_SOURCE,
     ),
 )
 
@@ -75,10 +81,18 @@ FSDP2_PROGRAM = Program(
     "2.13",
     (
         ACCEPT_PYTORCH_ACCELERATORS,
-        *rules.accept_degrees(),
-        rules.Rule("zero_stage", "zero_stage 2 or 3", lambda plan: (plan.zero_stage < 2) & (plan.dp * plan.cp > 1)),
+        *rules.accept_degrees(source=f"{rules.NOT_WRITTEN}: its script shards parameters alone"),
+        rules.Rule(
+            "zero_stage",
+            "zero_stage 2 or 3",
+            lambda plan: (plan.zero_stage < 2) & (plan.dp * plan.cp > 1),
+            source="torch/distributed/fsdp/_fully_shard/_fully_shard.py, reshard_after_forward",
+        ),
         rules.REJECT_FLASH_BEFORE_AMPERE,
-        rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32"),
+        rules.accept_values(
+            *("precision", "bf16", "fp16", "fp32", "tf32"),
+            source="torch/distributed/fsdp/_fully_shard/_fsdp_api.py, MixedPrecisionPolicy",
+        ),
         rules.REJECT_PREDICTION_LAYERS,
         rules.REJECT_GRAPH_SCOPES,
         *rules.accept_narrow_parameters("fp32", "bf16", source="torch 2.13, torch/optim/adam.py, _init_group"),
@@ -87,15 +101,17 @@ FSDP2_PROGRAM = Program(
             "loss",
             f"loss plain, compiled or fused; chunked where {LOSS_CHUNKS} x cp divides the sequence",
             lambda plan: (plan.settings.get("loss") == "chunked") & (plan.seq_length % (LOSS_CHUNKS * plan.cp) != 0),
+            source="torchtitan 0.3, torchtitan/components/loss.py, ChunkedLossWrapper, which its script repeats",
         ),
         ACCEPT_DP_OVERLAP,
-        ACCEPT_ALL_LAYERS_RECOMPUTED,
+        rules.ACCEPT_ALL_LAYERS_RECOMPUTED,
         rules.ACCEPT_EVERY_SECOND_MATMUL,
         *ACCEPT_FSDP_OFFLOADS,
         rules.Rule(
             "shard_group",
             "shard_group all, or a divisor of dp",
             lambda plan: plan.shard_group is not None and plan.dp % plan.shard_group != 0,
+            source="torch/distributed/fsdp/_fully_shard/_fsdp_common.py, HSDPMeshInfo",
         ),
     ),
     written_settings=("loss", "moments", "master", "reshard", "recompute_modules"),

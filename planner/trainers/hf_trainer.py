@@ -34,22 +34,35 @@ HF_TRAINER_PROGRAM = Program(
     "4.57",
     (
         fsdp.ACCEPT_PYTORCH_ACCELERATORS,
-        *rules.accept_degrees(),
-        *rules.reject_model_parts("mtp_layers"),
+        *rules.accept_degrees(source="not modelled: tp and cp of transformers/training_args.py, parallelism_config"),
+        *rules.reject_model_parts("mtp_layers", source=rules.REJECT_PREDICTION_LAYERS.source),
         rules.REJECT_GRAPH_SCOPES,
         rules.Rule(
             "zero_stage",
             "zero_stage 0, 2 or 3; stage 1 is DeepSpeed's: --trainer deepspeed",
             lambda plan: plan.zero_stage == 1,
+            source="transformers/trainer_utils.py, FSDPOption",
         ),
-        rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32"),
+        rules.accept_values(
+            *("precision", "bf16", "fp16", "fp32", "tf32"),
+            source="transformers/training_args.py, TrainingArguments: bf16, fp16, tf32",
+        ),
         rules.REJECT_FLASH_BEFORE_AMPERE,
-        rules.accept_values("launch", "eager", "compiled"),
+        rules.accept_values(
+            *("launch", "eager", "compiled"),
+            source="transformers/training_args.py, TrainingArguments: torch_compile",
+        ),
         fsdp.ACCEPT_DP_OVERLAP,
-        rules.accept_values("gradients", "fp32"),
-        fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,
-        rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED,
-        *rules.restrict_rules([rules.accept_offloads()], lambda plan: plan.zero_stage == 0),
+        rules.accept_values("gradients", "fp32", source="transformers/training_args.py: bf16 is autocast"),
+        *rules.state_source(
+            "transformers/training_args.py, TrainingArguments: gradient_checkpointing",
+            rules.ACCEPT_ALL_LAYERS_RECOMPUTED,
+            rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED,
+        ),
+        *rules.restrict_rules(
+            [rules.accept_offloads(source="transformers/trainer_utils.py, FSDPOption.OFFLOAD")],
+            lambda plan: plan.zero_stage == 0,
+        ),
         *fsdp.ACCEPT_FSDP_OFFLOADS,
         rules.Rule(
             "shard_group",
@@ -57,9 +70,11 @@ HF_TRAINER_PROGRAM = Program(
             lambda plan: (
                 plan.shard_group is not None and ((plan.zero_stage == 0) | (plan.dp % plan.shard_group != 0))
             ),
+            source="transformers/trainer_utils.py, FSDPOption.HYBRID_SHARD",
         ),
-        # `use_liger_kernel`
-        rules.accept_setting("loss", "plain", "fused"),
+        rules.accept_setting(
+            "loss", "plain", "fused", source="transformers/training_args.py, TrainingArguments: use_liger_kernel"
+        ),
     ),
     written_settings=("loss",),
     source="github.com/huggingface/transformers",

@@ -66,8 +66,10 @@ def _has_router_by_name(model: ModelSpec) -> bool:
     return model.moe is not None and (model.moe.balances_by_bias or model.moe.router_groups > 1)
 
 
+_OTHER_BLOCKS = f"{rules.NOT_WRITTEN}: decoder blocks of GPT-3, Gemma, GPT-OSS, Llama 4 (maxtext/models)"
+"""The source of what MaxText has in blocks that the exported files do not choose."""
 _SETTING_RULES = (
-    rules.accept_setting("loss", "plain", "chunked"),
+    rules.accept_setting("loss", "plain", "chunked", source="maxtext/configs/base.yml, num_vocab_tiling"),
     rules.Rule(
         "loss",
         f"loss plain; chunked where {LOSS_CHUNKS} divides a device's tokens of a micro-batch",
@@ -77,25 +79,34 @@ _SETTING_RULES = (
         ),
         source="maxtext/configs/types.py, MaxTextConfig",
     ),
-    # `grad_dtype` says what gradients of either are cast to
     *(
         rule
         for rule in rules.accept_narrow_parameters(
             "fp32", source="maxtext/configs/base.yml, mu_dtype; the second moment has the format of the weights"
         )
-        if rule.setting != "gradients"
+        if rule.setting != "gradients"  # `grad_dtype` says what they are cast to
     ),
 )
+_CP_SOURCE = "context parallelism came with 20bd16b3"
 MAXTEXT_PROGRAM = Program(
     "maxtext",
     "0.2",
     (
-        rules.ACCEPT_DECODERS,
-        rules.accept_accelerators("Google", "NVIDIA gpu", "AMD gpu"),
-        *rules.accept_degrees("tp", "cp", "ep"),
-        rules.accept_values("precision", "bf16", "fp32", "fp8"),
+        rules.accept_decoders("maxtext/models: decoders; vision is not written by planner export"),
+        rules.accept_accelerators(
+            *("Google", "NVIDIA gpu", "AMD gpu"), source="maxtext/configs/types.py, HardwareAndMesh.hardware"
+        ),
+        *rules.accept_degrees(
+            *("tp", "cp", "ep"), source=f"{rules.NOT_WRITTEN}: ici_pipeline_parallelism of maxtext/configs/base.yml"
+        ),
+        rules.accept_values(
+            *("precision", "bf16", "fp32", "fp8"), source="maxtext/configs/base.yml, dtype and quantization"
+        ),
         rules.REJECT_GRAPH_SCOPES,
-        rules.accept_values("zero_stage", 0, 1, 3),
+        rules.accept_values(
+            *("zero_stage", 0, 1, 3),
+            source="maxtext/configs/base.yml, ici_fsdp_parallelism and shard_optimizer_over_data",
+        ),
         *rules.reject_model_parts(
             "attention_out_bias",
             "mlp_bias",
@@ -107,56 +118,94 @@ MAXTEXT_PROGRAM = Program(
             "attention_softcap",
             "parallel_residual",
             "activation_limit",
+            source=_OTHER_BLOCKS,
         ),
         rules.reject_model(
             "model.qkv_bias",
             "false, or a dense model without norms of queries and keys",
             lambda model: model.qkv_bias and (model.moe is not None or model.qk_norm or model.mla is not None),
             "true",
+            source="maxtext/layers/attentions.py, Attention.is_qwen2",
         ),
         rules.Rule(
             "model.sliding_window",
             "0, or a window of the whole sequence",
             lambda plan: plan.model is not None and 0 < plan.model.sliding_window < plan.seq_length,
+            source=_OTHER_BLOCKS,
         ),
-        rules.accept_activations(gated=("silu", "gelu-tanh", "relu"), plain=()),
-        rules.reject_model("model.rope_fraction", "1", lambda model: model.rope_fraction < 1),
-        rules.reject_model("model.rope_base", "a whole number", lambda model: not model.rope_base.is_integer()),
+        rules.accept_activations(
+            gated=("silu", "gelu-tanh", "relu"),
+            plain=(),
+            source="maxtext/layers/linears.py, _convert_to_activation_function: jax.nn's, whose gelu is gelu-tanh",
+        ),
+        rules.reject_model(
+            "model.rope_fraction",
+            "1",
+            lambda model: model.rope_fraction < 1,
+            source="maxtext/configs/types.py, MaxTextConfig: partial_rotary_factor is Qwen3-Next's",
+        ),
+        rules.reject_model(
+            "model.rope_base",
+            "a whole number",
+            lambda model: not model.rope_base.is_integer(),
+            source="maxtext/configs/types.py, Rope.rope_max_timescale",
+        ),
         rules.accept_rope_scalings(
             "linear, or Llama 3.1's with factor 8; in latent attention yarn of whole numbers with one mscale",
             _can_scale,
+            source="maxtext/layers/attentions.py, init_rotary_embedding; attention_mla.py",
         ),
-        rules.reject_model("model.final_norm", "true", lambda model: not model.final_norm, "false"),
+        rules.reject_model(
+            "model.final_norm",
+            "true",
+            lambda model: not model.final_norm,
+            "false",
+            source="maxtext/layers/nnx_decoders.py, decoder_norm",
+        ),
         rules.reject_model(
             "model.moe.router_normalized",
             "a softmax over a token's experts; with DeepSeek's a sum of 1 with sigmoid, or softmax without it",
             _has_foreign_router,
             lambda plan: str(bool(plan.model and plan.model.moe and plan.model.moe.normalizes_topk)).lower(),
+            source="maxtext/layers/moe.py, get_topk",
         ),
         rules.reject_model(
             "model.moe.router_bias",
             "a router without a bias of the choice and without groups",
             _has_router_by_name,
             "a bias or groups",
+            source="maxtext/layers/moe.py, get_topk: names of models that begin with deepseek3",
         ),
-        rules.accept_values("model.norm", "rmsnorm"),
-        rules.accept_values("model.head", "lm"),
-        rules.accept_values("model.gated_mlp", True),
-        rules.Rule("ep", "a divisor of dp", lambda plan: plan.has_experts & (plan.dp % plan.ep != 0)),
+        rules.accept_values("model.norm", "rmsnorm", source=_OTHER_BLOCKS),
+        rules.accept_values("model.head", "lm", source="maxtext/layers/nnx_decoders.py, apply_output_head"),
+        rules.accept_values("model.gated_mlp", True, source=_OTHER_BLOCKS),
+        rules.Rule(
+            "ep",
+            "a divisor of dp",
+            lambda plan: plan.has_experts & (plan.dp % plan.ep != 0),
+            source="maxtext/configs/base.yml, mesh_axes: expert is an axis of its own, over which batches are cut",
+        ),
         rules.Rule(
             "etp",
             "etp {plan.tp}: experts are sharded like the other layers",
             lambda plan: plan.has_experts & (plan.etp != plan.tp),
+            source="maxtext/configs/base.yml, logical_axis_rules: mlp_moe",
         ),
-        rules.reject_model("model.moe.every", "1", lambda model: model.moe is not None and model.moe.every > 1),
         rules.reject_model(
-            "model.moe.shared_ffn_size", "experts as Mixtral's, Qwen3's or DeepSeek's", _has_foreign_experts
+            "model.moe.every", "1", lambda model: model.moe is not None and model.moe.every > 1, source=_OTHER_BLOCKS
+        ),
+        rules.reject_model(
+            "model.moe.shared_ffn_size",
+            "experts as Mixtral's, Qwen3's or DeepSeek's",
+            _has_foreign_experts,
+            source="maxtext/models/mixtral.py, qwen3.py, deepseek.py",
         ),
         rules.REJECT_EXPERT_BIAS,
-        fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,
+        *rules.state_source("maxtext/configs/base.yml, remat_policy", rules.ACCEPT_ALL_LAYERS_RECOMPUTED),
         rules.accept_recompute_modules(
             "a remat_policy, or tensors after save: and offload:",
             lambda choice: choice.name in REMAT_POLICIES or ":" in choice.name,
+            source="maxtext/configs/types.py, RematAndOffload",
         ),
         rules.Rule(
             "offload",
@@ -166,6 +215,7 @@ MAXTEXT_PROGRAM = Program(
                 and (plan.recompute != "full") & ((plan.recompute == "none") | (not plan.recompute_choice.offloaded))
             ),
             "activations",
+            source="maxtext/configs/types.py, RematAndOffload",
         ),
         rules.Rule(
             "offload",
@@ -174,8 +224,9 @@ MAXTEXT_PROGRAM = Program(
                 "activations" not in plan.offload
                 and bool(plan.recompute_choice.offloaded) & (plan.recompute == "selective")
             ),
+            source="maxtext/configs/types.py, RematAndOffload",
         ),
-        fsdp.ACCEPT_DP_OVERLAP,
+        *rules.state_source("XLA's latency-hiding scheduler overlaps them", fsdp.ACCEPT_DP_OVERLAP),
         rules.Rule(
             "shard_group",
             "shard_group all, or cp times a divisor of dp under ZeRO 3",
@@ -183,9 +234,10 @@ MAXTEXT_PROGRAM = Program(
                 (plan.shard_group is not None) & ((plan.zero_stage != 3) | (plan.ep > 1))
                 | rules.breaks_shard_groups(plan)
             ),
+            source="maxtext/configs/base.yml, ici_data_parallelism and ici_fsdp_parallelism",
         ),
         *_SETTING_RULES,
-        rules.accept_orders("tp-cp-dp-pp"),
+        rules.accept_orders("tp-cp-dp-pp", source="maxtext/configs/base.yml, mesh_axes"),
         rules.REJECT_FLASH_BEFORE_AMPERE,
         rules.Rule(
             "cp_exchange",
@@ -217,21 +269,27 @@ MAXTEXT_PROGRAM = Program(
             since="2025-03",
             behaviour="context parallelism by all-gather alone",
             source="20bd16b3, MaxText/configs/base.yml: ici_context_parallelism",
-            rules=rules.restrict_rules([rules.accept_values("cp_exchange", "all-gather")], lambda plan: plan.cp > 1),
+            rules=rules.restrict_rules(
+                [rules.accept_values("cp_exchange", "all-gather", source="the ring came with 24548581")],
+                lambda plan: plan.cp > 1,
+            ),
         ),
         ProgramVersion(
             name="mlperf-4.1",
             since="2024-04",
             behaviour="FP8; no context parallelism",
             source="1a677f26, MaxText/layers/quantizations.py",
-            rules=rules.accept_degrees("tp", "ep"),
+            rules=rules.accept_degrees("tp", "ep", source=_CP_SOURCE),
         ),
         ProgramVersion(
             name="mlperf-4.0",
             since="2024-02",
             behaviour="no FP8",
             source="MaxText/layers/quantizations.py before 1a677f26",
-            rules=(*rules.accept_degrees("tp", "ep"), rules.reject_precisions("fp8")),
+            rules=(
+                *rules.accept_degrees("tp", "ep", source=_CP_SOURCE),
+                rules.reject_precisions("fp8", source="FP8 came with 1a677f26"),
+            ),
         ),
     ),
     # at e591f30c, src/maxtext/configs/base.yml: remat_policy full

@@ -228,7 +228,7 @@ _GRAPH_RULES = (
 
 # the assertions in megatron-core's TransformerConfig and ModelParallelConfig, and in Megatron-LM's `validate_args`
 _MEGATRON_CORE_RULES = (
-    rules.ACCEPT_DECODERS,
+    rules.accept_decoders(f"{rules.NOT_WRITTEN}: GPTModel alone (megatron/core/models/gpt)"),
     rules.accept_accelerators("NVIDIA gpu", "AMD gpu"),
     *rules.accept_degrees("tp", "pp", "cp", "ep", "vpp"),
     *rules.restrict_rules([rules.accept_values("schedule", "1f1b")], lambda plan: plan.pp > 1),

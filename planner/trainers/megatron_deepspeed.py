@@ -34,10 +34,16 @@ MEGATRON_DEEPSPEED_PROGRAM = Program(
     "megatron-deepspeed",
     "2025.7",
     (
-        rules.ACCEPT_DECODERS,
-        rules.accept_accelerators("NVIDIA gpu", "AMD gpu", "Intel gpu", "Intel npu"),
-        *rules.accept_degrees("tp", "pp", "cp"),
-        *rules.reject_model_parts("mtp_layers"),
+        rules.accept_decoders("pretrain_gpt.py; BERT and T5 are not modelled"),
+        rules.accept_accelerators(
+            *("NVIDIA gpu", "AMD gpu", "Intel gpu", "Intel npu"), source="megatron/initialize.py, get_accelerator"
+        ),
+        *rules.accept_degrees(
+            *("tp", "pp", "cp"),
+            source="not modelled: --moe-expert-parallel-size; megatron/arguments.py, "
+            "--num-layers-per-virtual-pipeline-stage is not DeepSpeed's pipeline",
+        ),
+        *rules.reject_model_parts("mtp_layers", source="megatron/model/gpt_model.py"),
         rules.REJECT_GRAPH_SCOPES,
         rules.reject_tp_beyond_kv_heads("megatron/model/transformer.py, ParallelAttention"),
         rules.Rule(
@@ -46,15 +52,24 @@ MEGATRON_DEEPSPEED_PROGRAM = Program(
             lambda plan: (plan.zero_stage > 1) & (plan.pp > 1),
             source="deepspeed/runtime/pipe/engine.py, PipelineEngine",
         ),
-        rules.accept_values("precision", "bf16", "fp16", "fp32", "fp8"),
-        # sequence parallelism is Ulysses'
+        rules.accept_values(
+            *("precision", "bf16", "fp16", "fp32", "fp8"),
+            source="megatron/arguments.py: --bf16, --fp16, --fp8-hybrid",
+        ),
         rules.Rule(
             "cp",
             "cp 1 beside tp or pp",
             lambda plan: (plan.cp > 1) & ((plan.tp > 1) | (plan.pp > 1)),
             source="megatron/core/parallel_state.py, initialize_model_parallel",
         ),
-        *rules.restrict_rules([rules.accept_values("cp_exchange", "all-to-all")], lambda plan: plan.cp > 1),
+        *rules.restrict_rules(
+            [
+                rules.accept_values(
+                    "cp_exchange", "all-to-all", source="megatron/arguments.py, --ds-sequence-parallel-size: Ulysses"
+                )
+            ],
+            lambda plan: plan.cp > 1,
+        ),
         rules.Rule(
             "schedule",
             "schedule 1f1b; zero-bubble without sequence parallelism",
@@ -65,11 +80,11 @@ MEGATRON_DEEPSPEED_PROGRAM = Program(
             ),
             source="megatron/arguments.py, validate_args",
         ),
-        rules.accept_orders("tp-cp-dp-pp"),
+        rules.accept_orders("tp-cp-dp-pp", source="megatron/core/parallel_state.py, initialize_model_parallel"),
         rules.REJECT_FLASH_BEFORE_AMPERE,
-        rules.accept_values("communication", "bf16"),
-        rules.accept_offloads("optimizer"),
-        rules.Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None),
+        rules.accept_values("communication", "bf16", source="deepspeed/runtime/engine.py, communication_data_type"),
+        rules.accept_offloads("optimizer", source="megatron/arguments.py, --cpu-optimizer"),
+        *rules.state_source("megatron/arguments.py: no option of hybrid sharding", rules.REJECT_SHARD_GROUPS),
     ),
     source="github.com/deepspeedai/Megatron-DeepSpeed",
     versions=(
@@ -85,11 +100,22 @@ MEGATRON_DEEPSPEED_PROGRAM = Program(
             behaviour="of BLOOM: unfused attention, no sequence parallelism, ZeRO 0 and 1",
             source="github.com/bigscience-workshop/Megatron-DeepSpeed at 8387ae17",
             rules=(
-                *rules.accept_degrees("tp", "pp"),
-                rules.accept_values("attention", "unfused"),
-                rules.accept_values("zero_stage", 0, 1),
-                rules.accept_values("precision", "bf16", "fp16", "fp32"),
-                rules.Rule("sequence_parallel", "sequence_parallel no", lambda plan: plan.sequence_parallel != 0),
+                *rules.accept_degrees("tp", "pp", source="megatron/mpu/initialize.py, initialize_model_parallel"),
+                rules.accept_values(
+                    "attention", "unfused", source="megatron/model/transformer.py, ParallelAttention"
+                ),
+                rules.accept_values(
+                    *("zero_stage", 0, 1), source="deepspeed/runtime/bf16_optimizer.py, BF16_Optimizer"
+                ),
+                rules.accept_values(
+                    *("precision", "bf16", "fp16", "fp32"), source="megatron/arguments.py: --bf16, --fp16"
+                ),
+                rules.Rule(
+                    "sequence_parallel",
+                    "sequence_parallel no",
+                    lambda plan: plan.sequence_parallel != 0,
+                    source="megatron/arguments.py: no --sequence-parallel",
+                ),
             ),
         ),
     ),

@@ -38,9 +38,8 @@ MINDSPEED_PROGRAM = Program(
     "mindspeed",
     "26.1",
     (
-        rules.ACCEPT_DECODERS,
-        rules.accept_accelerators("Huawei npu"),
-        *rules.accept_degrees("tp", "pp", "cp", "ep", "vpp"),
+        rules.accept_decoders("pretrain_gpt.py"),
+        rules.accept_accelerators("Huawei npu", source="requirements: torch_npu"),
         rules.REJECT_GRAPH_SCOPES,
         rules.Rule(
             "tp",
@@ -51,9 +50,23 @@ MINDSPEED_PROGRAM = Program(
             ),
             source="megatron-core 0.12.1, megatron/core/transformer/transformer_config.py",
         ),
-        rules.accept_values("precision", "bf16", "fp16", "fp32"),
-        rules.accept_values("zero_stage", 0, 1),
-        *rules.restrict_rules([rules.accept_values("schedule", "1f1b", "dualpipe-v")], lambda plan: plan.pp > 1),
+        rules.accept_values(
+            *("precision", "bf16", "fp16", "fp32"),
+            source="megatron-core 0.12.1, megatron/training/arguments.py: --bf16, --fp16; FP8 is not modelled",
+        ),
+        rules.accept_values(
+            *("zero_stage", 0, 1),
+            source="megatron-core 0.12.1, --use-distributed-optimizer; its FSDP2 is not modelled",
+        ),
+        *rules.restrict_rules(
+            [
+                rules.accept_values(
+                    *("schedule", "1f1b", "dualpipe-v"),
+                    source="mindspeed/features_manager/pipeline_parallel/dualpipev_feature.py, --schedules-method",
+                )
+            ],
+            lambda plan: plan.pp > 1,
+        ),
         *rules.restrict_rules(_DUALPIPE_RULES, lambda plan: (plan.pp > 1) & (plan.schedule == "dualpipe-v")),
         rules.Rule(
             "cp_exchange",
@@ -77,8 +90,12 @@ MINDSPEED_PROGRAM = Program(
             "sequence_parallel",
             "experts under tensor parallelism: --sequence-parallel",
             lambda plan: plan.has_experts & (plan.tp > 1) & (plan.sequence_parallel == 0),
+            source="megatron-core 0.12.1, megatron/core/transformer/moe/moe_layer.py, MoELayer.forward",
         ),
-        rules.accept_orders(MEGATRON_ORDER, MEGATRON_PP_DP_ORDER),
+        rules.accept_orders(
+            *(MEGATRON_ORDER, MEGATRON_PP_DP_ORDER),
+            source="megatron-core 0.12.1, megatron/training/initialize.py, --use-tp-pp-dp-mapping",
+        ),
         rules.Rule(
             "order",
             f"order {MEGATRON_ORDER}, or ep x etp = tp x cp",
@@ -88,13 +105,17 @@ MINDSPEED_PROGRAM = Program(
             ),
             source="megatron-core 0.12.1, megatron/core/parallel_state.py, initialize_model_parallel",
         ),
-        rules.accept_offloads(),
+        rules.accept_offloads(source="not modelled: --swap-optimizer and --swap-attention of MindSpeed"),
         rules.Rule(
             "communication",
             "the format of gradients in memory: bf16",
             lambda plan: plan.gradients == "bf16" and plan.communication == "fp32",
+            source="megatron-core 0.12.1, megatron/core/distributed/distributed_data_parallel_config.py, "
+            "grad_reduce_in_fp32",
         ),
-        rules.Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None),
+        *rules.state_source(
+            "not modelled: num_distributed_optimizer_instances of megatron-core 0.12.1", rules.REJECT_SHARD_GROUPS
+        ),
     ),
     source="gitcode.com/Ascend/MindSpeed-LLM",
     nearest_exports=("megatron-lm",),

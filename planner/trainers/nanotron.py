@@ -30,17 +30,22 @@ NANOTRON_PROGRAM = Program(
     "nanotron",
     "2026-04",
     (
-        rules.ACCEPT_DECODERS,
-        rules.accept_accelerators("NVIDIA gpu", "AMD gpu"),
-        # its expert ranks are a dimension of their own beside dp ("TODO: ep should be a subset of dp", context.py)
-        *rules.accept_degrees("tp", "pp", "cp"),
-        *rules.reject_model_parts("mtp_layers"),
+        rules.accept_decoders("src/nanotron/models"),
+        rules.accept_accelerators(
+            "NVIDIA gpu", "AMD gpu", source="src/nanotron/parallel/context.py: torch.cuda, NCCL"
+        ),
+        *rules.accept_degrees(
+            *("tp", "pp", "cp"), source="src/nanotron/parallel/context.py: expert ranks are a dimension beside dp"
+        ),
+        *rules.reject_model_parts("mtp_layers", source="src/nanotron/models"),
         rules.REJECT_GRAPH_SCOPES,
         rules.reject_tp_beyond_kv_heads("src/nanotron/models/llama.py, CausalSelfAttention"),
-        rules.accept_values("precision", "bf16"),
-        rules.accept_values("zero_stage", 0, 1),
-        rules.accept_activations(gated=("silu",), plain=()),
-        rules.accept_values("model.norm", "rmsnorm"),
+        rules.accept_values(
+            "precision", "bf16", source="src/nanotron/config/config.py, ModelArgs.dtype; FlashAttention has no fp32"
+        ),
+        rules.accept_values("zero_stage", 0, 1, source="src/nanotron/config/config.py, OptimizerArgs.zero_stage"),
+        rules.accept_activations(gated=("silu",), plain=(), source="src/nanotron/models/llama.py, MLP"),
+        rules.accept_values("model.norm", "rmsnorm", source="src/nanotron/models/llama.py, LlamaDecoderLayer"),
         rules.Rule(
             "schedule",
             "schedule 1f1b or gpipe",
@@ -54,28 +59,37 @@ NANOTRON_PROGRAM = Program(
             source="src/nanotron/models/qwen.py, Qwen2Model",
         ),
         *rules.restrict_rules(
-            [rules.accept_values("cp_exchange", "ring", "all-gather")],
+            [
+                rules.accept_values(
+                    *("cp_exchange", "ring", "all-gather"),
+                    source="src/nanotron/nn/attention.py, ALL_ATTENTION_FUNCTIONS: ring, llama3_ring_attention",
+                )
+            ],
             lambda plan: plan.cp > 1,
         ),
         rules.Rule(
             "tp_overlap",
             "also --sequence-parallel: tp_mode REDUCE_SCATTER",
             lambda plan: plan.tp_overlap & (plan.tp > 1) & (plan.sequence_parallel == 0),
+            source="src/nanotron/parallel/tensor_parallel/functional.py, row_linear",
         ),
-        rules.accept_values("attention", "flash"),
+        rules.accept_values("attention", "flash", source="src/nanotron/nn/attention.py, ALL_ATTENTION_FUNCTIONS"),
         rules.REJECT_FLASH_BEFORE_AMPERE,
-        rules.accept_values("launch", "eager"),
-        rules.accept_orders("tp-cp-dp-pp"),
+        rules.accept_values("launch", "eager", source="src/nanotron/trainer.py, training_step: no torch.compile"),
+        rules.accept_orders("tp-cp-dp-pp", source="src/nanotron/parallel/context.py, parallel_order"),
         rules.Rule(
             "communication",
             "the format of accumulated gradients",
             lambda plan: plan.communication != plan.gradients,
             source="src/nanotron/optim/gradient_accumulator.py, sync_gradients_across_dp",
         ),
-        rules.Rule("recompute_layers", "recompute_layers all", lambda plan: plan.recompute_layers is not None),
-        rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED,
-        rules.accept_offloads(),
-        rules.Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None),
+        *rules.state_source(
+            "src/nanotron/config/parallelism_config.py, recompute_layer",
+            rules.ACCEPT_ALL_LAYERS_RECOMPUTED,
+            rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED,
+        ),
+        rules.accept_offloads(source="src/nanotron/optim/zero.py, ZeroDistributedOptimizer"),
+        *rules.state_source("src/nanotron/optim/zero.py, ZeroDistributedOptimizer: dp_pg", rules.REJECT_SHARD_GROUPS),
     ),
     source="github.com/huggingface/nanotron",
     versions=(
@@ -90,7 +104,7 @@ NANOTRON_PROGRAM = Program(
             since="2024-04",
             behaviour="no context parallelism",
             source="pyproject.toml, src/nanotron/config/parallelism_config.py before b641237d",
-            rules=rules.accept_degrees("tp", "pp"),
+            rules=rules.accept_degrees("tp", "pp", source="context parallelism came with b641237d"),
         ),
     ),
     nearest_exports=("megatron-lm",),

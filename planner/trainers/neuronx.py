@@ -30,10 +30,11 @@ NEURONX_PROGRAM = Program(
     "neuronx",
     "2.29",
     (
-        rules.ACCEPT_DECODERS,
-        rules.accept_accelerators("AWS npu"),
-        *rules.accept_degrees("tp", "pp", "cp", "ep", "vpp"),
-        *rules.reject_model_parts("mtp_layers"),
+        rules.accept_decoders("neuronx-distributed-training, examples/conf: Llama, Mixtral, GPT"),
+        rules.accept_accelerators("AWS npu", source="src/neuronx_distributed/utils/model_utils.py, get_platform_lnc"),
+        *rules.reject_model_parts(
+            "mtp_layers", source="neuronx-distributed-training, src/neuronx_distributed_training/models"
+        ),
         rules.REJECT_GRAPH_SCOPES,
         rules.Rule(
             "tp",
@@ -57,24 +58,49 @@ NEURONX_PROGRAM = Program(
             lambda plan: (plan.ep > 1) & ((plan.dp % plan.ep != 0) | (plan.cp > 1)),
             source="src/neuronx_distributed/parallel_layers/parallel_state.py, initialize_model_parallel",
         ),
-        rules.accept_values("precision", "bf16", "fp32"),
-        rules.accept_values("zero_stage", 0, 1),
+        rules.accept_values(
+            *("precision", "bf16", "fp32"), source="neuronx-distributed-training, examples/conf: precision.type"
+        ),
+        rules.accept_values(
+            *("zero_stage", 0, 1), source="src/neuronx_distributed/trainer/trainer.py, zero_one_enabled"
+        ),
         rules.Rule(
             "schedule",
             "schedule 1f1b",
             lambda plan: (plan.pp > 1) & (plan.schedule != "1f1b"),
             source="src/neuronx_distributed/pipeline/scheduler.py",
         ),
-        *rules.restrict_rules([rules.accept_values("cp_exchange", "ring")], lambda plan: plan.cp > 1),
-        rules.accept_orders("tp-cp-dp-pp"),
-        rules.accept_values("launch", "compiled"),
-        rules.REJECT_TP_OVERLAP,
-        rules.Rule("recompute_layers", "recompute_layers all", lambda plan: plan.recompute_layers is not None),
-        rules.accept_offloads(),
-        rules.Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None),
-        # `use_master_weights` alone decides: without it gradients are accumulated in the parameters' format
+        *rules.restrict_rules(
+            [
+                rules.accept_values(
+                    "cp_exchange", "ring", source="src/neuronx_distributed/kernels/ring_attention_kernel.py"
+                )
+            ],
+            lambda plan: plan.cp > 1,
+        ),
+        rules.accept_orders(
+            "tp-cp-dp-pp",
+            source="src/neuronx_distributed/parallel_layers/parallel_state.py, initialize_model_parallel",
+        ),
+        rules.accept_values("launch", "compiled", source="torch-neuronx: XLA compiles each step"),
+        *rules.state_source(
+            "src/neuronx_distributed/parallel_layers/layers.py, LinearWithAsyncCommunication: backward alone",
+            rules.REJECT_TP_OVERLAP,
+        ),
+        *rules.state_source(
+            "src/neuronx_distributed/utils/activation_checkpoint.py, apply_activation_checkpointing",
+            rules.ACCEPT_ALL_LAYERS_RECOMPUTED,
+        ),
+        rules.accept_offloads(source="src/neuronx_distributed/trainer/trainer.py, neuronx_distributed_config"),
+        *rules.state_source(
+            "src/neuronx_distributed/optimizer/zero_redundancy_optimizer.py, sharding_groups",
+            rules.REJECT_SHARD_GROUPS,
+        ),
         rules.Rule(
-            "communication", "the format of gradients in memory", lambda plan: plan.communication != plan.gradients
+            "communication",
+            "the format of gradients in memory",
+            lambda plan: plan.communication != plan.gradients,
+            source="src/neuronx_distributed/trainer/trainer.py, use_fp32_grad_acc",
         ),
     ),
     source="github.com/aws-neuron/neuronx-distributed",
@@ -90,14 +116,14 @@ NEURONX_PROGRAM = Program(
             since="2024-09",
             behaviour="expert parallelism; no context parallelism",
             source="4f95471",
-            rules=rules.accept_degrees("tp", "pp", "ep", "vpp"),
+            rules=rules.accept_degrees("tp", "pp", "ep", "vpp", source="context parallelism came with a070deb"),
         ),
         ProgramVersion(
             name="2.15",
             since="2023-10",
             behaviour="tensor and pipeline parallelism alone",
             source="a8bce14",
-            rules=rules.accept_degrees("tp", "pp", "vpp"),
+            rules=rules.accept_degrees("tp", "pp", "vpp", source="expert parallelism came with 4f95471 (2.20)"),
         ),
     ),
     nearest_exports=("nemo", "megatron-lm"),

@@ -112,6 +112,10 @@ class PlanValues:
         return self.model is not None and self.model.moe is not None
 
 
+NOT_WRITTEN = "not written by planner export"
+"""The source of a rule that is a limit of the exported files, not of the program that reads them."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """What a program supports of one setting."""
@@ -125,7 +129,8 @@ class Rule:
     value: str | Callable[[PlanValues], object] | None = None
     """What a message prints as the plan's value; None: the value of the setting."""
     source: str = ""
-    """The file of the trainer that states it, at the program's version where it names no other."""
+    """The file of the trainer that states it, at the program's version where it names no other, with the function or
+    the option; `NOT_WRITTEN` for what the program may run, but the exported files do not have."""
 
     @property
     def supported_text(self) -> str:
@@ -144,7 +149,7 @@ class Rule:
         return ("yes" if value else "no") if isinstance(value, bool) else value
 
 
-def accept_values(setting: str, *values: str | int) -> Rule:
+def accept_values(setting: str, *values: str | int, source: str = "") -> Rule:
     """These values of the setting. A setting `model.` concerns transformers only."""
     read_setting = attrgetter(setting)
 
@@ -152,12 +157,12 @@ def accept_values(setting: str, *values: str | int) -> Rule:
         is_missing = setting.startswith("model.") and plan.model is None
         return not is_missing and np.isin(read_setting(plan), values, invert=True)
 
-    return Rule(setting, f"{setting} {' or '.join(map(str, values))}", is_broken)
+    return Rule(setting, f"{setting} {' or '.join(map(str, values))}", is_broken, source=source)
 
 
-def reject_precisions(*names: str) -> Rule:
+def reject_precisions(*names: str, source: str = "") -> Rule:
     """Precisions that a version does not have yet."""
-    return Rule("precision", f"no {' or '.join(names)}", lambda plan: np.isin(plan.precision, names))
+    return Rule("precision", f"no {' or '.join(names)}", lambda plan: np.isin(plan.precision, names), source=source)
 
 
 def accept_setting(setting: str, *values: str | bool, supported: str = "", source: str = "") -> Rule:
@@ -233,7 +238,7 @@ def is_older_than_ampere(architecture: str) -> bool:
     return architecture.lower() in _OLDER_THAN_AMPERE
 
 
-def accept_trainer_stages(trainers: tuple[TrainerName, ...], supported: str, *stages: int) -> Rule:
+def accept_trainer_stages(trainers: tuple[TrainerName, ...], supported: str, *stages: int, source: str = "") -> Rule:
     """These ZeRO stages in plans for these trainers; a single data-parallel rank shards nothing."""
     return Rule(
         "zero_stage",
@@ -242,55 +247,64 @@ def accept_trainer_stages(trainers: tuple[TrainerName, ...], supported: str, *st
             plan.framework in trainers
             and (np.isin(plan.zero_stage, stages, invert=True) & ((plan.zero_stage > 0) | (plan.dp * plan.cp > 1)))
         ),
+        source=source,
     )
 
 
-def accept_accelerators(*device_types: str) -> Rule:
+def accept_accelerators(*device_types: str, source: str = "") -> Rule:
     """Accelerators of these vendors, types of devices, or both; those that are not in hardware_db are accepted."""
 
     def is_broken(plan: PlanValues) -> bool:
         names = {plan.vendor, plan.device_type, f"{plan.vendor} {plan.device_type}"}
         return plan.device_type != "" and not names & set(device_types)
 
-    return Rule("accelerator", f"one of {', '.join(device_types)}", is_broken)
+    return Rule("accelerator", f"one of {', '.join(device_types)}", is_broken, source=source)
 
 
 @cache
-def accept_own_value(setting: str) -> Rule:
+def accept_own_value(setting: str, source: str = NOT_WRITTEN) -> Rule:
     """The value that the plan's trainer has by itself."""
 
     def is_broken(plan: PlanValues) -> bool:
         value = plan.settings.get(setting)
         return plan.own_values.get(setting, value) != value
 
-    return Rule(setting, f"the trainer's own {setting}, {{plan.own_texts[{setting}]}}", is_broken)
+    return Rule(setting, f"the trainer's own {setting}, {{plan.own_texts[{setting}]}}", is_broken, source=source)
 
 
-def accept_recompute_modules(supported: str, accepts: Callable[[RecomputeChoice], bool]) -> Rule:
+def accept_recompute_modules(supported: str, accepts: Callable[[RecomputeChoice], bool], *, source: str = "") -> Rule:
     """Choices of what selective recomputation repeats."""
     return Rule(
         "recompute_modules",
         f"recompute_modules {DEFAULT_MODULES}{supported and f', {supported}'}",
         lambda plan: plan.recompute_choice.name != DEFAULT_MODULES and not accepts(plan.recompute_choice),
+        source=source,
     )
 
 
 ACCEPT_EVERY_SECOND_MATMUL = accept_recompute_modules(
-    EVERY_SECOND_MATMUL, lambda choice: choice.name == EVERY_SECOND_MATMUL
+    EVERY_SECOND_MATMUL,
+    lambda choice: choice.name == EVERY_SECOND_MATMUL,
+    source="torchtitan 0.3, torchtitan/distributed/activation_checkpoint.py, SelectiveAC",
 )
 """The policy of torchtitan, which FSDP's scripts have too."""
 
 
-def accept_degrees(*degrees: str) -> tuple[Rule, ...]:
+def accept_degrees(*degrees: str, source: str = "") -> tuple[Rule, ...]:
     """Any degree of these dimensions, beside data parallelism, and 1 of all others."""
     return tuple(
-        Rule(name, f"{name} 1", lambda plan, name=name: getattr(plan, name) > 1)  # type: ignore[misc]
+        Rule(name, f"{name} 1", lambda plan, name=name: getattr(plan, name) > 1, source=source)  # type: ignore[misc]
         for name in ("tp", "pp", "cp", "ep", "vpp")
         if name not in degrees
     )
 
 
-def accept_orders(*orders: str) -> Rule:
+def state_source(source: str, *rules: Rule) -> tuple[Rule, ...]:
+    """Rules of several programs, with the source of this one."""
+    return tuple(replace(rule, source=source) for rule in rules)
+
+
+def accept_orders(*orders: str, source: str = "") -> Rule:
     """These orders of ranks, and others that differ in the place of dimensions of degree 1 only."""
 
     def differs(plan: PlanValues, order: str) -> Flags:
@@ -303,26 +317,29 @@ def accept_orders(*orders: str) -> Rule:
     def is_broken(plan: PlanValues) -> Flags:
         return reduce(and_, (differs(plan, order) for order in orders))
 
-    return Rule("order", f"order {' or '.join(orders)}", is_broken)
+    return Rule("order", f"order {' or '.join(orders)}", is_broken, source=source)
 
 
-def accept_offloads(*states: str) -> Rule:
+def accept_offloads(*states: str, source: str = "") -> Rule:
     """These states on the host, each alone or with others."""
     return Rule(
         "offload",
         f"offload {' or '.join(['none', *states])}",
         lambda plan: not set(plan.offload) <= set(states),
         lambda plan: next(state for state in plan.offload if state not in states),
+        source,
     )
 
 
-ACCEPT_DECODERS = Rule(
-    "model",
-    "a decoder",
-    lambda plan: plan.model is None or plan.model.architecture != "decoder" or plan.model.vision is not None,
-    lambda plan: plan.model_title,
-)
-"""Decoders of language models."""
+def accept_decoders(source: str) -> Rule:
+    """Decoders of language models."""
+    return Rule(
+        "model",
+        "a decoder",
+        lambda plan: plan.model is None or plan.model.architecture != "decoder" or plan.model.vision is not None,
+        lambda plan: plan.model_title,
+        source,
+    )
 
 
 def reject_model(
@@ -330,16 +347,23 @@ def reject_model(
     supported: str,
     is_broken: Callable[[ModelSpec], bool],
     value: str | Callable[[PlanValues], object] | None = None,
+    *,
+    source: str = "",
 ) -> Rule:
     """Transformers for which `is_broken` holds."""
-    return Rule(setting, supported, lambda plan: plan.model is not None and is_broken(plan.model), value)
+    return Rule(setting, supported, lambda plan: plan.model is not None and is_broken(plan.model), value, source)
 
 
-def reject_model_parts(*names: str) -> tuple[Rule, ...]:
+def reject_model_parts(*names: str, source: str = "") -> tuple[Rule, ...]:
     """Parts of a model that the program's models do not have."""
     absent = (None, 0, False, "none")
     return tuple(
-        reject_model(f"model.{name}", "left out", lambda model, name=name: getattr(model, name) not in absent)  # type: ignore[misc]
+        reject_model(
+            f"model.{name}",
+            "left out",
+            lambda model, name=name: getattr(model, name) not in absent,  # type: ignore[misc]
+            source=source,
+        )
         for name in names
     )
 
@@ -348,15 +372,17 @@ REJECT_GRAPH_SCOPES = Rule(
     "launch",
     "a launch without graphs of parts of a layer: those are Megatron's",
     lambda plan: plan.launch.startswith("graph:"),
+    source="megatron-core 0.16.1, megatron/core/transformer/transformer_config.py, cuda_graph_scope",
 )
 REJECT_PREDICTION_LAYERS = reject_model(
     "model.mtp_layers",
     "0: Hugging Face's library has no layers of multi-token prediction",
     lambda model: model.mtp_layers > 0,
+    source="transformers 4.57, models/deepseek_v3/modeling_deepseek_v3.py, _keys_to_ignore_on_load_unexpected",
 )
 
 
-def accept_activations(*, gated: Iterable[str], plain: Iterable[str]) -> Rule:
+def accept_activations(*, gated: Iterable[str], plain: Iterable[str], source: str = "") -> Rule:
     """These activation functions of the MLP, gated and not."""
     gated, plain = tuple(gated), tuple(plain)
     lists = (("gated", gated), ("plain", plain))
@@ -368,17 +394,20 @@ def accept_activations(*, gated: Iterable[str], plain: Iterable[str]) -> Rule:
             plan.model is not None and plan.model.mlp_activation not in (gated if plan.model.gated_mlp else plain)
         ),
         lambda plan: plan.model.mlp_activation if plan.model is not None else None,
+        source,
     )
 
 
-def accept_rope_scalings(supported: str, accepts: Callable[[ModelSpec, RopeScaling], bool]) -> Rule:
+def accept_rope_scalings(
+    supported: str, accepts: Callable[[ModelSpec, RopeScaling], bool], *, source: str = ""
+) -> Rule:
     """Rotary positions that are not scaled, and the scalings that `accepts` accepts."""
 
     def is_broken(plan: PlanValues) -> bool:
         model = plan.model
         return model is not None and model.rope_scaling is not None and not accepts(model, model.rope_scaling)
 
-    return Rule("model.rope_scaling", supported, is_broken, describe_rope_scaling)
+    return Rule("model.rope_scaling", supported, is_broken, describe_rope_scaling, source)
 
 
 def describe_rope_scaling(plan: PlanValues) -> str:
@@ -401,19 +430,29 @@ def is_llama3_scaling(scaling: RopeScaling, *, any_factor: bool = False) -> bool
 
 
 REJECT_EXPERT_BIAS = reject_model(
-    "model.moe.expert_bias", "false", lambda model: model.moe is not None and model.moe.expert_bias, "true"
+    "model.moe.expert_bias",
+    "false",
+    lambda model: model.moe is not None and model.moe.expert_bias,
+    "true",
+    source="maxtext/configs/base.yml: mlp_bias is of the block of GPT-OSS",
 )
 """Experts without biases."""
 
 
-REJECT_SEQUENCE_PARALLEL_AND_TP_OVERLAP = (
-    Rule("sequence_parallel", "sequence_parallel no", lambda plan: (plan.tp > 1) & (plan.sequence_parallel != 0)),
-    Rule("tp_overlap", "tp_overlap no", lambda plan: plan.tp_overlap & (plan.tp > 1)),
+REJECT_SEQUENCE_PARALLEL = Rule(
+    "sequence_parallel", "sequence_parallel no", lambda plan: (plan.tp > 1) & (plan.sequence_parallel != 0)
 )
-"""Tensor parallelism without sequence parallelism, and without overlap."""
-
-
-REJECT_TP_OVERLAP = REJECT_SEQUENCE_PARALLEL_AND_TP_OVERLAP[1]
+"""Tensor parallelism without sequence parallelism."""
+REJECT_TP_OVERLAP = Rule("tp_overlap", "tp_overlap no", lambda plan: plan.tp_overlap & (plan.tp > 1))
+"""Tensor parallelism without overlap."""
+REJECT_SHARD_GROUPS = Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None)
+"""Sharding over all data-parallel ranks."""
+ACCEPT_ALL_LAYERS_RECOMPUTED = Rule(
+    "recompute_layers",
+    "recompute_layers all",
+    lambda plan: plan.recompute_layers is not None,
+    source=NOT_WRITTEN,
+)
 ACCEPT_WHOLE_LAYERS_RECOMPUTED = Rule(
     "recompute", "recompute none or full", lambda plan: plan.recompute == "selective"
 )

@@ -73,19 +73,23 @@ def _strip_aux_loss(moe: MoeSpec | None) -> MoeSpec | None:
     )
 
 
-def _reject_model(setting: str, supported: str, is_broken: Callable[[ModelSpec], bool]) -> rules.Rule:
+def _reject_model(setting: str, supported: str, is_broken: Callable[[ModelSpec], bool], source: str) -> rules.Rule:
     """Transformers for which `is_broken` holds and that torchtitan does not have as a preset."""
     return rules.reject_model(
         setting,
         f"{supported}, or a preset of torchtitan",
         lambda model: is_broken(model) and find_native_flavor(model) is None,
+        source=source,
     )
 
 
 def _accept_plain_field(name: str) -> rules.Rule:
     """The value that Llama has, or a model that torchtitan has as a preset."""
     return _reject_model(
-        f"model.{name}", "the parts of Llama", lambda model: getattr(model, name) != getattr(_PLAIN_DECODER, name)
+        f"model.{name}",
+        "the parts of Llama",
+        lambda model: getattr(model, name) != getattr(_PLAIN_DECODER, name),
+        "torchtitan/models/llama3/model.py, Llama3TransformerBlock; models/common",
     )
 
 
@@ -96,19 +100,35 @@ _MODEL_RULES = (
         if name not in (*_PRESET_NAMES, *_DECODER_FIELDS)
     ),
     _accept_plain_field("mtp_layers"),
-    _reject_model("model.activation", "silu", lambda model: model.mlp_activation != "silu"),
+    _reject_model(
+        "model.activation",
+        "silu",
+        lambda model: model.mlp_activation != "silu",
+        "torchtitan/models/common/feed_forward.py, FeedForward",
+    ),
     _reject_model(
         "model.rope_scaling",
         "llama3",
         lambda model: model.rope_scaling is not None and model.rope_scaling.type != "llama3",
+        "torchtitan/models/common/rope.py, RoPE.Config: scaling",
     ),
-    _reject_model("model.moe.expert_bias", "false", lambda model: model.moe is not None and model.moe.expert_bias),
-    _reject_model("model.moe.shared_gate", "false", lambda model: model.moe is not None and model.moe.shared_gate),
-    # torchtitan/models/common/moe.py, `TokenChoiceTopKRouter._get_node_limited_routing_scores`; its preset too
+    _reject_model(
+        "model.moe.expert_bias",
+        "false",
+        lambda model: model.moe is not None and model.moe.expert_bias,
+        "torchtitan/models/common/moe.py, GroupedExperts",
+    ),
+    _reject_model(
+        "model.moe.shared_gate",
+        "false",
+        lambda model: model.moe is not None and model.moe.shared_gate,
+        "torchtitan/models/common/moe.py, MoE: shared_experts",
+    ),
     rules.reject_model(
         "model.moe.router_group_experts",
         "2: the best experts of a group that add up to its score",
         lambda model: model.moe is not None and model.moe.router_groups > 0 and model.moe.router_group_experts != 2,
+        source="torchtitan/models/common/moe.py, TokenChoiceTopKRouter._get_node_limited_routing_scores",
     ),
     rules.Rule(
         "model.sliding_window",
@@ -118,6 +138,7 @@ _MODEL_RULES = (
             and 0 < plan.model.sliding_window < plan.seq_length
             and find_native_flavor(plan.model) is None
         ),
+        source="torchtitan/models/gpt_oss: windows are GPT-OSS's",
     ),
 )
 
@@ -136,10 +157,14 @@ def _has_too_few_kv_heads(plan: rules.PlanValues) -> rules.Flags:
     return model is not None and (model.kv_head_count if model.mla is None else model.heads) % plan.tp != 0
 
 
-_REJECT_NVFP4, _REJECT_MXFP8 = rules.reject_precisions("nvfp4"), rules.reject_precisions("mxfp8", "nvfp4")
-# 803906b8 of August 2025; 3996b634 of February 2025
-_REJECT_DUALPIPE = rules.accept_values("schedule", "1f1b", "zero-bubble", "gpipe", "zb-v")
-_REJECT_V_SCHEDULES = rules.accept_values("schedule", "1f1b", "zero-bubble", "gpipe")
+_REJECT_NVFP4 = rules.reject_precisions("nvfp4", source="NVFP4 came with bcc09297")
+_REJECT_MXFP8 = rules.reject_precisions("mxfp8", "nvfp4", source="MXFP8 came with fb17e251, NVFP4 with bcc09297")
+_REJECT_DUALPIPE = rules.accept_values(
+    *("schedule", "1f1b", "zero-bubble", "gpipe", "zb-v"), source="DualPipeV came with 803906b8"
+)
+_REJECT_V_SCHEDULES = rules.accept_values(
+    *("schedule", "1f1b", "zero-bubble", "gpipe"), source="ZBV came with 3996b634, DualPipeV with 803906b8"
+)
 
 
 def _has_uneven_sequence(plan: rules.PlanValues) -> rules.Flags:
@@ -188,10 +213,16 @@ TORCHTITAN = Program(
     "torchtitan",
     "0.3",
     (
-        rules.ACCEPT_DECODERS,
-        rules.accept_accelerators("NVIDIA gpu", "AMD gpu"),
-        *rules.accept_degrees("tp", "pp", "cp", "ep", "vpp"),
-        rules.accept_values("precision", "bf16", "fp8", "mxfp8", "nvfp4", "fp32"),
+        rules.accept_decoders(
+            "torchtitan/models/common/decoder.py, Decoder; vision is not written by planner export"
+        ),
+        rules.accept_accelerators(
+            *("NVIDIA gpu", "AMD gpu"), source=".github/workflows/set-matrix.yaml: CUDA and ROCm are tested"
+        ),
+        rules.accept_values(
+            *("precision", "bf16", "fp8", "mxfp8", "nvfp4", "fp32"),
+            source="torchtitan/config/configs.py, TrainingConfig.mixed_precision_param; components/quantization",
+        ),
         rules.Rule(
             "precision",
             "precision bf16 or fp8 on GPUs of other vendors than NVIDIA: mxfp8 needs a compute capability of 10.0",
@@ -199,14 +230,24 @@ TORCHTITAN = Program(
             source="torchtitan/components/quantization/mx.py, MXFP8LinearConverter",
         ),
         *_MODEL_RULES,
-        rules.Rule("zero_stage", "zero_stage 2 or 3", lambda plan: (plan.zero_stage < 2) & (plan.dp * plan.cp > 1)),
+        rules.Rule(
+            "zero_stage",
+            "zero_stage 2 or 3",
+            lambda plan: (plan.zero_stage < 2) & (plan.dp * plan.cp > 1),
+            source="torchtitan/distributed/fsdp.py, get_fsdp_reshard_after_forward_policy",
+        ),
         rules.Rule(
             "seq_length",
             "a sequence within the table of positions of torchtitan's preset",
             _exceeds_positions,
             source="torchtitan/models/common/decoder.py, Decoder.Config.update_from_config",
         ),
-        rules.Rule("etp", "etp 1", lambda plan: plan.etp > 1),
+        rules.Rule(
+            "etp",
+            "etp 1",
+            lambda plan: plan.etp > 1,
+            source="torchtitan/distributed/parallel_dims.py, ParallelDims.build_mesh",
+        ),
         rules.Rule(
             "tp",
             "a divisor of the model's {plan.model.kv_head_count} KV heads",
@@ -236,9 +277,21 @@ TORCHTITAN = Program(
             source="torch 2.13, torch/distributed/pipelining/schedules.py, ScheduleInterleaved1F1B and "
             "ScheduleInterleavedZeroBubble",
         ),
-        fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,
+        *rules.state_source(
+            "torchtitan/distributed/activation_checkpoint.py, ActivationCheckpointing.apply",
+            rules.ACCEPT_ALL_LAYERS_RECOMPUTED,
+        ),
         rules.ACCEPT_EVERY_SECOND_MATMUL,
-        *rules.restrict_rules([rules.accept_values("cp_exchange", "all-gather")], lambda plan: plan.cp > 1),
+        *rules.restrict_rules(
+            [
+                rules.accept_values(
+                    "cp_exchange",
+                    "all-gather",
+                    source="torchtitan/distributed/context_parallel/api.py, flex_cp_allgather",
+                )
+            ],
+            lambda plan: plan.cp > 1,
+        ),
         rules.REJECT_GRAPH_SCOPES,
         rules.Rule(
             "fp8_recipe",
@@ -246,19 +299,40 @@ TORCHTITAN = Program(
             lambda plan: plan.settings.get("fp8_recipe") in ("delayed", "blockwise"),
             source="torchtitan/components/quantization/float8.py, Float8LinearConverter.Config",
         ),
-        rules.Rule("attention", "attention flash", lambda plan: plan.attention == "unfused"),
+        rules.Rule(
+            "attention",
+            "attention flash",
+            lambda plan: plan.attention == "unfused",
+            source="torchtitan/models/common/attention.py, ScaledDotProductAttention",
+        ),
         rules.REJECT_FLASH_BEFORE_AMPERE,
-        rules.accept_orders("tp-cp-dp-pp"),
+        rules.accept_orders("tp-cp-dp-pp", source="torchtitan/distributed/parallel_dims.py, ParallelDims.build_mesh"),
         fsdp.ACCEPT_DP_OVERLAP,
         *_SETTING_RULES,
-        *fsdp.ACCEPT_FSDP_OFFLOADS,
-        rules.Rule("shard_group", "shard_group all, or cp times a divisor of dp", rules.breaks_shard_groups),
-        rules.Rule("shard_group", "tp x shard_group a multiple of ep", rules.breaks_expert_shard_groups),
-        rules.accept_values("schedule", "1f1b", "zero-bubble", "gpipe", "zb-v", "dualpipe-v"),
+        *rules.state_source(
+            "torchtitan/config/configs.py, TrainingConfig.enable_cpu_offload", *fsdp.ACCEPT_FSDP_OFFLOADS
+        ),
+        rules.Rule(
+            "shard_group",
+            "shard_group all, or cp times a divisor of dp",
+            rules.breaks_shard_groups,
+            source="torchtitan/distributed/parallel_dims.py, ParallelDims.build_mesh",
+        ),
+        rules.Rule(
+            "shard_group",
+            "tp x shard_group a multiple of ep",
+            rules.breaks_expert_shard_groups,
+            source="torchtitan/distributed/parallel_dims.py, ParallelDims.build_mesh: efsdp",
+        ),
+        rules.accept_values(
+            *("schedule", "1f1b", "zero-bubble", "gpipe", "zb-v", "dualpipe-v"),
+            source="torch 2.13, torch/distributed/pipelining/schedules.py, get_schedule_class",
+        ),
         rules.Rule(
             "schedule",
             "schedule 1f1b with pp 1",
             lambda plan: (plan.schedule not in ("1f1b", "gpipe")) & (plan.pp == 1),
+            source=f"{rules.NOT_WRITTEN}: without stages there is no schedule",
         ),
         rules.Rule(
             "schedule",
@@ -276,6 +350,7 @@ TORCHTITAN = Program(
             "layout",
             "multi-token prediction M in the last chunk",
             lambda plan: find_mtp_chunk(plan.layout, plan.pp * plan.vpp) != plan.pp * plan.vpp - 1,
+            source="torchtitan/distributed/pipeline_parallel.py, generate_llm_fqn_per_model_part",
         ),
     ),
     written_settings=(
@@ -311,21 +386,35 @@ TORCHTITAN = Program(
             behaviour="the loss compiled with the model; no expert parallelism",
             source="bbb1b616, torchtitan/components/loss.py",
             compiled_changes={"loss": "compiled"},
-            rules=(_REJECT_NVFP4, *rules.accept_degrees("tp", "pp", "cp", "vpp"), _REJECT_DUALPIPE),
+            rules=(
+                _REJECT_NVFP4,
+                *rules.accept_degrees("tp", "pp", "cp", "vpp", source="expert parallelism came with 01f4e502"),
+                _REJECT_DUALPIPE,
+            ),
         ),
         ProgramVersion(
             name="2024-10",
             since="2024-10",
             behaviour="a plain loss, FP8 and context parallelism; no MXFP8",
             source="b19456a9, 69fe8def, torchtitan/components/loss.py before bbb1b616",
-            rules=(_REJECT_MXFP8, *rules.accept_degrees("tp", "pp", "cp", "vpp"), _REJECT_V_SCHEDULES),
+            rules=(
+                _REJECT_MXFP8,
+                *rules.accept_degrees("tp", "pp", "cp", "vpp", source="expert parallelism came with 01f4e502"),
+                _REJECT_V_SCHEDULES,
+            ),
         ),
         ProgramVersion(
             name="2024-07",
             since="2024-07",
             behaviour="a plain loss, FP8; no context parallelism",
             source="69fe8def",
-            rules=(_REJECT_MXFP8, *rules.accept_degrees("tp", "pp", "vpp"), _REJECT_V_SCHEDULES),
+            rules=(
+                _REJECT_MXFP8,
+                *rules.accept_degrees(
+                    *("tp", "pp", "vpp"), source="context parallelism came with b19456a9, of experts with 01f4e502"
+                ),
+                _REJECT_V_SCHEDULES,
+            ),
         ),
     ),
     # at b5bcd76c, torchtitan/config/configs.py: all degrees 1

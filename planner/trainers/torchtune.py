@@ -38,50 +38,92 @@ TORCHTUNE = Trainer(
     fragmentation_share=fsdp.FSDP2.fragmentation_share,
 )
 
-_REJECT_SHARD_GROUPS = rules.Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None)
+_REJECT_SHARD_GROUPS = rules.Rule(
+    "shard_group",
+    "shard_group all",
+    lambda plan: plan.shard_group is not None,
+    source="hybrid sharding came with d3ab3b7c",
+)
 
 TORCHTUNE_PROGRAM = Program(
     "torchtune",
     "0.7",
     (
-        rules.ACCEPT_DECODERS,
-        # utils/_device.py
-        rules.accept_accelerators("NVIDIA gpu", "AMD gpu", "Intel gpu", "Intel npu", "Huawei npu", "cpu"),
-        *rules.accept_degrees("tp", "cp"),
-        *rules.reject_model_parts("mtp_layers"),
+        rules.accept_decoders("torchtune/modules/transformer.py, TransformerDecoder"),
+        *rules.state_source("torchtune/utils/_device.py", fsdp.ACCEPT_PYTORCH_ACCELERATORS),
+        *rules.accept_degrees("tp", "cp", source="torchtune/training/_distributed.py, ParallelDims"),
+        *rules.reject_model_parts("mtp_layers", source="torchtune/modules/transformer.py, TransformerDecoder"),
         rules.REJECT_GRAPH_SCOPES,
         rules.reject_tp_beyond_kv_heads("torchtune/training/_distributed.py, prepare_mha_for_tp"),
-        # its builders: Llama, Qwen, Mistral, Phi-3 (silu), Gemma (gelu)
-        rules.accept_activations(gated=("silu", "gelu", "gelu-tanh"), plain=()),
-        rules.accept_values("model.norm", "rmsnorm"),
-        rules.accept_values("precision", "bf16", "fp32", "fp8"),
+        rules.accept_activations(
+            gated=("silu", "gelu", "gelu-tanh"),
+            plain=(),
+            source="torchtune/models, _component_builders.py of Llama, Qwen, Mistral, Phi-3 (silu) and Gemma (gelu)",
+        ),
+        rules.accept_values("model.norm", "rmsnorm", source="torchtune/models, _component_builders.py"),
+        rules.accept_values(
+            *("precision", "bf16", "fp32", "fp8"),
+            source="recipes/full_finetune_distributed.py: dtype, enable_fp8_training",
+        ),
         rules.Rule(
             "precision",
             "bf16 or fp32 with context parallelism",
             lambda plan: (plan.precision == "fp8") & (plan.cp > 1),
             source="recipes/full_finetune_distributed.py, _setup_model",
         ),
-        rules.Rule("zero_stage", "zero_stage 2 or 3", lambda plan: (plan.zero_stage < 2) & (plan.dp * plan.cp > 1)),
+        rules.Rule(
+            "zero_stage",
+            "zero_stage 2 or 3",
+            lambda plan: (plan.zero_stage < 2) & (plan.dp * plan.cp > 1),
+            source="torchtune/training/_distributed.py, shard_model: reshard_after_forward",
+        ),
         rules.Rule(
             "cp",
             "a sequence that 2 x tp x cp divides",
             lambda plan: (plan.cp > 1) & (plan.seq_length % (2 * plan.tp * plan.cp) != 0),
             source="torchtune/training/_distributed.py, ParallelDims.min_seq_len_divisor",
         ),
-        # `alltoall` of PyTorch rotates keys and values as a ring does
-        *rules.restrict_rules([rules.accept_values("cp_exchange", "all-gather", "ring")], lambda plan: plan.cp > 1),
+        *rules.restrict_rules(
+            [
+                rules.accept_values(
+                    *("cp_exchange", "all-gather", "ring"),
+                    source="torchtune/training/_distributed.py, get_context_parallel_manager: alltoall is a ring",
+                )
+            ],
+            lambda plan: plan.cp > 1,
+        ),
         rules.REJECT_FLASH_BEFORE_AMPERE,
-        rules.accept_orders("tp-cp-dp-pp"),
-        rules.accept_values("gradients", "bf16"),
-        rules.accept_values("communication", "bf16"),
+        rules.accept_orders("tp-cp-dp-pp", source="torchtune/training/_distributed.py, ParallelDims.build_mesh"),
+        rules.accept_values(
+            "gradients", "bf16", source="torchtune/training/_distributed.py, shard_model: no MixedPrecisionPolicy"
+        ),
+        rules.accept_values(
+            "communication", "bf16", source="torchtune/training/_distributed.py, shard_model: no MixedPrecisionPolicy"
+        ),
         fsdp.ACCEPT_DP_OVERLAP,
-        rules.REJECT_TP_OVERLAP,
-        fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,
-        rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED,
-        *fsdp.ACCEPT_FSDP_OFFLOADS,
-        rules.Rule("shard_group", "shard_group all, or cp times a divisor of dp", rules.breaks_shard_groups),
-        rules.accept_setting("loss", "plain", "chunked"),
-        rules.accept_setting("reshard", "default", "never"),
+        *rules.state_source(
+            "torchtune/models/llama3/_parallelism.py, base_llama_tp_plan: no async tp", rules.REJECT_TP_OVERLAP
+        ),
+        *rules.state_source(
+            "torchtune/training/memory.py, set_activation_checkpointing",
+            rules.ACCEPT_ALL_LAYERS_RECOMPUTED,
+            rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED,
+        ),
+        *rules.state_source(
+            "torchtune/training/_distributed.py, shard_model: cpu_offload", *fsdp.ACCEPT_FSDP_OFFLOADS
+        ),
+        rules.Rule(
+            "shard_group",
+            "shard_group all, or cp times a divisor of dp",
+            rules.breaks_shard_groups,
+            source="torchtune/training/_distributed.py, ParallelDims: dp_replicate",
+        ),
+        rules.accept_setting("loss", "plain", "chunked", source="torchtune/modules/loss/cross_entropy_loss.py"),
+        rules.accept_setting(
+            "reshard",
+            *("default", "never"),
+            source="recipes/full_finetune_distributed.py: fsdp_reshard_after_forward",
+        ),
     ),
     written_settings=("loss", "reshard"),
     source="github.com/pytorch/torchtune",
@@ -97,21 +139,24 @@ TORCHTUNE_PROGRAM = Program(
             since="2025-04",
             behaviour="hybrid sharding; no context parallelism",
             source="d3ab3b7c",
-            rules=rules.accept_degrees("tp"),
+            rules=rules.accept_degrees("tp", source="context parallelism came with 43094198"),
         ),
         ProgramVersion(
             name="0.6",
             since="2025-03",
             behaviour="tensor parallelism; no hybrid sharding",
             source="9da35c74, v0.6.0",
-            rules=(*rules.accept_degrees("tp"), _REJECT_SHARD_GROUPS),
+            rules=(
+                *rules.accept_degrees("tp", source="context parallelism came with 43094198"),
+                _REJECT_SHARD_GROUPS,
+            ),
         ),
         ProgramVersion(
             name="0.3",
             since="2024-09",
             behaviour="the loss in chunks (CEWithChunkedOutputLoss); data parallelism alone",
             source="4fba6cd4, v0.3.0",
-            rules=(*rules.accept_degrees(), _REJECT_SHARD_GROUPS),
+            rules=(*rules.accept_degrees(source="tensor parallelism came with 9da35c74"), _REJECT_SHARD_GROUPS),
         ),
         ProgramVersion(
             name="0.1",
@@ -119,7 +164,7 @@ TORCHTUNE_PROGRAM = Program(
             behaviour="a plain loss",
             source="v0.1.0, recipes/configs",
             changes={"loss": "plain"},
-            rules=(*rules.accept_degrees(), _REJECT_SHARD_GROUPS),
+            rules=(*rules.accept_degrees(source="tensor parallelism came with 9da35c74"), _REJECT_SHARD_GROUPS),
         ),
     ),
     nearest_exports=("torchtitan", "fsdp2"),
