@@ -33,7 +33,8 @@ NEURONX_PROGRAM = Program(
         rules.accept_decoders("neuronx-distributed-training, examples/conf: Llama, Mixtral, GPT"),
         rules.accept_accelerators("AWS npu", source="src/neuronx_distributed/utils/model_utils.py, get_platform_lnc"),
         *rules.reject_model_parts(
-            "mtp_layers", source="neuronx-distributed-training, src/neuronx_distributed_training/models"
+            "mtp_layers",
+            source="neuronx-distributed-training, src/neuronx_distributed_training/lightning_modules/model",
         ),
         rules.REJECT_GRAPH_SCOPES,
         rules.Rule(

@@ -350,7 +350,7 @@ TORCHTITAN = Program(
             "layout",
             "multi-token prediction M in the last chunk",
             lambda plan: find_mtp_chunk(plan.layout, plan.pp * plan.vpp) != plan.pp * plan.vpp - 1,
-            source="torchtitan/distributed/pipeline_parallel.py, generate_llm_fqn_per_model_part",
+            source="torchtitan/distributed/pipeline_parallel.py, _generate_llm_fqn_per_model_part",
         ),
     ),
     written_settings=(
