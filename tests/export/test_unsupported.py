@@ -31,6 +31,8 @@ def change_plan(struct: Any, changes: Changes) -> Any:
 
 PRECISION_FP8 = {"precision": "fp8"}
 OVERLAP = {"settings.dp_overlap": False}
+SELECTIVE: Changes = {"strategy.recompute": "selective"}
+HOSTED: Changes = {"settings.offload": ["activations"]}
 A100 = RunAccelerator("a100-sxm4-80gb", "NVIDIA", "gpu", "ampere")
 V100 = RunAccelerator("v100-sxm2-32gb", "NVIDIA", "gpu", "volta")
 GROUPS = {"model.moe.router_groups": 4, "model.moe.router_topk_groups": 2}
@@ -62,6 +64,20 @@ REFUSED: list[tuple[str, str, Changes, list[str]]] = [
     ("megatron-lm", "dense", {"accelerator": V100, "attention": "unfused"}, []),
     ("megatron-lm", "experts", {"accelerator": V100, "attention": "unfused"}, ["model.moe"]),
     ("megatron-lm", "fp8", {"strategy.recompute": "selective"}, ["recompute"]),
+    ("megatron-lm", "fp8", {**SELECTIVE, "settings.recompute_modules": "mlp"}, []),
+    ("megatron-lm", "dense", {**SELECTIVE, "settings.recompute_modules": "minimal"}, ["recompute_modules"]),
+    ("megatron-lm", "dense", {**SELECTIVE, "settings.recompute_modules": "moe_act"}, ["recompute_modules"]),
+    ("megatron-lm", "experts", {**SELECTIVE, "settings.recompute_modules": "mla_up_proj"}, ["recompute_modules"]),
+    ("megatron-lm", "dense", HOSTED, ["offload_modules"]),
+    ("megatron-lm", "dense", {**HOSTED, "settings.offload_modules": "attn_proj"}, ["offload_modules"]),
+    ("megatron-lm", "dense", {**HOSTED, "settings.offload_modules": "attn_proj+core_attn"}, []),
+    ("megatron-lm", "block", {**HOSTED, "settings.offload_modules": "core_attn"}, ["recompute"]),
+    ("nemo", "dense", {**HOSTED, "settings.offload_modules": "core_attn"}, ["offload", "offload_modules"]),
+    ("maxtext", "tpu", {**SELECTIVE, "settings.recompute_modules": "mlp"}, ["recompute_modules"]),
+    ("maxtext", "tpu", {**SELECTIVE, "settings.recompute_modules": "qkv_proj_offloaded"}, ["offload"]),
+    ("maxtext", "tpu", {**SELECTIVE, **HOSTED}, ["offload"]),
+    ("torchtitan", "fsdp", {**SELECTIVE, "settings.recompute_modules": "minimal"}, ["recompute_modules"]),
+    ("torchtitan", "fsdp", {**SELECTIVE, "settings.recompute_modules": "every-second-matmul"}, []),
     ("megatron-lm", "experts", {"settings.order": "tp-cp-pp-dp"}, ["order"]),
     ("megatron-lm", "experts", {"settings.order": "tp-cp-pp-dp", "strategy.ep": 1}, []),
     ("megatron-lm", "swapped", {"strategy.cp": 2}, ["order"]),
@@ -258,6 +274,31 @@ WRITTEN: list[tuple[str, str, Changes, str, str]] = [
     ("torchtitan", "qwen", {"settings.ep_exchange": "nccl"}, "planned_torchtitan.py", 'comm_backend="standard"'),
     ("deepspeed", "kept", {"settings.reshard": "always"}, "ds_config.json", '"stage3_max_reuse_distance": 0'),
     ("torchtitan", "all", {"precision": "fp8", "launch": "eager"}, "planned_torchtitan.py", "compile_enabled=False"),
+    (
+        "megatron-lm",
+        "latent",
+        {"settings.recompute_modules": "mla_up_proj+mlp"},
+        "train.sh",
+        "--recompute-modules mla_up_proj mlp",
+    ),
+    (
+        "megatron-lm",
+        "dense",
+        {**HOSTED, "settings.offload_modules": "attn_proj+core_attn"},
+        "train.sh",
+        "--fine-grained-activation-offloading\n  --offload-modules attn_proj core_attn",
+    ),
+    ("megatron-lm", "dense", HOSTED, "train.sh", "NVTE_CPU_OFFLOAD_V1"),
+    ("nemo", "experts", {**SELECTIVE, "settings.recompute_modules": "moe"}, "planned_nemo.py", "recompute_modules=['moe']"),
+    ("maxtext", "tpu", SELECTIVE, "maxtext.yml", "remat_policy: minimal_with_context"),
+    (
+        "maxtext",
+        "tpu",
+        {**SELECTIVE, "settings.recompute_modules": "offload:decoder_layer_input+save:context", **HOSTED},
+        "maxtext.yml",
+        "remat_policy: custom\ndecoder_layer_input: offload\ncontext: device",
+    ),
+    ("maxtext", "tpu", {"strategy.recompute": "full", **HOSTED}, "maxtext.yml", "decoder_layer_input: offload"),
     ("deepspeed", "zero-1", {"settings.recompute_layers": 2}, "train.sh", "full: 2 layers of each stage"),
     ("deepspeed", "zero-1", {"strategy.recompute": "selective"}, "train.sh", "norms, activation functions"),
 ]
