@@ -29,6 +29,8 @@ PLANS = {
     "swapped": f"llama-3-70b {H100} --tp 8 --pp 4 --zero 1 --order tp-cp-pp-dp {SP}",
     "experts": f"mixtral-8x7b {H100} --pp 2 --ep 8 --zero 1 --recompute selective",
     "latent": f"deepseek-v3 {LARGE} --tp 4 --etp 1 --pp 16 --ep 16 --zero 1 --recompute selective {SP}",
+    "modules": f"mixtral-8x7b {H100} --pp 2 --ep 8 --zero 1 --recompute selective "
+    "--recompute-modules layernorm+moe_act --offload activations --offload-modules core_attn+expert_fc1",
     "fp8": f"llama-3-8b {H100} --tp 2 --zero 1 --precision fp8 {SP}",
     "sharded": f"llama-3-8b {H100} --zero 3 --framework megatron-fsdp",
     "bf16-grads": f"llama-3-8b {H100} --tp 2 --zero 1 --gradients bf16 {SP}",
@@ -99,8 +101,8 @@ _MEGATRON_PLANS = (
 _DEEPSPEED_PLANS = ("zero-1", "stage-3")
 _FSDP_PLANS = ("fsdp", "zero-2", "hybrid", "hosted", "one-node")
 PLANS_BY_TRAINER: dict[str, tuple[str, ...]] = {
-    "megatron-lm": (*_MEGATRON_PLANS, "latent"),
-    "megatron-bridge": (*_MEGATRON_PLANS, "latent", "fp8-attention"),
+    "megatron-lm": (*_MEGATRON_PLANS, "latent", "modules"),
+    "megatron-bridge": (*_MEGATRON_PLANS, "latent", "fp8-attention", "modules"),
     "deepspeed": (*_DEEPSPEED_PLANS, "zero-2-fp32", "auto-tp", "narrow-master", "host-master", "kept"),
     "torchtitan": (
         *(*_FSDP_PLANS, "chunked", "narrow", "narrow-moments"),

@@ -289,7 +289,7 @@ WRITTEN: list[tuple[str, str, Changes, str, str]] = [
         "--fine-grained-activation-offloading\n  --offload-modules attn_proj core_attn",
     ),
     ("megatron-lm", "dense", HOSTED, "train.sh", "NVTE_CPU_OFFLOAD_V1"),
-    ("nemo", "experts", {**SELECTIVE, "settings.recompute_modules": "moe"}, "planned_nemo.py", "recompute_modules=['moe']"),
+    ("nemo", "experts", {"settings.recompute_modules": "moe"}, "planned_nemo.py", "recompute_modules=['moe']"),
     ("maxtext", "tpu", SELECTIVE, "maxtext.yml", "remat_policy: minimal_with_context"),
     (
         "maxtext",
