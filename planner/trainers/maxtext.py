@@ -70,6 +70,7 @@ _OTHER_BLOCKS = f"{rules.NOT_WRITTEN}: decoder blocks of GPT-3, Gemma, GPT-OSS, 
 """The source of what MaxText has in blocks that the exported files do not choose."""
 _SETTING_RULES = (
     rules.accept_setting("loss", "plain", "chunked", source="maxtext/configs/base.yml, num_vocab_tiling"),
+    rules.accept_setting("ep_exchange", "deepep", "nccl", source="maxtext/layers/moe.py"),
     rules.Rule(
         "loss",
         f"loss plain; chunked where {LOSS_CHUNKS} divides a device's tokens of a micro-batch",

@@ -228,9 +228,10 @@ REJECT_FLASH_BEFORE_AMPERE = Rule(
 """FlashAttention 2 runs on NVIDIA's GPUs from Ampere on."""
 
 
-def is_older_than_hopper(architecture: str) -> bool:
-    """Whether this is an NVIDIA architecture of a compute capability below 9.0."""
-    return architecture.lower() in (*_OLDER_THAN_AMPERE, "ampere", "ada")
+def runs_on_hopper(plan: PlanValues) -> bool:
+    """Whether the accelerator is a GPU of NVIDIA with a compute capability of 9.0 or more."""
+    is_older = plan.architecture.lower() in (*_OLDER_THAN_AMPERE, "ampere", "ada")
+    return plan.vendor == "NVIDIA" and plan.device_type == "gpu" and not is_older
 
 
 def is_older_than_ampere(architecture: str) -> bool:

@@ -190,6 +190,8 @@ _SETTING_RULES = (
         lambda plan: (plan.launch == "graph") & ((plan.pp > 1) | (plan.ep > 1)),
         source="torchtitan/trainer.py, Trainer.Config._validate_cuda_graphs",
     ),
+    # its HybridEP imports what torch 2.13 does not have
+    rules.accept_setting("ep_exchange", "deepep", "nccl", source="torchtitan/distributed/deepep/hybridep.py"),
     rules.accept_setting("loss", "plain", "compiled", "chunked", source="torchtitan/components/loss.py"),
     rules.Rule(
         "loss",

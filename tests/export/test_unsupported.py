@@ -160,6 +160,8 @@ REFUSED: list[tuple[str, str, Changes, list[str]]] = [
     ("torchtitan", "hosted", {"settings.moments": "bf16"}, ["moments"]),
     ("torchtitan", "qwen", {"launch": "graph"}, ["launch"]),
     ("torchtitan", "fsdp", {"launch": "graph"}, []),
+    ("torchtitan", "qwen", {"settings.ep_exchange": "hybridep"}, ["ep_exchange"]),
+    ("maxtext", "tpu-experts", {"settings.ep_exchange": "hybridep"}, ["ep_exchange"]),
     ("torchtitan", "all", {"global_batch": 72}, ["micro_batch"]),
     ("torchtitan", "gathered", {"seq_length": 32_772}, ["seq_length"]),
     ("torchtitan", "fsdp", {"settings.attention_precision": "fp8"}, ["attention_precision"]),

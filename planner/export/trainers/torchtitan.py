@@ -11,7 +11,7 @@ from planner.export.run import PlannedRun
 from planner.export.text import PythonSource, format_comments, format_python_call
 from planner.export.trainer import TrainerExport, describe_plan, format_torchrun_array
 from planner.export.trainers.fsdp2 import build_kernel_launch_note, compute_fsdp_mesh
-from planner.trainers.rules import has_narrow_parameters, is_older_than_hopper
+from planner.trainers.rules import has_narrow_parameters, runs_on_hopper
 from planner.trainers.torchtitan import TORCHTITAN, find_native_flavor
 from planner.trainers.trainer import LOSS_CHUNKS
 from planner.workload.spec import ModelSpec, MoeSpec
@@ -335,7 +335,7 @@ def _find_exchange_backend(run: PlannedRun) -> str:
 
 def _has_deepep(run: PlannedRun) -> bool:
     """Whether DeepEP's kernels run on the accelerator: compute capability 9.0 (deepseek-ai/DeepEP, README.md)."""
-    return run.is_nvidia_gpu and not is_older_than_hopper(run.accelerator.architecture)
+    return runs_on_hopper(run.values)
 
 
 def _format_experts(moe: MoeSpec, backend: str) -> str:
