@@ -34,9 +34,9 @@ def _list_offload_modules(plan: rules.PlanValues) -> set[str]:
     return set(modules.split("+")) if "activations" in plan.offload else set()
 
 
-# megatron-core 0.16.1, transformer/transformer_config.py, `__post_init__`
+_SOURCE = "megatron/core/transformer/transformer_config.py, __post_init__"
 MODULE_RULES = (
-    rules.accept_recompute_modules("modules joined by +", lambda choice: bool(choice.modules)),
+    rules.accept_recompute_modules("modules joined by +", lambda choice: bool(choice.modules), source=_SOURCE),
     rules.Rule(
         "recompute_modules",
         "moe_act with experts, mla_up_proj with latent attention",
@@ -47,22 +47,26 @@ MODULE_RULES = (
                 or ("mla_up_proj" in plan.recompute_choice.modules and plan.model.mla is None)
             )
         ),
+        source=_SOURCE,
     ),
     rules.Rule(
         "offload_modules",
         "names of modules: --offload-modules",
         lambda plan: ALL_ACTIVATIONS in _list_offload_modules(plan),
+        source=_SOURCE,
     ),
     rules.Rule(
         "offload_modules",
         "attn_proj with core_attn alone",
         lambda plan: "attn_proj" in (modules := _list_offload_modules(plan)) and "core_attn" not in modules,
+        source=_SOURCE,
     ),
     # the whole layer runs without saving anything, and a second time outside the pass that offloads
     rules.Rule(
         "recompute",
         "recompute none or selective beside offload activations",
         lambda plan: ("activations" in plan.offload) & (plan.recompute == "full"),
+        source="megatron/core/pipeline_parallel/fine_grained_activation_offload.py",
     ),
     rules.Rule(
         "recompute",
@@ -72,6 +76,6 @@ MODULE_RULES = (
             & (plan.settings.get("fp8_recipe") == "delayed")
             & bool(_list_plan_modules(plan) & {"layernorm", "moe_act"})
         ),
-        source="megatron/core/transformer/transformer_config.py, __post_init__",
+        source=_SOURCE,
     ),
 )
