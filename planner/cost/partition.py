@@ -35,13 +35,18 @@ def count_layers(workload: Workload) -> Floats:
 
 
 def assign_layers(
-    prefix: Ints, pp: int, vpp: int, layout: str = AUTO_LAYOUT, schedule: PipelineSchedule = "1f1b"
+    prefix: Ints,
+    pp: int,
+    vpp: int,
+    layout: str = AUTO_LAYOUT,
+    schedule: PipelineSchedule = "1f1b",
+    prediction_layers: int = 0,
 ) -> Floats:
     """Layers of each type, embedding and head, in every chunk of every stage: shape [vpp, pp, layer types + 2].
 
     Folded: [2, stages, layer types + 2], of DualPipe's stages the first half, each the same as its mirror image.
     """
-    chunk_layers = _count_chunk_layers(prefix, pp, vpp, layout)
+    chunk_layers = _count_chunk_layers(prefix, pp, vpp, layout, prediction_layers)
     if not is_folded(schedule, pp, vpp):
         return chunk_layers.reshape(vpp, pp, -1)
     stages = len(chunk_layers) // 2
@@ -50,32 +55,45 @@ def assign_layers(
 
 def list_chunk_layers(workload: Workload, pp: int, vpp: int, layout: str) -> list[int]:
     """Layers of each chunk in the model's order."""
-    counts = _count_chunk_layers(compute_layer_prefix(workload), pp, vpp, layout)
+    counts = _count_chunk_layers(compute_layer_prefix(workload), pp, vpp, layout, workload.prediction_layers)
     return [int(count) for count in counts[:, :-2].sum(axis=1).tolist()]
 
 
-def _count_chunk_layers(prefix: Ints, pp: int, vpp: int, layout: str) -> Floats:
+def _count_chunk_layers(prefix: Ints, pp: int, vpp: int, layout: str, prediction_layers: int) -> Floats:
     """Layers of each type, embedding and head, by chunk in the model's order: shape [chunks, layer types + 2]."""
-    bounds = _compute_chunk_bounds(len(prefix) - 1, pp, vpp, layout)
+    bounds = _compute_chunk_bounds(len(prefix) - 1, pp, vpp, layout, prediction_layers)
     chunk_layers = np.zeros((len(bounds) - 1, prefix.shape[1] + 2))
     chunk_layers[:, :-2] = prefix[bounds[1:]] - prefix[bounds[:-1]]
     chunk_layers[0, -2] = chunk_layers[-1, -1] = 1
     return chunk_layers
 
 
-def _compute_chunk_bounds(layers: int, pp: int, vpp: int, layout: str) -> Ints:
+def _compute_chunk_bounds(layers: int, pp: int, vpp: int, layout: str, prediction_layers: int = 0) -> Ints:
     """The layers at which chunks begin, and where the last one ends: shape [chunks + 1]. A layout that the plan
     cannot have, which no search has, is the even partition.
+
+    Where the last chunk has layers of multi-token prediction, these count as one layer each, and so do the passes
+    through the head, if a layer is left beside them: E4|4|...|1ML of Megatron-Bridge's recipes for DeepSeek-V3.
     """
     chunks, own_layout = pp * vpp, parse_layout(layout)
     own_layers = None if own_layout.is_auto else own_layout.list_chunk_layers(layers, pp, vpp)
     if own_layers is not None:
         return np.concatenate([[0], np.cumsum(own_layers)])
+    end_layers = 2 * prediction_layers + 1
+    if prediction_layers and chunks > 1 and (layers + end_layers) // chunks > end_layers:
+        return np.minimum(_compute_even_bounds(layers + end_layers, chunks), layers)
     counts_embedding_and_head = chunks > 1 and layers % chunks > 0 and (layers + 2) % chunks == 0
-    base_layers, longer_chunks = divmod(layers + 2 if counts_embedding_and_head else layers, chunks)
+    if counts_embedding_and_head:
+        return np.clip(_compute_even_bounds(layers + 2, chunks) - 1, 0, layers)
+    return _compute_even_bounds(layers, chunks)
+
+
+def _compute_even_bounds(layers: int, chunks: int) -> Ints:
+    """The bounds of an even partition, the longer chunks first: shape [chunks + 1]."""
+    base_layers, longer_chunks = divmod(layers, chunks)
     chunk = np.arange(chunks + 1)
-    bounds = chunk * base_layers + np.minimum(chunk, longer_chunks)
-    return np.clip(bounds - 1, 0, layers) if counts_embedding_and_head else bounds
+    bounds: Ints = chunk * base_layers + np.minimum(chunk, longer_chunks)
+    return bounds
 
 
 def compute_boundary_width(workload: Workload, s: Strategies, layout: str = AUTO_LAYOUT) -> Floats:

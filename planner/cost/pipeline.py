@@ -90,7 +90,10 @@ def build_stage_tables(scenario: Scenario, s: Strategies) -> tuple[StageTables, 
     unique, schedule = find_unique_rows(s.pp, s.vpp), scenario.pipeline_schedule
     degrees = list(zip(s.pp[unique.first_index].tolist(), s.vpp[unique.first_index].tolist(), strict=True))
     prefix = compute_layer_prefix(scenario.workload)
-    assigned_layers = [assign_layers(prefix, pp, vpp, scenario.layout, schedule) for pp, vpp in degrees]
+    assigned_layers = [
+        assign_layers(prefix, pp, vpp, scenario.layout, schedule, scenario.workload.prediction_layers)
+        for pp, vpp in degrees
+    ]
     distinct_stages = [_find_distinct_rows(chunks.sum(axis=0)) for chunks in assigned_layers]
     folded = [bool(is_folded(schedule, pp, vpp)) for pp, vpp in degrees]
     # of DualPipe's two chunks one works on each micro-batch
@@ -123,7 +126,14 @@ def build_all_stage_tables(scenario: Scenario, strategy: Strategies) -> tuple[St
     """The stages of a single plan as `build_stage_tables` gives them, but every stage listed, equal ones too."""
     stages, stage_rows = build_stage_tables(scenario, strategy)
     pp, vpp, schedule = int(strategy.pp[0]), int(strategy.vpp[0]), scenario.pipeline_schedule
-    assigned_layers = assign_layers(compute_layer_prefix(scenario.workload), pp, vpp, scenario.layout, schedule)
+    assigned_layers = assign_layers(
+        compute_layer_prefix(scenario.workload),
+        pp,
+        vpp,
+        scenario.layout,
+        schedule,
+        scenario.workload.prediction_layers,
+    )
     stage_index = np.minimum(np.arange(pp), 2 * assigned_layers.shape[1] - 1 - np.arange(pp))[None]
     return replace(
         stages,

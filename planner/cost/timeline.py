@@ -249,7 +249,9 @@ def compute_stage_times(scenario: Scenario, s: Strategies) -> StageTimes:
     comm_s = terms["tensor_parallel"] + terms["context_parallel"] + terms["expert_parallel"]
     forward_comm_s = sum_in_order(axis.forward[table_row] for axis in tables.communication)
     pp, vpp, schedule = int(s.pp[0]), int(s.vpp[0]), find_plan_schedule(scenario, s)
-    chunks = assign_layers(compute_layer_prefix(scenario.workload), pp, vpp, scenario.layout, schedule)
+    workload = scenario.workload
+    prefix = compute_layer_prefix(workload)
+    chunks = assign_layers(prefix, pp, vpp, scenario.layout, schedule, workload.prediction_layers)
     if schedule == "dualpipe":
         chunks = np.concatenate([chunks, chunks[:, ::-1]], axis=1)
     # a transfer after each pass: none after the last chunk's forward pass and the first one's backward

@@ -323,6 +323,11 @@ class Workload:
         return layer_parameters + self.embedding.parameters + self.output_layer.active_parameters
 
     @property
+    def prediction_layers(self) -> int:
+        """Layers of multi-token prediction."""
+        return 0 if self.prediction is None else self.prediction.count
+
+    @property
     def repeated_runs(self) -> tuple[LayerRun, ...]:
         """All layers that recomputation repeats: those of multi-token prediction too."""
         return self.layer_runs if self.prediction is None else (*self.layer_runs, self.prediction)

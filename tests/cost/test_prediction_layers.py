@@ -10,6 +10,7 @@ import pytest
 
 from planner.cost.flops import compute_token_forward_flops
 from planner.cost.memory import compute_stage_memory_bytes
+from planner.cost.partition import list_chunk_layers
 from planner.cost.pipeline import build_all_stage_plan_tables
 from planner.cost.scenario import build_scenario
 from planner.cost.step import compute_step_costs
@@ -64,17 +65,28 @@ def test_time_and_memory_of_the_last_stage_grow() -> None:
     layer = plain.workload.layer_runs[-1].layer
     # the last stage has a copy of the embedding's matrix, for the tokens ahead
     added = layer.parameters + 2 * HIDDEN**2 + 3 * HIDDEN + VOCAB * HIDDEN
-    assert (after["weights"] - before["weights"]).tolist() == [0, 2 * added]
-    assert (after["optimizer"] - before["optimizer"]).tolist() == [0, 12 * added]
+    assert (after["weights"] - before["weights"]).sum() == 2 * added
+    assert (after["optimizer"] - before["optimizer"]).sum() == 12 * added
     logit_bytes = predicting.trainer.loss_bytes_per_logit * VOCAB
     # the logits, and what the final norm and their multiply save
     assert after["logits"][1] - before["logits"][1] == TOKENS * (logit_bytes + 2 * 2 * HIDDEN)
-    assert after["activations"][0] == before["activations"][0]
-    assert after["activations"][1] > before["activations"][1]
+    # one micro-batch of the layer at work, beside what two layers in place of four keep
+    assert after["activations"][1] > before["activations"][1] / 2
     times = [compute_step_costs(q, plan) for q in (plain, predicting)]
     assert times[1].step_time_s[0] > times[0].step_time_s[0]
     for costs in times:
         assert sum(float(term[0]) for term in costs.terms.values()) == pytest.approx(float(costs.step_time_s[0]))
+
+
+def test_the_last_chunk_has_fewer_other_layers() -> None:
+    """As in the layouts of Megatron-Bridge's recipes, `E4|4|...|1ML` and `E8|8|...|5ML`."""
+    spec = msgspec.structs.replace(read_transformer_preset("deepseek-v3"), mtp_layers=1)
+    workload = build_workload(spec)
+    for pp, vpp in ((16, 1), (8, 2), (2, 8)):
+        assert list_chunk_layers(workload, pp, vpp, "auto") == [4] * 15 + [1]
+    assert list_chunk_layers(workload, 8, 1, "auto") == [8] * 7 + [5]
+    # no chunk is left without a layer
+    assert min(list_chunk_layers(workload, 32, 1, "auto")) == 1
 
 
 def test_recomputation_repeats_them_and_not_the_head() -> None:
