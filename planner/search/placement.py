@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -99,13 +100,18 @@ def _refine_placement(scenario: Scenario, strategy: Strategies, rank_orders: Seq
     host_order, rank_order = network.host_order, scenario.rank_order
     least_step_time_s = compute_plan_step_time_s(scenario, strategy)
 
+    @cache
+    def is_accepted(tried_ranks: str) -> bool:
+        """Whether a program runs the plan in a rank order; on which hosts makes no difference to it."""
+        return accepts_plan(replace(scenario, rank_order=tried_ranks), strategy)
+
     def try_orders(orders: Iterable[tuple[Ints, str]]) -> None:
         """Take an order of hosts and a rank order with a shorter step than any before."""
         nonlocal host_order, rank_order, least_step_time_s
         for tried_hosts, tried_ranks in orders:
-            moved_scenario = replace(scenario, network=network.place_ranks(tried_hosts), rank_order=tried_ranks)
-            if not accepts_plan(moved_scenario, strategy):
+            if not is_accepted(tried_ranks):
                 continue
+            moved_scenario = replace(scenario, network=network.place_ranks(tried_hosts), rank_order=tried_ranks)
             step_time_s = compute_plan_step_time_s(moved_scenario, strategy)
             if step_time_s < least_step_time_s * (1 - MIN_RELATIVE_GAIN):
                 host_order, rank_order, least_step_time_s = tried_hosts, tried_ranks, step_time_s
@@ -131,19 +137,23 @@ def _enumerate_distinct_orders(host_orders: Sequence[Ints], rank_orders: Sequenc
 
 
 def _enumerate_host_swaps(network: RoutedNetwork, host_order: Ints) -> Iterator[Ints]:
-    """The order with two hosts swapped, one of them with low uplink bandwidth; deterministic."""
+    """The order with two hosts swapped, one of them with low uplink bandwidth; each once; deterministic."""
     hosts = len(host_order)
     slow = np.flatnonzero(network.uplink_bytes_per_s[host_order] < np.median(network.uplink_bytes_per_s))
     if not len(slow):
         return
     rng = np.random.default_rng(_SEED)
+    seen = {host_order.tobytes()}
     for _ in track_steps(
         "placing ranks", range(min(_MAX_HOST_SWAPS, max(8, _MAX_EVALUATED_RANKS // network.devices)))
     ):
         swapped = host_order.copy()
         slow_position, partner_position = int(rng.choice(slow)), int(rng.integers(hosts))
         swapped[[slow_position, partner_position]] = swapped[[partner_position, slow_position]]
-        yield swapped
+        # of few hosts there are fewer pairs than draws
+        if swapped.tobytes() not in seen:
+            seen.add(swapped.tobytes())
+            yield swapped
 
 
 def compute_first_step_time_s(result: SearchResult) -> float:
