@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.cost.arrays import Floats, Ints, sum_in_order, sum_products
-from planner.cost.layer_tables import build_layer_tables
+from planner.cost.layer_tables import LayerTables
 from planner.cost.memory import compute_activation_bytes, compute_model_state_bytes
 from planner.cost.partition import assign_layers
 from planner.cost.scenario import Scenario
@@ -144,7 +144,9 @@ class _StageBytes:
         return self.static_bytes + in_flight[:, None] * self.micro_batch_bytes
 
 
-def _compute_stage_bytes(scenario: Scenario, s: Strategies) -> tuple[_StageBytes, _StageBytes]:
+def _compute_stage_bytes(
+    scenario: Scenario, s: Strategies, layer_tables: tuple[LayerTables, Ints]
+) -> tuple[_StageBytes, _StageBytes]:
     """The memory of a stage with one layer of each type, and of each further layer.
 
     A stage's memory M increases with its number of layers l and is concave in it (buffers for gathered shards are
@@ -155,7 +157,7 @@ def _compute_stage_bytes(scenario: Scenario, s: Strategies) -> tuple[_StageBytes
     counts = np.zeros((3 * layer_type_count, layer_type_count + 2))
     for layer_type in range(layer_type_count):
         counts[3 * layer_type : 3 * layer_type + 3, layer_type] = (1, layers, 2 * layers)
-    tables = build_stage_tables(scenario, s, counts, 0, build_layer_tables(scenario, s))
+    tables = build_stage_tables(scenario, s, counts, 0, layer_tables)
     state_bytes = (
         sum_in_order(compute_model_state_bytes(scenario, s, tables.parameters, s.zero_stage).values())
         + scenario.runtime_reserve_bytes
@@ -186,7 +188,9 @@ def _compute_stage_capacity(rows: PipelineRows) -> tuple[Floats, Floats]:
     """The most layers of each type alone that fit in the memory of each stage, [stages, rows, layer types]; seconds
     of embedding and head on each stage, [stages, rows].
     """
-    bytes_by_pool = [_compute_stage_bytes(*pool) for pool in zip(rows.scenarios, rows.strategies, strict=True)]
+    bytes_by_pool = [
+        _compute_stage_bytes(*pool) for pool in zip(rows.scenarios, rows.strategies, rows.layer_tables, strict=True)
+    ]
     max_layers, embedding_and_head_s = [], []
     last_position = len(rows.stage_pools) - 1
     for position, pool in enumerate(rows.stage_pools):

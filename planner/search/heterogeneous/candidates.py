@@ -10,7 +10,7 @@ import numpy as np
 
 from planner.cost.arrays import Bools, Floats, Ints, sum_in_order
 from planner.cost.heterogeneous import BoundPools, compute_replica_terms
-from planner.cost.layer_tables import build_layer_tables
+from planner.cost.layer_tables import LayerTables, build_layer_tables
 from planner.cost.memory import (
     compute_host_memory_bytes,
     compute_memory_totals_bytes,
@@ -242,7 +242,7 @@ class PipelineRows:
     `strategies` by pool differ only in the recompute mode; `stage_counts` by pool and `front_pool`, the pool with the
     first stages, are the same for all rows. `micro_batches`: of a step; `send_s`: seconds of a step between stages.
     `layer_times_s`: seconds of one micro-batch in one layer of each type, embedding and head last, by pool,
-    [rows, layer types + 2].
+    [rows, layer types + 2]. `layer_tables`: by pool, as of `build_layer_tables`.
     """
 
     device_pools: BoundPools
@@ -251,6 +251,7 @@ class PipelineRows:
     front_pool: int
     strategies: tuple[Strategies, ...]
     layer_times_s: tuple[Floats, ...]
+    layer_tables: tuple[tuple[LayerTables, Ints], ...]
     micro_batches: Ints
     send_s: Floats
 
@@ -271,6 +272,7 @@ class PipelineRows:
             self,
             strategies=tuple(strategies.take(index) for strategies in self.strategies),
             layer_times_s=tuple(times_s[index] for times_s in self.layer_times_s),
+            layer_tables=tuple((tables, table_row[index]) for tables, table_row in self.layer_tables),
             micro_batches=self.micro_batches[index],
             send_s=self.send_s[index],
         )
@@ -330,12 +332,13 @@ def _build_pipeline_rows(
 ) -> PipelineRows:
     """Rows with these positions in `layouts`, ZeRO stages and recompute modes by pool, each of shape [rows]."""
     strategies = tuple(replace(layouts.take(layout), zero_stage=zero_stage, recompute=mode) for mode in modes)
-    layer_times_s, send_s = [], []
+    layer_times_s, layer_tables, send_s = [], [], []
     micro_batches = count_micro_batches(device_pools[0].shared_scenario, strategies[0])
     for pool, pool_strategies in zip(device_pools, strategies, strict=True):
         tables, table_row = build_layer_tables(pool.shared_scenario, layouts)
         terms = compute_layer_terms(pool.shared_scenario, pool_strategies, tables, table_row[layout])
         layer_times_s.append(sum_in_order(terms.values()))
+        layer_tables.append((tables, table_row[layout]))
         send_s.append(compute_pipeline_send_s(pool.shared_scenario, pool_strategies, micro_batches)[0])
     return PipelineRows(
         device_pools=device_pools,
@@ -344,6 +347,7 @@ def _build_pipeline_rows(
         front_pool=0,
         strategies=strategies,
         layer_times_s=tuple(layer_times_s),
+        layer_tables=tuple(layer_tables),
         micro_batches=micro_batches,
         send_s=np.maximum(*send_s),
     )

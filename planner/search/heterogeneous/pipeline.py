@@ -16,7 +16,6 @@ import numpy as np
 
 from planner.cost.arrays import Floats, Ints, sum_in_order, sum_products
 from planner.cost.heterogeneous import BoundPools, PipelineSegment, build_segment, compute_pipeline_terms
-from planner.cost.layer_tables import build_layer_tables
 from planner.cost.memory import compute_peak_memory_bytes
 from planner.cost.partition import assign_layers, compute_layer_prefix
 from planner.cost.strategies import Strategies
@@ -113,7 +112,6 @@ def _compute_stage_costs_s(rows: PipelineRows) -> list[Floats]:
     """For every stage, seconds of one micro-batch with the layers from a to b, infinite where they do not fit; each
     of shape [rows, layers + 1, layers + 1].
     """
-    tables = [build_layer_tables(*pool) for pool in zip(rows.scenarios, rows.strategies, strict=True)]
     last_position, costs = len(rows.stage_pools) - 1, []
     for position, pool in enumerate(rows.stage_pools):
         embedding_and_head = np.array([float(position == 0), float(position == last_position)])
@@ -128,7 +126,7 @@ def _compute_stage_costs_s(rows: PipelineRows) -> list[Floats]:
             embedding_and_head,
             position,
             rows.micro_batches,
-            tables[pool],
+            rows.layer_tables[pool],
         )
         costs.append(rows.contents.expand_costs(np.where(fits, stage_time_s, np.inf)))
     return costs
