@@ -2,6 +2,12 @@
 
 import os
 import signal
+import sys
+
+# Where the environment keeps Python from writing bytecode, each worker and each program that a test starts would
+# compile everything again, and pytest would rewrite every assertion again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import pytest
 from hypothesis import settings

@@ -165,7 +165,7 @@ def as_groups(groups: Ints) -> Groups:
 def test_groups_are_those_of_the_trainer(trainer: TrainerName) -> None:
     has_expert_axis = TRAINERS_BY_NAME[trainer].has_expert_axis
     straddling = 0
-    for d, order in draw_degrees(trainer, 200):
+    for d, order in draw_degrees(trainer, 60):
         s, layout = build_strategy(**d), RankLayout(order, has_expert_axis)
         numbering = RankLayout(DEFAULT_ORDER, has_expert_axis)
         expected = REFERENCES[trainer](d)
@@ -190,7 +190,7 @@ def test_groups_are_those_of_the_trainer(trainer: TrainerName) -> None:
 @pytest.mark.parametrize("order", ["tp-cp-dp-pp", "tp-cp-pp-dp"])
 def test_orders_that_megatron_can_be_told_need_no_rankfile(order: str) -> None:
     trainer, ordered = TRAINERS_BY_NAME["megatron"], 0
-    for d, _ in draw_degrees("megatron", 400):
+    for d, _ in draw_degrees("megatron", 120):
         numbering = find_numbering_order(trainer, order, d, has_experts=True)
         s = build_strategy(**d)
         places = rank_groups.compute_rank_places(RankLayout(order), RankLayout(numbering), s)
@@ -206,7 +206,7 @@ def test_orders_that_megatron_can_be_told_need_no_rankfile(order: str) -> None:
         expected = list_megatron_groups(d, DEFAULT_ORDER)
         # a rankfile of the default order lays the same groups
         assert laid == {name: lay(groups, by_default) for name, groups in expected.items()}, (d, numbering)
-    assert ordered > 20
+    assert ordered > 5
 
 
 def draw_shards(d: Degrees, draw: random.Random) -> int:
@@ -222,7 +222,7 @@ def find_groups(group: RankGroup, devices: int) -> Groups:
 
 def test_hybrid_shards_are_neighbours_by_number_and_experts_have_as_many_replicas() -> None:
     draw = random.Random(2304)
-    for d, order in draw_degrees("megatron", 200, seed=18):
+    for d, order in draw_degrees("megatron", 60, seed=18):
         shards, s, layout = draw_shards(d, draw), build_strategy(**d), RankLayout(order)
         scenario = replace(lab_scenario(tiny(), lab()), shard_group=shards)
         places = rank_groups.compute_rank_places(layout, RankLayout(DEFAULT_ORDER), s)

@@ -37,7 +37,9 @@ def test_a_plan_takes_as_long_among_others_as_alone(order: str, experts: int, tr
         build_strategy(tp=2, etp=etp, pp=pp, dp=dp, cp=cp, ep=ep if dp * cp >= ep else 1) for pp, dp, cp in splits
     ]
     together = compute_step_costs(scenario, join_strategies(plans)).step_time_s
-    assert together.tolist() == [float(compute_step_costs(scenario, plan).step_time_s[0]) for plan in plans]
+    # of each order some of the splits, of all orders each
+    for at in range(RANK_ORDERS.index(order) % 4, len(plans), 4):
+        assert together[at] == compute_step_costs(scenario, plans[at]).step_time_s[0]
 
 
 @settings(max_examples=6, deadline=None)
