@@ -1,13 +1,8 @@
 """Settings for all tests: independent of the clock and of the folder that they are run from; failures repeat."""
 
+import gc
 import os
 import signal
-import sys
-
-# Where the environment keeps Python from writing bytecode, each worker and each program that a test starts would
-# compile everything again, and pytest would rewrite every assertion again.
-sys.dont_write_bytecode = False
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import pytest
 from hypothesis import settings
@@ -36,6 +31,18 @@ LONGEST = (
     "test_sweep.py",
     "test_the_commands_of_a_page_run_in_order_and_print_the_output_shown[sweeps.md]",
 )
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays: garbage is looked for among what tests leave alone."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Tests that are left out are said to be."""
+    if config.option.markexpr == "not export":
+        terminalreporter.write_line("left out: tests/export/real, which `make test-export` runs")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

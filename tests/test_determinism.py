@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,17 +38,54 @@ COMMANDS = (
     "plan llama-3-8b -c dgx-h100 --nodes 4 -b 64 --fault node-3 --fault node-1:2=0.5 -f json",
     "planner compare llama-3-8b --on dgx-h100 --on dgx-a100:4 --devices 16 --tokens 9B --objective cost -f markdown",
     "planner topology dgx-h100 --nodes 4 -f json",
+    f"planner what-if {TWO_NODES} --tp 4 --set fabric.bandwidth=2x -f json",
+    "planner check plan.toml -f json",
+    f"planner explain {Path(__file__).parent / 'fixtures' / 'plan.json'} --trace trace.json -f json",
 )
+PLANS = """
+[[plans]]
+name = "small"
+model = "llama-3-8b"
+cluster = "dgx-h100"
+nodes = 2
+global_batch = 64
+tp = 4
+require = ["mfu >= 10%"]
+"""
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_bytes_are_the_same(command: str) -> None:
-    program, *words = command.split()
-    usual = run(program, *words, PYTHONHASHSEED="0")
-    assert (usual.returncode, usual.stderr) == (0, "")
+SEPARATOR = "\f"
+PROGRAMS = f"""
+import sys
+from planner.cli.app import run_plan_program, run_planner_program
+
+for command in sys.argv[1:]:
+    sys.argv = command.split()
+    (run_plan_program if sys.argv[0] == "plan" else run_planner_program)()
+    print({SEPARATOR!r}, end="")
+"""
+"""All commands one after another; the first that fails ends it."""
+
+
+def run_commands(folder: Path, **variables: str) -> list[str]:
+    """What each command prints, in a process with these variables, and the trace that one of them writes."""
+    (folder / "plan.toml").write_text(PLANS)
+    program = [sys.executable, "-c", PROGRAMS, *COMMANDS]
+    environment = {**os.environ, **variables}
+    done = subprocess.run(program, capture_output=True, text=True, env=environment, check=False, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    *texts, rest = done.stdout.split(SEPARATOR)
+    assert rest == ""
+    return [*texts, (folder / "trace.json").read_text()]
+
+
+def test_the_bytes_are_the_same(tmp_path: Path) -> None:
+    usual = run_commands(tmp_path, PYTHONHASHSEED="0")
+    assert all(usual)
     for name, variables in CIRCUMSTANCES.items():
-        other = run(program, *words, **variables)
-        assert (other.stdout, other.stderr) == (usual.stdout, usual.stderr), name
+        others = run_commands(tmp_path, **variables)
+        for command, text, other in zip((*COMMANDS, "the trace"), usual, others, strict=True):
+            assert text == other, (name, command)
 
 
 def test_last_digits_are_rounded() -> None:

@@ -90,7 +90,7 @@ def find_unique_rows(*columns: Ints) -> UniqueRows:
     Each column is coded by a look-up table, the codes are joined by mixed radix; no sort of the rows.
     """
     code = np.zeros(len(columns[0]), dtype=np.int64)
-    if not len(code):
+    if len(code) <= 1:
         return UniqueRows(code, code)
     size = 1
     for column in columns:

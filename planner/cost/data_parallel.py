@@ -57,7 +57,9 @@ def compute_shared_tier_bits(scenario: Scenario, s: Strategies) -> Ints:
     keys = s.take(unique.first_index)
     data_tiers = collectives.find_used_tiers(network, rank_groups.build_data_group(scenario.rank_layout, keys))
     bits = np.zeros(len(keys), dtype=np.int64)
-    for bit_index, build_group in enumerate(COMM_AXIS_GROUPS.values()):
+    for bit_index, (axis, build_group) in enumerate(COMM_AXIS_GROUPS.items()):
+        if not (getattr(keys, axis) > 1).any():
+            continue
         axis_tiers = collectives.find_used_tiers(network, build_group(scenario.rank_layout, keys))
         bits |= (data_tiers & axis_tiers).any(axis=1).astype(np.int64) << bit_index
     return bits[unique.inverse]
@@ -92,10 +94,10 @@ def compute_overlap_windows_s(
 
 def _compute_pass_windows_s(axis_times: list[tuple[Floats, Floats]]) -> Floats:
     """One pass, shape [8, keys, layer types]; `axis_times`: exposed and overlapped seconds of each axis."""
-    window_s = np.zeros((2 ** len(axis_times), *axis_times[0][0].shape))
+    bits = np.arange(2 ** len(axis_times))[:, None, None]
+    window_s = np.zeros((len(bits), *axis_times[0][0].shape))
     for bit_index, (exposed_s, overlapped_s) in enumerate(axis_times):
-        for bits in range(len(window_s)):
-            window_s[bits] += -overlapped_s if bits >> bit_index & 1 else exposed_s
+        window_s += np.where(bits >> bit_index & 1, -overlapped_s, exposed_s)
     return window_s
 
 
@@ -131,16 +133,16 @@ def _compute_data_parallel_comm(
     updated_weight_bytes = scenario.trained_share * (scenario.trainer.gather_bytes or scenario.trainer.weight_bytes)
     unsharded_gradient_bytes = state.unsharded_reduce_bytes or state.grad_reduce_bytes
     comm = DataParallelComm(*[np.zeros(len(s))] * 5)
-    for parameters, group, shards in (
-        (
-            dense_parameters,
-            rank_groups.build_data_group(layout, s),
-            count_shards(scenario, count_data_ranks(scenario, s)),
-        ),
-        (expert_parameters, rank_groups.build_expert_data_group(layout, s), count_expert_shards(scenario, s)),
+    for parameters, build_group, is_expert in (
+        (dense_parameters, rank_groups.build_data_group, False),
+        (expert_parameters, rank_groups.build_expert_data_group, True),
     ):
         if not (parameters > 0).any():
             continue
+        group = build_group(layout, s)
+        shards = (
+            count_expert_shards(scenario, s) if is_expert else count_shards(scenario, count_data_ranks(scenario, s))
+        )
         gradient_bytes, weight_bytes = parameters * state.grad_reduce_bytes, parameters * gathered_weight_bytes
         shard_ranks, replica_ranks = group.split(shards)
         all_gather_s = updated_all_gather_s = collectives.compute_all_gather_s(network, weight_bytes, shard_ranks)

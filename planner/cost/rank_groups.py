@@ -252,6 +252,8 @@ def _compute_axis_size(layout: RankLayout, s: Strategies, name: str) -> Ints:
     if name not in ("ep", "dp"):
         size: Ints = getattr(s, name)
         return size
+    if not layout.has_expert_axis:
+        return np.ones_like(s.ep) if name == "ep" else s.dp
     expert_axis = np.where(_find_expert_axes(layout, s), s.ep, 1)
     return expert_axis if name == "ep" else s.dp // expert_axis
 

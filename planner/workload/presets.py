@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,12 @@ def read_model_preset(name: str) -> ModelSpec | OperatorListSpec:
     names = list_preset_names()
     if name not in names:
         raise build_unknown_name_error("model", name, names, key="MODEL")
-    return parse_model_file((get_presets_path() / f"{name}.toml").read_text("utf-8"), "toml", f"{name}.toml")
+    return _read_preset_file(get_presets_path() / f"{name}.toml")
+
+
+@cache
+def _read_preset_file(path: Path) -> ModelSpec | OperatorListSpec:
+    return parse_model_file(path.read_text("utf-8"), "toml", path.name)
 
 
 def read_transformer_preset(name: str) -> ModelSpec:

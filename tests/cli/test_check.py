@@ -9,7 +9,7 @@ import pytest
 
 from planner.cli.input.plan_list import list_plan_table_keys
 from planner.studies.conditions.figures import PLAN_FIGURES
-from tests.cli.run import call, run
+from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB
 
 ROOT = Path(__file__).parents[2]
@@ -215,15 +215,6 @@ def test_bad_options_are_reported(tmp_path: Path, option: tuple[str, str], messa
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     for part in messages:
         assert part in done.stderr
-
-
-def test_the_document_is_stable_to_the_byte(tmp_path: Path) -> None:
-    write_file(tmp_path)
-    arguments = ("planner", "check", "plan.toml", "-f", "json")
-    # a process that hashes otherwise than this one
-    here, elsewhere = call(*arguments, cwd=tmp_path), run(*arguments, cwd=tmp_path, PYTHONHASHSEED="1")
-    assert here.stdout == elsewhere.stdout
-    assert here.stderr == elsewhere.stderr
 
 
 def test_github_gets_annotations_and_a_summary(tmp_path: Path) -> None:

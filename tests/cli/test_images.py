@@ -48,15 +48,16 @@ def test_reports_count_images() -> None:
     assert "more images a second" in changed.stdout
 
 
-def test_heterogeneous_plans_count_images() -> None:
+def test_heterogeneous_plans_count_images(tmp_path: Path) -> None:
     arguments = ("vit-b-16", "--cluster", "dgx-h100:1+dgx-a100:1", "--global-batch", "512", "--tokens", "197M")
-    for form in ("table", "markdown", "html"):
-        text = call("plan", *arguments, "--format", form).stdout
+    files = {form: tmp_path / f"plan.{form}" for form in ("md", "html", "json")}
+    done = call("plan", *arguments, *(word for file in files.values() for word in ("-o", str(file))))
+    for form, text in (("table", done.stdout), *((form, files[form].read_text()) for form in ("md", "html"))):
         for part in ("images/s", "512 images, bf16", "1M images: 1,954 steps", "layers, images"):
             assert part in text, form
         assert "token" not in text, form
         assert "sequence" not in text, form
-    document = run_plan(*arguments)
+    document = json.loads(files["json"].read_text())
     jsonschema.validate(document, json.loads(call("planner", "schema", "mixed").stdout))
     for plan in document["ways"]:
         assert plan["samples_per_s"] == pytest.approx(512 / plan["step_time_s"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests.cli.run import call, run
+from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB
 
 MAIN = ("llama-3-70b", "--cluster", "dgx-h100", "--nodes", "64", "--global-batch", "1024")
@@ -104,16 +104,9 @@ def test_the_document_keeps_its_contract(document: dict) -> None:
     assert run_["days"] == pytest.approx(run_["steps"] * plans[0]["step_time_s"] / 86400)
 
 
-def test_the_same_arguments_give_the_same_bytes(document: dict) -> None:
-    arguments = (*MAIN, "--tokens", "15T", "--format", "json")
-    other = run("plan", *arguments, PYTHONHASHSEED="1").stdout  # the tests themselves hash by chance
-    assert other == call("plan", *arguments).stdout
-    assert json.loads(other) == document
-
-
 def test_planner_plan_is_the_same_command() -> None:
     arguments = ("7B", "--cluster", "dgx-a100", "--nodes", "2", "--global-batch", "64", "--format", "json")
-    assert run("plan", *arguments).stdout == run("planner", "plan", *arguments).stdout
+    assert call("plan", *arguments).stdout == call("planner", "plan", *arguments).stdout != ""
 
 
 def test_estimate_agrees_with_the_search(document: dict) -> None:

@@ -1,4 +1,7 @@
-"""What is planned for a program, its exporter accepts: of each question the five best plans."""
+"""What is planned for a program, its exporter accepts: of each other question the five best plans.
+
+`tests/export/real/test_found_plans.py` has all questions.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,17 @@ from tests.cli.run import call
 from tests.export.found_plans import SETTING_QUESTIONS, enumerate_questions, find_plans
 
 
-@pytest.mark.parametrize("program", get_args(ExportName))
-def test_the_exporter_accepts_what_was_planned(program: ExportName) -> None:
-    exported = 0
-    for number in enumerate_questions(program):
-        for run in find_plans(program, number):
+@pytest.mark.parametrize(("index", "program"), list(enumerate(get_args(ExportName))))
+def test_the_exporter_accepts_what_was_planned(index: int, program: ExportName) -> None:
+    exported, numbers = 0, list(enumerate_questions(program))
+    first_setting = len(numbers) - len(SETTING_QUESTIONS.get(program, ()))
+    for number in (*numbers[:first_setting][index % 2 :: 2], *numbers[first_setting:]):
+        plans = find_plans(program, number)
+        assert plans or number < first_setting
+        for run in plans:
             assert export_plan(run, program, UserExtras(), None, {}).files
             exported += 1
-    assert exported >= 30
-    setting_questions = SETTING_QUESTIONS.get(program, ())
-    numbers = list(enumerate_questions(program))
-    assert all(find_plans(program, number) for number in numbers[len(numbers) - len(setting_questions) :])
+    assert exported >= 15
 
 
 @pytest.mark.parametrize("option", ["--loss fused", "--pp-overlap yes", "--attention-precision fp8"])

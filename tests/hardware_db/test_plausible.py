@@ -15,7 +15,6 @@ from planner.hardware.figures import parse_figure
 
 ENTRIES = catalogue.read_accelerator_entries()
 BY_NAME = {entry.name: entry for entry in ENTRIES}
-EACH = pytest.mark.parametrize("part", ENTRIES, ids=lambda entry: entry.name)
 
 RATIOS = {
     ("fp16", "bf16"): 1.0,
@@ -74,16 +73,12 @@ def list_pairs() -> list[tuple[AcceleratorEntry, tuple[str, str]]]:
     return [(entry, pair) for entry in ENTRIES for pair in RATIOS if set(pair) <= set(entry.peak_flops)]
 
 
-@pytest.mark.parametrize(
-    ("part", "pair"),
-    list_pairs(),
-    ids=lambda value: value.name if isinstance(value, AcceleratorEntry) else "/".join(value),
-)
-def test_peaks_stand_to_each_other_as_the_units_do(part: AcceleratorEntry, pair: tuple[str, str]) -> None:
-    peaks: dict[str, float] = dict(part.peak_flops)  # type: ignore[arg-type]
-    ratio, usual = peaks[pair[0]] / peaks[pair[1]], RATIOS[pair]
-    expected, _ = EXCEPTIONS.get((part.name, *pair), (usual, ""))
-    assert ratio == pytest.approx(expected, rel=_ROUNDING)
+def test_peaks_stand_to_each_other_as_the_units_do() -> None:
+    for part, pair in list_pairs():
+        peaks: dict[str, float] = dict(part.peak_flops)  # type: ignore[arg-type]
+        ratio, usual = peaks[pair[0]] / peaks[pair[1]], RATIOS[pair]
+        expected, _ = EXCEPTIONS.get((part.name, *pair), (usual, ""))
+        assert ratio == pytest.approx(expected, rel=_ROUNDING), (part.name, pair)
 
 
 def test_every_exception_is_needed() -> None:
@@ -94,30 +89,32 @@ def test_every_exception_is_needed() -> None:
         assert len(why) > 10
 
 
-@EACH
-def test_no_wider_type_is_faster(part: AcceleratorEntry) -> None:
-    peaks = part.peak_flops
-    order = [peaks[precision] for precision in ("fp64", "fp32", "tf32", "bf16", "fp8", "nvfp4") if precision in peaks]  # type: ignore[index]
-    assert order == sorted(order)
+def test_no_wider_type_is_faster() -> None:
+    for part in ENTRIES:
+        peaks = part.peak_flops
+        order = [
+            peaks[precision] for precision in ("fp64", "fp32", "tf32", "bf16", "fp8", "nvfp4") if precision in peaks
+        ]  # type: ignore[index]
+        assert order == sorted(order), part.name
 
 
-@EACH
-def test_memory_is_no_faster_than_its_bus(part: AcceleratorEntry) -> None:
-    memory, bandwidth = part.spec.memory, part.memory_bandwidth_bytes_per_s
-    if memory.bus_bits is None:
-        assert memory.data_rate is None
-        return
-    assert bandwidth is not None
-    bits = parse_figure(memory.bus_bits, "count", origin=part.name, key="bus_bits")
-    assert bits % 64 == 0
-    fastest = FASTEST_PIN_GB_S[memory.type] * 1e9 / 8 * 1.015  # A100's pins run at 2.43 of 2.4
-    if memory.data_rate is None:
-        assert bandwidth <= bits * fastest
-        return
-    pin = parse_figure(memory.data_rate, "bytes_per_s", origin=part.name, key="data_rate")
-    assert pin <= fastest
-    # bandwidth is rounded by who states it; far below the bus it would be another part's
-    assert 0.9 * bits * pin <= bandwidth <= 1.005 * bits * pin
+def test_memory_is_no_faster_than_its_bus() -> None:
+    for part in ENTRIES:
+        memory, bandwidth = part.spec.memory, part.memory_bandwidth_bytes_per_s
+        if memory.bus_bits is None:
+            assert memory.data_rate is None, part.name
+            continue
+        assert bandwidth is not None, part.name
+        bits = parse_figure(memory.bus_bits, "count", origin=part.name, key="bus_bits")
+        assert bits % 64 == 0, part.name
+        fastest = FASTEST_PIN_GB_S[memory.type] * 1e9 / 8 * 1.015  # A100's pins run at 2.43 of 2.4
+        if memory.data_rate is None:
+            assert bandwidth <= bits * fastest, part.name
+            continue
+        pin = parse_figure(memory.data_rate, "bytes_per_s", origin=part.name, key="data_rate")
+        assert pin <= fastest, part.name
+        # bandwidth is rounded by who states it; far below the bus it would be another part's
+        assert 0.9 * bits * pin <= bandwidth <= 1.005 * bits * pin, part.name
 
 
 def test_the_bus_is_known_of_most() -> None:
@@ -141,15 +138,15 @@ def find_sixteen_bit_flops_per_w(part: AcceleratorEntry) -> float | None:
     return peak / part.tdp_w if peak and part.tdp_w else None
 
 
-@EACH
-def test_flops_per_watt_are_of_its_year(part: AcceleratorEntry) -> None:
-    efficiency = find_sixteen_bit_flops_per_w(part)
-    if efficiency is None:
-        pytest.skip("no peak or no power is known")
-    assert part.spec.year is not None
-    share = efficiency / compute_trend_flops_per_w(part.spec.year)
-    lowest = {"cpu": 0.01, "gpu": 0.1}.get(part.spec.kind, 0.2)
-    assert lowest < share < 1.35
+def test_flops_per_watt_are_of_its_year() -> None:
+    for part in ENTRIES:
+        efficiency = find_sixteen_bit_flops_per_w(part)
+        if efficiency is None:
+            continue
+        assert part.spec.year is not None, part.name
+        share = efficiency / compute_trend_flops_per_w(part.spec.year)
+        lowest = {"cpu": 0.01, "gpu": 0.1}.get(part.spec.kind, 0.2)
+        assert lowest < share < 1.35, part.name
 
 
 def test_the_trend_is_that_of_the_best() -> None:
@@ -164,41 +161,41 @@ def test_the_trend_is_that_of_the_best() -> None:
     assert growth < 1.5  # Epoch AI's, which counts narrower types too
 
 
-@EACH
-def test_the_memory_is_of_its_year(part: AcceleratorEntry) -> None:
-    if part.memory_bytes is None or part.spec.year is None:
-        pytest.skip("no memory is stated")
-    on_board = part.spec.memory.type.startswith(("HBM", "GDDR"))
-    if on_board:
-        assert 8 <= part.memory_bytes / 2**30 <= 20 * 1.5 ** (part.spec.year - 2016)
-    assert part.on_chip_bytes is None or part.on_chip_bytes <= part.memory_bytes
-    if part.spec.name != "cerebras-wse-2" and part.spec.memory.type != "SRAM":
-        assert part.on_chip_bytes is None or part.on_chip_bytes < 2**30
+def test_the_memory_is_of_its_year() -> None:
+    for part in ENTRIES:
+        if part.memory_bytes is None or part.spec.year is None:
+            continue
+        on_board = part.spec.memory.type.startswith(("HBM", "GDDR"))
+        if on_board:
+            assert 8 <= part.memory_bytes / 2**30 <= 20 * 1.5 ** (part.spec.year - 2016), part.name
+        assert part.on_chip_bytes is None or part.on_chip_bytes <= part.memory_bytes, part.name
+        if part.spec.name != "cerebras-wse-2" and part.spec.memory.type != "SRAM":
+            assert part.on_chip_bytes is None or part.on_chip_bytes < 2**30, part.name
 
 
-@EACH
-def test_links_of_a_part_are_slower_than_its_memory(part: AcceleratorEntry) -> None:
-    link, memory = part.link_bytes_per_s, part.memory_bandwidth_bytes_per_s
-    assert link is None or memory is None or link < memory / 1.9
+def test_links_of_a_part_are_slower_than_its_memory() -> None:
+    for part in ENTRIES:
+        link, memory = part.link_bytes_per_s, part.memory_bandwidth_bytes_per_s
+        assert link is None or memory is None or link < memory / 1.9, part.name
 
 
-@EACH
-def test_power_is_that_of_its_place(part: AcceleratorEntry) -> None:
-    if part.tdp_w is None:
-        pytest.skip("no power is stated")
-    most = {"mobile": 15.0, "edge": 100.0, "data-centre": 1500.0}[part.spec.place]
-    assert 0 < part.tdp_w <= (15_000.0 if part.name == "cerebras-wse-2" else most)
-    assert part.idle_w is None or 0.02 < part.idle_w / part.tdp_w < 0.5
+def test_power_is_that_of_its_place() -> None:
+    for part in ENTRIES:
+        if part.tdp_w is None:
+            continue
+        most = {"mobile": 15.0, "edge": 100.0, "data-centre": 1500.0}[part.spec.place]
+        assert 0 < part.tdp_w <= (15_000.0 if part.name == "cerebras-wse-2" else most), part.name
+        assert part.idle_w is None or 0.02 < part.idle_w / part.tdp_w < 0.5, part.name
 
 
-@EACH
-def test_a_rent_is_dated_and_of_the_market(part: AcceleratorEntry) -> None:
-    for price in part.spec.prices:
-        assert re.fullmatch(r"20\d\d(-(0[1-9]|1[0-2]))?", price.date)
-        assert part.spec.year is not None
-        assert part.spec.year <= int(price.date[:4])
-        dollars = parse_figure(price.usd_per_hour, "usd", origin=part.name, key="prices")
-        peak = part.find_peak_flops()
-        assert peak is not None
-        assert 0.1 < dollars < 25
-        assert 0.5 < dollars / (peak / 1e15) < 80  # an hour of a PFLOP/s
+def test_a_rent_is_dated_and_of_the_market() -> None:
+    for part in ENTRIES:
+        for price in part.spec.prices:
+            assert re.fullmatch(r"20\d\d(-(0[1-9]|1[0-2]))?", price.date), part.name
+            assert part.spec.year is not None, part.name
+            assert part.spec.year <= int(price.date[:4]), part.name
+            dollars = parse_figure(price.usd_per_hour, "usd", origin=part.name, key="prices")
+            peak = part.find_peak_flops()
+            assert peak is not None, part.name
+            assert 0.1 < dollars < 25, part.name
+            assert 0.5 < dollars / (peak / 1e15) < 80, part.name  # an hour of a PFLOP/s

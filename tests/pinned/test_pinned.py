@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import pytest
 
-from tests.pinned.commands import CommandResult, get_figure, read_commands, read_figures, run_pinned_command
+from tests.pinned.commands import get_figure, read_commands, read_figures, run_pinned_command
 
 COMMANDS = read_commands()
-FIGURES = read_figures()
-
-
-@cache
-def run_once(name: str) -> CommandResult:
-    return run_pinned_command(COMMANDS[name].command)
+FIGURES_BY_COMMAND: dict[str, dict[str, float]] = {}
+for (of_command, figure_path), pinned_value in read_figures().items():
+    FIGURES_BY_COMMAND.setdefault(of_command, {})[figure_path] = pinned_value
 
 
 def iterate_plans(value: object) -> Iterator[dict[str, Any]]:
@@ -33,8 +29,8 @@ def iterate_plans(value: object) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_document_keeps_the_laws(name: str) -> None:
-    result = run_once(name)
+def test_a_document_keeps_the_laws_and_its_figures(name: str) -> None:
+    result = run_pinned_command(COMMANDS[name].command)
     assert result.exit_code == COMMANDS[name].exit_code
     if result.document is None:
         assert result.exit_code in (2, 3)
@@ -48,7 +44,9 @@ def test_a_document_keeps_the_laws(name: str) -> None:
             assert sum(parts) == pytest.approx(memory["total_bytes"], rel=1e-9)
             assert memory["total_bytes"] <= memory["capacity_bytes"]
 
+    for path, value in FIGURES_BY_COMMAND.get(name, {}).items():
+        assert get_figure(result.document, path) == pytest.approx(value, rel=1e-9), path
 
-@pytest.mark.parametrize(("name", "path"), FIGURES)
-def test_a_figure_has_not_moved(name: str, path: str) -> None:
-    assert get_figure(run_once(name).document, path) == pytest.approx(FIGURES[name, path], rel=1e-9)
+
+def test_every_figure_is_of_a_command() -> None:
+    assert set(FIGURES_BY_COMMAND) <= set(COMMANDS)

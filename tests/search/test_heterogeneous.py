@@ -200,7 +200,7 @@ def test_the_best_layers_equal_a_slow_loops(changes, layers, batch) -> None:
     assert best * (1 - 1e-9) <= result.step_time_s <= best * 1.002
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(
     st.sampled_from([100, 300]), st.sampled_from([2.4, 3, 40]), st.sampled_from([25, 200]), st.sampled_from([8, 32])
 )
@@ -273,7 +273,7 @@ def test_the_best_plan_is_no_slower_than_either_pool_alone(changes, batch) -> No
     assert all(part in able for part in left_out)
 
 
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(pool_figures, st.sampled_from([1.5, 4.0]))
 def test_a_faster_slow_pool_never_slows_the_best_plan(changes, factor) -> None:
     slow = {"tflops": changes["slow_tflops"], "hbm": 2000, "link": 300, "nic": changes["slow_nic"]}

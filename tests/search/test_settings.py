@@ -100,7 +100,10 @@ def test_terms_add_up_under_every_setting(workload: Workload, several: list[Stra
         costs = compute_step_costs(changed, s)
         assert list(costs.terms) == list(STEP_TERMS)
         assert np.abs(sum(costs.terms.values()) - costs.step_time_s).max() < 1e-9, (name, value)
-        assert all(np.isfinite(term_s).all() and (term_s >= 0).all() for term_s in costs.terms.values()), (name, value)
+        assert all(np.isfinite(term_s).all() and (term_s >= 0).all() for term_s in costs.terms.values()), (
+            name,
+            value,
+        )
         memory_bytes = sum(compute_peak_memory_bytes(changed, s).values())
         assert (np.isfinite(memory_bytes) & (memory_bytes > 0)).all(), (name, value)
 

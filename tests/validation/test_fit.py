@@ -20,11 +20,8 @@ from tests.validation.tables import format_table, read_published_rows
 
 IDS = [f"foundry-a100_80gb-{size}" for size in ("7b-s2048-n8-mb6-ga2-amp_bf16", "3b-s2048-n8-mb10-ga2-amp_bf16")] + [
     "sc21-1.7B",
-    "sc21-7.5B",
     "sc21-18.4B",
-    "sc21-39.1B",
     "korthikanti-22B-selective",
-    "korthikanti-175B-full",
 ]
 
 

@@ -41,8 +41,8 @@ MANY = """
 [grid]
 model = ["bert-base", "bert-large"]
 cluster = ["dgx-a100"]
-nodes = { from = 1, to = 5 }
-global_batch = { from = 32, to = 384, step = 32 }
+nodes = { from = 1, to = 3 }
+global_batch = { from = 32, to = 448, step = 32 }
 
 [fixed]
 tp = 1
@@ -55,7 +55,7 @@ recompute = "none"
 sequence-parallel = false
 failures = false
 """
-"""120 points."""
+"""84 points."""
 
 
 def write_sweep(folder: Path, text: str, name: str = "sweep.toml") -> Path:

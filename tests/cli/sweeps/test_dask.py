@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.run import run
+from tests.cli.run import call, run
 from tests.cli.sweeps.small import MANY, SMALL, count_answers, start_sweep, wait_until, write_results, write_sweep
 
 distributed = pytest.importorskip("distributed", reason="Dask is an extra: pip install 'planner[dask]'")
@@ -59,7 +59,7 @@ def test_a_dask_cluster_gives_the_same_bytes_whichever_worker_dies(
 
 
 def test_a_missing_scheduler_is_reported(tmp_path: Path) -> None:
-    done = run(
+    done = call(
         "planner", "sweep", str(write_sweep(tmp_path, SMALL)), "-o", str(tmp_path / "x.csv"), "--scheduler", "tcp:/x"
     )
     assert done.returncode == 2

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from planner.cli.sweeps.grid import Sweep, list_point_files, read_sweep
 from planner.errors import InputError
-from tests.cli.run import call, run
+from tests.cli.run import call
 from tests.cli.sweeps.small import run_sweep, write_sweep
 
 HEAD = '[grid]\nmodel = "bert-base"\ncluster = "dgx-a100"\nglobal_batch = 64\n'
@@ -157,7 +157,7 @@ def test_a_value_that_some_points_can_have_is_not_refused(tmp_path: Path) -> Non
 
 def test_warnings_of_plan_are_printed_once(tmp_path: Path) -> None:
     text = f"{HEAD.replace('64', '2_000_000')}nodes = [1, 2]\ndp = [3, 5]\n"
-    done = run("planner", "sweep", str(write_sweep(tmp_path, text)), "-o", str(tmp_path / "results.csv"))
+    done = call("planner", "sweep", str(write_sweep(tmp_path, text)), "-o", str(tmp_path / "results.csv"))
     assert done.stderr.count("warning: ") == done.stderr.count("counts 2,000,000 sequences") == 1
 
 

@@ -9,13 +9,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.export.real.needs import skip_or_fail
+from tests.export.real.needs import IN_FULL, skip_or_fail
 
 TREES = Path(os.environ.get("PLANNER_EXPORT_TREES", Path(__file__).parents[3] / ".venv-export" / "trees"))
 
 
 def find_tree(name: str) -> Path:
-    """The folder of a package; skips the test, or under `make test-export` fails it, where it is not there."""
+    """The folder of a package; skips the test, or under `make test-export` fails it, where it is not there.
+
+    Other packages that it needs are in the environment of `make test-export` alone.
+    """
+    if not IN_FULL:
+        skip_or_fail(f"{name} is read by `make test-export`")
     path = TREES / name
     if not path.is_dir():
         skip_or_fail(f"there is no {path} (`make test-export` makes it)")
