@@ -7,6 +7,7 @@ from dataclasses import replace
 from planner.cluster.model.cluster import Cluster
 from planner.cost.arrays import Floats
 from planner.cost.flops import compute_required_flops
+from planner.cost.pipeline import PlanTables
 from planner.cost.scenario import Scenario
 from planner.cost.step import StepCosts, compute_step_costs
 from planner.cost.strategies import Strategies
@@ -37,12 +38,13 @@ _OFFLOAD_CHANGES = {
     "host_bandwidth": "twice the memory bandwidth of the host",
 }
 """Hardware figures of HARDWARE_SCALES that are doubled."""
+_BATCH_CHANGE = "twice the global batch"
 
 
 def explain_bottlenecks(
-    scenario: Scenario, cluster: Cluster, strategies: Strategies, step_costs: StepCosts
+    scenario: Scenario, cluster: Cluster, strategies: Strategies, step_costs: StepCosts, plan_tables: PlanTables
 ) -> list[str]:
-    """The sentence for each plan; `step_costs`: the step costs of the plans."""
+    """The sentence for each plan; `step_costs`: the step costs of the plans, from these tables."""
     step_time_s = step_costs.step_time_s
     ideal_time_s = compute_required_flops(scenario, "full")
     ideal_time_s /= scenario.devices * scenario.accelerator.get_peak_flops(scenario.precision)
@@ -55,11 +57,18 @@ def explain_bottlenecks(
         }
 
     changes = double_figures(_HARDWARE_CHANGES)
-    changes["twice the global batch"] = replace(scenario, global_batch=2 * scenario.global_batch)
+    changes[_BATCH_CHANGE] = replace(scenario, global_batch=2 * scenario.global_batch)
     if scenario.offload.is_active:
         changes |= double_figures(_OFFLOAD_CHANGES)
     gains = {
-        title: _compute_gains(scenario, changed_scenario, strategies, step_time_s)
+        title: _compute_gains(
+            scenario,
+            changed_scenario,
+            strategies,
+            step_time_s,
+            # layers and stages are of a micro-batch: the same in any batch
+            plan_tables if title == _BATCH_CHANGE else None,
+        )
         for title, changed_scenario in changes.items()
     }
     return [
@@ -87,11 +96,15 @@ def _format_bottleneck(losses: dict[str, float], gains: dict[str, float]) -> str
 
 
 def _compute_gains(
-    scenario: Scenario, changed_scenario: Scenario, strategies: Strategies, step_time_s: Floats
+    scenario: Scenario,
+    changed_scenario: Scenario,
+    strategies: Strategies,
+    step_time_s: Floats,
+    plan_tables: PlanTables | None,
 ) -> Floats:
     """Relative gain in throughput of each plan under a change; per sequence, since the batch may change too."""
     changed_step_time_s = (
-        compute_step_costs(changed_scenario, strategies).step_time_s
+        compute_step_costs(changed_scenario, strategies, plan_tables).step_time_s
         * scenario.global_batch
         / changed_scenario.global_batch
     )

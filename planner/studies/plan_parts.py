@@ -99,7 +99,9 @@ def _build_scenario_plan_parts(
     step_costs = compute_step_costs(scenario, strategies, plan_tables)
     memory_bytes = compute_peak_memory_bytes(scenario, strategies, plan_tables)
     sentences = (
-        explain_bottlenecks(scenario, cluster, strategies, step_costs) if with_bottlenecks else [""] * len(strategies)
+        explain_bottlenecks(scenario, cluster, strategies, step_costs, plan_tables)
+        if with_bottlenecks
+        else [""] * len(strategies)
     )
     energy_parts_j = compute_energy_parts_j(scenario, strategies, step_costs, plan_tables)
     energy_j_per_step = sum_in_order(energy_parts_j.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import subprocess
@@ -44,10 +45,13 @@ def call(
         redirect_stdout(out),
         redirect_stderr(err),
     ):
+        gc.disable()  # as the programs do
         try:
             {"plan": app.run_plan_program, "planner": app.run_planner_program}[program]()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0
+        finally:
+            gc.enable()
     return subprocess.CompletedProcess([program, *arguments], code, out.getvalue(), err.getvalue())
 
 

@@ -187,13 +187,12 @@ ARGUMENTS = {
 def test_files_of_every_form_are_written_beside_the_answer(arguments: tuple[str, ...], tmp_path: Path) -> None:
     endings = [*FORMS.values(), "json", "txt"]
     files = [part for ending in endings for part in ("-o", str(tmp_path / f"answer.{ending}"))]
-    done = call("planner", *arguments, *files, "--format", "json")
+    done = call("planner", *arguments, *files, "--format", "csv")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "answer.json").read_text() == done.stdout
+    assert (tmp_path / "answer.csv").read_text() == done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"answer.{ending}" for ending in endings)
     for ending in endings:
         assert (tmp_path / f"answer.{ending}").read_text()
-    assert call("planner", *arguments, "--format", "csv").stdout == (tmp_path / "answer.csv").read_text()
 
 
 def test_no_accelerator_is_an_empty_table() -> None:

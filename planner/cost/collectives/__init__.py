@@ -221,6 +221,8 @@ def compute_reduce_scatter_s(network: Network, size_bytes: Floats, group: RankGr
 
 
 def _compute_gather_s(network: Network, size_bytes: Floats, group: RankGroup, collective: CollectiveName) -> Floats:
+    if not (group.size > 1).any():
+        return np.zeros(len(group.sizes))
     crossing, library = compute_tier_crossing(network, group), find_collective_library(network)
     gathers = _enumerate_gathers(crossing, library, size_bytes)
     return compute_fastest_s(crossing, library, gathers, size_bytes, collective)
@@ -228,6 +230,8 @@ def _compute_gather_s(network: Network, size_bytes: Floats, group: RankGroup, co
 
 def compute_all_reduce_s(network: Network, size_bytes: Floats, group: RankGroup) -> Floats:
     """All-reduce: a reduce-scatter and an all-gather, trees, or switches that add."""
+    if not (group.size > 1).any():
+        return np.zeros(len(group.sizes))
     crossing, library = compute_tier_crossing(network, group), find_collective_library(network)
     gathers = _enumerate_gathers(crossing, library, size_bytes)
     schedules = [algorithms.double_schedule(gather) for gather in gathers]
@@ -241,6 +245,8 @@ def compute_all_reduce_s(network: Network, size_bytes: Floats, group: RankGroup)
 
 def compute_all_to_all_s(network: Network, size_bytes: Floats, group: RankGroup) -> Floats:
     """All-to-all, pairwise; `size_bytes` is what each device has, 1/g of it for every member."""
+    if not (group.size > 1).any():
+        return np.zeros(len(group.sizes))
     crossing, library = compute_tier_crossing(network, group, "all-to-all"), find_collective_library(network)
     schedule = algorithms.build_all_to_all(crossing, size_bytes, library.piece_bytes)
     return compute_fastest_s(crossing, library, [schedule], size_bytes, "all-to-all")
@@ -248,6 +254,8 @@ def compute_all_to_all_s(network: Network, size_bytes: Floats, group: RankGroup)
 
 def compute_expert_all_to_all_s(network: Network, size_bytes: Floats, topk: int, group: RankGroup) -> Floats:
     """All-to-all of tokens to `topk` experts each, spread evenly; `size_bytes` is one copy of a device's tokens."""
+    if not (group.size > 1).any():
+        return np.zeros(len(group.sizes))
     crossing, library = compute_tier_crossing(network, group, "all-to-all"), find_collective_library(network)
     schedule = algorithms.build_expert_all_to_all(crossing, size_bytes, topk)
     return compute_fastest_s(crossing, library, [schedule], size_bytes, "all-to-all")
