@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -14,7 +15,9 @@ import pytest
 from tests.cli.run import call, run
 from tests.cli.sweeps.small import MANY, SMALL, count_answers, start_sweep, wait_until, write_results, write_sweep
 
-distributed = pytest.importorskip("distributed", reason="Dask is an extra: pip install 'planner[dask]'")
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("distributed") is None, reason="Dask is an extra: pip install 'planner[dask]'"
+)
 
 # a cluster in a process of its own, as a user has it; it ends with its standard input
 CLUSTER = """

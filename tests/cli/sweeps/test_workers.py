@@ -52,24 +52,16 @@ def stillborn() -> Callable[..., bytes]:
     os._exit(7)
 
 
-def test_every_point_is_answered_once() -> None:
-    assert _answer([{"n": n} for n in range(50)], echoes) == {n: b"%d" % n for n in range(50)}
-
-
-def test_the_points_of_a_dead_worker_are_answered_by_another(tmp_path: Path) -> None:
+def test_points_of_a_dead_worker_are_answered_once_by_another_and_one_that_kills_every_worker_fails(
+    tmp_path: Path,
+) -> None:
     points: list[dict[str, object]] = [{"n": n} for n in range(40)]
-    points[3] |= {"lives": 2, "file": str(tmp_path / "three")}
-    points[21] |= {"lives": 1, "file": str(tmp_path / "twenty-one")}
-    assert _answer(points, fragile) == {n: b"%d" % n for n in range(40)}
-
-
-def test_a_point_that_kills_every_worker_is_given_up_and_reported(tmp_path: Path) -> None:
-    points: list[dict[str, object]] = [{"n": n} for n in range(10)]
-    points[4] |= {"lives": 99, "file": str(tmp_path / "four")}
+    for n, lives in ((3, 2), (21, 1), (30, 99)):
+        points[n] |= {"lives": lives, "file": str(tmp_path / str(n))}
     answers = _answer(points, fragile)
-    assert b'"status":"failed"' in answers.pop(4)
-    assert answers == {n: b"%d" % n for n in range(10) if n != 4}
-    assert len((tmp_path / "four").read_text()) == 3
+    assert b'"status":"failed"' in answers.pop(30)
+    assert answers == {n: b"%d" % n for n in range(40) if n != 30}
+    assert len((tmp_path / "30").read_text()) == 3
 
 
 def test_a_system_without_room_for_workers_is_reported() -> None:
