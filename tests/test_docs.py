@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import subprocess
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -20,6 +21,8 @@ from planner.studies.conditions.figures import PLAN_FIGURES
 from planner.workload.presets import list_preset_names
 from planner.workload.spec import ModelSpec
 from tests.cli.run import call, run
+from tests.cli.test_compare import ANY_CLUSTER
+from tests.cli.test_examples import PLANNER, list_examples
 from tests.pages import (
     PAGE_PATHS,
     ROOT,
@@ -32,6 +35,7 @@ from tests.pages import (
     strip_blanks,
 )
 
+EXAMPLES = {tuple(shlex.split(line)) for text in PLANNER.values() for line in list_examples(text)}
 PAGES = [read_page(path) for path in PAGE_PATHS]
 STORIES = [page for page in PAGES if any(isinstance(part, Command) for part in page.story)]
 ALONE = {
@@ -40,6 +44,8 @@ ALONE = {
     for command in page.commands
     if command not in page.story
     and command.words[0] in ("plan", "planner")
+    # tests/cli/test_examples.py runs these, tests/cli/test_compare.py this one and reads its document
+    and tuple(command.words) not in {*EXAMPLES, ANY_CLUSTER}
     # tests/test_case_study.py runs these, and reads their documents
     and not (page.path.name == "case-study.md" and command.line.startswith("planner compare"))
 }

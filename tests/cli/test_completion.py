@@ -119,7 +119,7 @@ def test_options_are_offered_where_they_can_stand() -> None:
     assert endings.split() == [".svg", ".dot", ".graphml", ".html", ".md", ".csv", ".jsonl", ".json", ".xml", ".txt"]
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(st.lists(st.text(max_size=8), max_size=4), st.text(max_size=8), st.sampled_from(["plan", "planner"]))
 def test_completion_fails_at_no_line(before: list[str], typed: str, program: str) -> None:
     for line in complete(program, *before, typed):

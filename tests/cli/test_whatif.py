@@ -178,10 +178,13 @@ def test_uncertainty_is_reported_on_request() -> None:
 
 def test_uncertainty_without_a_number_takes_the_default_number() -> None:
     degrees = ("--tp", "8", "--pp", "1", "--cp", "1", "--vpp", "1", "--micro-batch", "1", "--zero", "1")
-    for arguments in (("--uncertainty", "7B", *MAIN[1:], *degrees), (*MAIN, *degrees, "--uncertainty", "--top", "2")):
-        done = call("plan", *arguments)
-        assert done.returncode == 0, done.stderr
-        assert "Uncertainty: over 200 samples of the fitted parameters plan 1 takes" in done.stdout
+    done = call("plan", "--uncertainty", "7B", *MAIN[1:], *degrees)
+    assert done.returncode == 0, done.stderr
+    assert "Uncertainty: over 200 samples of the fitted parameters plan 1 takes" in done.stdout
+    # a number is filled in before an option too: what is refused is the objective
+    refused = call("plan", *MAIN, *degrees, "--uncertainty", "--objective", "memory-headroom")
+    assert refused.returncode == 2
+    assert "memory has no fitted parameter" in refused.stderr
 
 
 @pytest.mark.parametrize(
