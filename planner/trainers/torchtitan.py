@@ -336,6 +336,17 @@ TORCHTITAN = Program(
             lambda plan: (plan.schedule not in ("1f1b", "gpipe")) & (plan.pp == 1),
             source=f"{rules.NOT_WRITTEN}: without stages there is no schedule",
         ),
+        # a compiled block's backward pass is one node: what is split runs it whole, twice
+        rules.Rule(
+            "launch",
+            "launch eager and tp_overlap no with schedule zero-bubble, zb-v or dualpipe-v",
+            lambda plan: (
+                (plan.schedule in ("zero-bubble", "zb-v", "dualpipe-v"))
+                & (plan.pp > 1)
+                & ((plan.launch != "eager") | (plan.tp_overlap & (plan.tp > 1)))
+            ),
+            source="torch 2.13, torch/distributed/pipelining/schedules.py, _check_torch_compile_compatibility",
+        ),
         rules.Rule(
             "schedule",
             "vpp 2 with schedule zb-v or dualpipe-v",

@@ -48,7 +48,8 @@ PLANS = {
     "hosted": f"llama-3-8b {H100} --zero 3 --framework fsdp2 --offload optimizer+weights",
     "hosted-activations": f"llama-3-8b {H100} --zero 3 --framework fsdp2 --offload activations --recompute full",
     "all": f"llama-3-70b {H100} --tp 4 --pp 4 --vpp 2 --zero 2 --framework fsdp2 --recompute full {SP}",
-    "bubble": f"llama-3-70b {H100} --tp 4 --pp 4 --zero 2 --schedule zero-bubble {SP}",
+    "bubble": f"llama-3-70b {H100} --tp 4 --pp 4 --zero 2 --schedule zero-bubble {SP} --framework fsdp2 "
+    "--recompute full",
     "folded": f"llama-3-70b {H100} --tp 4 --pp 4 --vpp 2 --zero 2 --schedule zb-v --recompute full {SP} "
     "--framework fsdp2 --layout first-18-last-22",
     "gathered": f"llama-3-8b {H100} --seq-length 32K --cp 4 --zero 3 --cp-exchange all-gather",
