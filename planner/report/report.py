@@ -19,8 +19,8 @@ ReportRecord = Mapping[str, RecordValue]
 class Column:
     """A column of a table: its heading and a cell for each row; `is_text` sets it to the left.
 
-    A narrow terminal takes `short_heading`, then leaves columns out, the highest `drop_rank` first and those of 0
-    never, then wraps columns of text.
+    A narrow terminal takes `short_heading`, then prints columns with `moves_below` below their rows, then leaves
+    columns out, the highest `drop_rank` first and those of 0 never, then wraps columns of text.
     """
 
     heading: str
@@ -28,6 +28,7 @@ class Column:
     is_text: bool = False
     short_heading: str = ""
     drop_rank: int = 0
+    moves_below: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,20 @@ def build_columns(
     rows: Sequence[Sequence[str]],
     text_columns: Collection[int] = (0,),
     drop_order: Sequence[str] = (),
+    headings_below: Collection[str] = (),
 ) -> list[Column]:
-    """Columns of rows; in a narrow terminal the first heading of `drop_order` is left out first."""
+    """Columns of rows; in a narrow terminal the first heading of `drop_order` is left out first, and the cells of
+    `headings_below` stand below their rows.
+    """
     ranks = {heading: len(drop_order) - number for number, heading in enumerate(drop_order)}
     return [
-        Column(heading, [row[number] for row in rows], number in text_columns, drop_rank=ranks.get(heading, 0))
+        Column(
+            heading,
+            [row[number] for row in rows],
+            number in text_columns,
+            drop_rank=ranks.get(heading, 0),
+            moves_below=heading in headings_below,
+        )
         for number, heading in enumerate(headings)
     ]
 

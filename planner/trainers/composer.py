@@ -82,13 +82,8 @@ COMPOSER_PROGRAM = Program(
             "no hybrid sharding",
             source="v0.14.0, composer/trainer/mosaic_fsdp.py",
             changes={"grad_reduce_bytes": 2.0},
-            rules=(
-                rules.Rule(
-                    "shard_group",
-                    "shard_group all",
-                    lambda plan: plan.shard_group is not None,
-                    source="composer/trainer/mosaic_fsdp_utils.py, sharding_map",
-                ),
+            rules=rules.state_source(
+                "composer/trainer/mosaic_fsdp_utils.py, sharding_map", rules.REJECT_SHARD_GROUPS
             ),
         ),
     ),

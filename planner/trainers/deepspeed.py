@@ -91,12 +91,7 @@ DEEPSPEED_RULES = (
         f"{rules.NOT_WRITTEN}: tp_overlap_comm of deepspeed/runtime/tensor_parallel/config.py",
         rules.REJECT_TP_OVERLAP,
     ),
-    rules.Rule(
-        "shard_group",
-        "shard_group all",
-        lambda plan: plan.shard_group is not None,
-        source="MiCS was removed (github.com/deepspeedai/DeepSpeed/issues/8489)",
-    ),
+    *rules.state_source("MiCS was removed (github.com/deepspeedai/DeepSpeed/issues/8489)", rules.REJECT_SHARD_GROUPS),
     rules.accept_offloads(
         *("optimizer", "activations", "weights"),
         source="deepspeed/runtime/zero/offload_config.py; activation_checkpointing/config.py, cpu_checkpointing",

@@ -129,24 +129,36 @@ def _can_nemo_scale(model: ModelSpec, scaling: RopeScaling) -> bool:
     return model.mla is not None or scaling.type in ("llama3", "linear")
 
 
+_ARGUMENTS_FILE = "megatron/training/arguments.py"
+_CONFIG_FILE = "megatron/core/transformer/transformer_config.py"
 _MLP_RULES = (
     rules.accept_activations(
-        gated=("silu", "gelu", "gelu-tanh", "quick-gelu", "relu"), plain=("gelu", "gelu-tanh", "relu", "squared-relu")
+        gated=("silu", "gelu", "gelu-tanh", "quick-gelu", "relu"),
+        plain=("gelu", "gelu-tanh", "relu", "squared-relu"),
+        source=f"{_CONFIG_FILE}, activation_func; megatron/core/activations.py",
     ),
 )
-_LM_MLP_RULES = (rules.accept_activations(gated=("silu", "quick-gelu"), plain=("gelu", "gelu-tanh", "squared-relu")),)
+_LM_MLP_RULES = (
+    rules.accept_activations(
+        gated=("silu", "quick-gelu"),
+        plain=("gelu", "gelu-tanh", "squared-relu"),
+        source=f"{_ARGUMENTS_FILE}: --swiglu, --quick-geglu, --squared-relu",
+    ),
+)
 _GELU_TANH_RULE = rules.reject_model(
     "model.activation",
     "gelu without biases; gelu-tanh is a kernel with a bias",
     lambda model: model.mlp_activation == "gelu-tanh" and not model.gated_mlp and not model.mlp_bias,
     "gelu-tanh",
+    source=f"{_CONFIG_FILE}, bias_activation_fusion",
 )
 _WHOLE_ROPE_BASE_RULE = rules.reject_model(
-    "model.rope_base", "a whole number", lambda model: not model.rope_base.is_integer()
+    "model.rope_base",
+    "a whole number",
+    lambda model: not model.rope_base.is_integer(),
+    source=f"{_ARGUMENTS_FILE}, --rotary-base",
 )
-"""The type of `--rotary-base` (megatron/training/arguments.py)."""
-
-# megatron-core 0.16.1, transformer/moe/moe_utils.py, `topk_routing_with_score_function`
+_ROUTING_SOURCE = "megatron/core/transformer/moe/moe_utils.py, topk_routing_with_score_function"
 _ROUTER_RULES = (
     rules.reject_model(
         "model.moe.router_normalized",
@@ -159,12 +171,14 @@ _ROUTER_RULES = (
             )
         ),
         lambda plan: str(bool(plan.model and plan.model.moe and plan.model.moe.normalizes_topk)).lower(),
+        source=_ROUTING_SOURCE,
     ),
     rules.reject_model(
         "model.moe.router_score",
         "sigmoid, where a bias balances the experts",
         lambda model: model.moe is not None and model.moe.balances_by_bias and model.moe.score_function == "softmax",
         "softmax",
+        source=f"{_CONFIG_FILE}, moe_router_enable_expert_bias",
     ),
     rules.reject_model(
         "model.moe.router_groups",
@@ -175,8 +189,8 @@ _ROUTER_RULES = (
             and model.moe.score_function == "softmax"
             and model.moe.normalizes_topk
         ),
+        source=_ROUTING_SOURCE,
     ),
-    # `group_limited_topk` there
     rules.reject_model(
         "model.moe.router_group_experts",
         "topk / router_topk_groups, rounded down: the best experts of a group that add up to its score",
@@ -185,6 +199,7 @@ _ROUTER_RULES = (
             and model.moe.router_groups > 0
             and model.moe.router_group_experts != model.moe.topk // model.moe.router_topk_groups
         ),
+        source="megatron/core/transformer/moe/moe_utils.py, group_limited_topk",
     ),
 )
 
@@ -199,12 +214,13 @@ def _list_scopes(plan: rules.PlanValues) -> list[str]:
     return plan.launch.removeprefix("graph:").split("+") if plan.launch.startswith("graph:") else []
 
 
-# the assertions on cuda_graph_scope in megatron-core's TransformerConfig
+_GRAPH_SOURCE = f"{_CONFIG_FILE}, cuda_graph_scope"
 _GRAPH_RULES = (
     rules.Rule(
         "launch",
         "graphs without moe: it needs experts that drop tokens and pad",
         lambda plan: "moe" in _list_scopes(plan),
+        source=_GRAPH_SOURCE,
     ),
     rules.Rule(
         "launch",
@@ -213,33 +229,58 @@ _GRAPH_RULES = (
             ("moe_router" in _list_scopes(plan) and not plan.has_experts)
             or ("moe_preprocess" in _list_scopes(plan) and "moe_router" not in _list_scopes(plan))
         ),
+        source=_GRAPH_SOURCE,
     ),
     rules.Rule(
         "launch",
         "graphs of mlp in a model with dense layers",
         lambda plan: "mlp" in _list_scopes(plan) and plan.model is not None and not _has_dense_layers(plan.model),
+        source=_GRAPH_SOURCE,
     ),
     rules.Rule(
         "launch",
         "graph or no graphs with full recomputation",
         lambda plan: (plan.recompute == "full") & bool(_list_scopes(plan)),
+        source=_GRAPH_SOURCE,
     ),
 )
 
-# the assertions in megatron-core's TransformerConfig and ModelParallelConfig, and in Megatron-LM's `validate_args`
 _MEGATRON_CORE_RULES = (
     rules.accept_decoders(f"{rules.NOT_WRITTEN}: GPTModel alone (megatron/core/models/gpt)"),
-    rules.accept_accelerators("NVIDIA gpu", "AMD gpu"),
-    *rules.accept_degrees("tp", "pp", "cp", "ep", "vpp"),
-    *rules.restrict_rules([rules.accept_values("schedule", "1f1b")], lambda plan: plan.pp > 1),
-    rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32", "fp8", "mxfp8", "nvfp4"),
-    rules.accept_offloads("optimizer", "activations"),
-    *MODULE_RULES,
-    rules.accept_orders(MEGATRON_ORDER, MEGATRON_PP_DP_ORDER),
-    # a model without experts has their groups too, with ep 1 and etp = tp (the assertions on the order in
-    # megatron-core's `initialize_model_parallel`)
+    rules.accept_accelerators(
+        *("NVIDIA gpu", "AMD gpu"), source="megatron/training/initialize.py, initialize_megatron: torch.cuda"
+    ),
     *rules.restrict_rules(
-        [replace(rules.accept_orders(MEGATRON_ORDER), supported=f"order {MEGATRON_ORDER}, or ep x etp = tp x cp")],
+        [
+            rules.accept_values(
+                "schedule", "1f1b", source="megatron/core/pipeline_parallel/schedules.py, get_forward_backward_func"
+            )
+        ],
+        lambda plan: plan.pp > 1,
+    ),
+    rules.accept_values(
+        *("precision", "bf16", "fp16", "fp32", "tf32", "fp8", "mxfp8", "nvfp4"),
+        source=f"{_ARGUMENTS_FILE}: --bf16, --fp16, --fp8-format, --fp4-format",
+    ),
+    rules.accept_offloads(
+        *("optimizer", "activations"),
+        source=f"{_ARGUMENTS_FILE}, --optimizer-cpu-offload; {_CONFIG_FILE}, fine_grained_activation_offloading",
+    ),
+    *MODULE_RULES,
+    rules.accept_orders(
+        *(MEGATRON_ORDER, MEGATRON_PP_DP_ORDER),
+        source="megatron/training/initialize.py, _initialize_distributed: use_tp_pp_dp_mapping",
+    ),
+    # a model without experts has their groups too, with ep 1 and etp = tp
+    *rules.restrict_rules(
+        [
+            replace(
+                rules.accept_orders(
+                    MEGATRON_ORDER, source="megatron/core/parallel_state.py, initialize_model_parallel"
+                ),
+                supported=f"order {MEGATRON_ORDER}, or ep x etp = tp x cp",
+            )
+        ],
         lambda plan: plan.ep * np.where(plan.has_experts, plan.etp, plan.tp) != plan.tp * plan.cp,
     ),
     *rules.reject_model_parts(
@@ -249,95 +290,124 @@ _MEGATRON_CORE_RULES = (
         "attention_softcap",
         "logit_softcap",
         "parallel_residual",
+        source="megatron/core/models/gpt/gpt_model.py; core/transformer/transformer_layer.py",
     ),
     rules.accept_trainer_stages(
         ("megatron", "megatron-classic"),
         "zero_stage 0 or 1; stages 2 and 3 are Megatron-FSDP's: --trainer megatron-fsdp",
-        0,
-        1,
+        *(0, 1),
+        source=f"{_ARGUMENTS_FILE}, --use-distributed-optimizer",
     ),
-    rules.accept_trainer_stages(("megatron-fsdp",), "zero_stage 2 or 3 with --trainer megatron-fsdp", 2, 3),
+    rules.accept_trainer_stages(
+        ("megatron-fsdp",),
+        "zero_stage 2 or 3 with --trainer megatron-fsdp",
+        *(2, 3),
+        source=f"{_ARGUMENTS_FILE}, --data-parallel-sharding-strategy",
+    ),
     rules.REJECT_FLASH_BEFORE_AMPERE,
     rules.Rule(
         "model.moe",
         "no experts on GPUs before Ampere: grouped GEMMs need a compute capability of 8.0",
         lambda plan: plan.has_experts and rules.is_older_than_ampere(plan.architecture),
-        source="megatron/training/arguments.py, validate_args",
+        source=f"{_ARGUMENTS_FILE}, validate_args",
     ),
     *_GRAPH_RULES,
-    rules.reject_model("model.final_norm", "true", lambda model: not model.final_norm, "false"),
-    rules.accept_values("model.head", "lm"),
+    rules.reject_model(
+        "model.final_norm",
+        "true",
+        lambda model: not model.final_norm,
+        "false",
+        source="megatron/core/transformer/transformer_block.py, has_final_layernorm_in_this_stage",
+    ),
+    rules.accept_values("model.head", "lm", source="megatron/core/models/gpt/gpt_model.py, output_layer"),
     rules.reject_model(
         "model.norm_bias",
         "true, or rmsnorm",
         lambda model: model.norm == "layernorm" and not model.norm_bias,
         "false",
+        source="megatron/core/fusions/fused_layer_norm.py, FusedLayerNorm",
     ),
     rules.reject_model(
         "model.attention_out_bias",
         "biases everywhere, nowhere, or of QKV",
         lambda model: not _has_uniform_biases(model),
+        source=f"{_CONFIG_FILE}, add_bias_linear and add_qkv_bias",
     ),
     rules.reject_model(
         "model.moe.expert_bias",
         "biases of experts and router where all other matrices have one, and nowhere else",
         lambda model: not _has_uniform_expert_biases(model),
         lambda plan: str(bool(plan.model and plan.model.moe and plan.model.moe.expert_bias)).lower(),
+        source="megatron/core/transformer/moe/router.py, Router",
     ),
     rules.reject_model(
         "model.activation_limit",
         "0, or quick-gelu in a gated MLP",
         lambda model: model.activation_limit > 0 and not (model.gated_mlp and model.mlp_activation == "quick-gelu"),
+        source=f"{_CONFIG_FILE}, activation_func_clamp_value",
     ),
     rules.reject_model(
         "model.rope_fraction",
         "1 in latent attention",
         lambda model: model.mla is not None and model.rope_fraction < 1,
+        source="megatron/core/transformer/multi_latent_attention.py: YarnRotaryEmbedding has no rotary_percent",
     ),
     *_ROUTER_RULES,
-    # megatron/training/arguments.py, validate_args
     rules.reject_model(
         "model.mtp_layers",
         "0, or rotary positions",
         lambda model: model.mtp_layers > 0 and not model.has_rotary_positions,
+        source=f"{_ARGUMENTS_FILE}, validate_args: mtp_num_layers",
     ),
     rules.Rule(
         "communication",
         "the format of gradients in memory: bf16",
         lambda plan: plan.gradients == "bf16" and plan.communication == "fp32",
+        source=f"{_ARGUMENTS_FILE}, --grad-reduce-in-bf16",
     ),
     rules.Rule(
         "sequence_parallel",
         "experts under tensor parallelism: --sequence-parallel",
         lambda plan: plan.has_experts & (plan.tp > 1) & (plan.sequence_parallel == 0),
+        source="megatron/core/transformer/moe/moe_layer.py, MoELayer.forward",
     ),
     rules.Rule(
         "tp_overlap",
         "also --sequence-parallel",
         lambda plan: plan.tp_overlap & (plan.tp > 1) & (plan.sequence_parallel == 0),
+        source=f"{_ARGUMENTS_FILE}, validate_args: tp_comm_overlap",
     ),
     # for a balanced causal mask each of the cp ranks takes one chunk from the front of the sequence and one from its
-    # end (megatron-core, `get_batch_on_this_cp_rank`)
+    # end
     rules.Rule(
         "cp",
         "a sequence that 2 x cp divides",
         lambda plan: (plan.cp > 1) & (plan.seq_length % (2 * plan.cp) != 0),
+        source="megatron/core/utils.py, get_batch_on_this_cp_rank",
     ),
     rules.Rule(
         "zero_stage",
         "zero_stage 1 where the optimizer is on the host",
         lambda plan: ("optimizer" in plan.offload) & (plan.zero_stage != 1),
+        source="megatron/core/optimizer/optimizer_config.py, __post_init__: use_precision_aware_optimizer",
     ),
     rules.Rule(
-        "shard_group", "shard_group all", lambda plan: (plan.shard_group is not None) & (plan.zero_stage == 0)
+        "shard_group",
+        "shard_group all",
+        lambda plan: (plan.shard_group is not None) & (plan.zero_stage == 0),
+        source=f"{_ARGUMENTS_FILE}, --num-distributed-optimizer-instances",
     ),
     rules.Rule(
         "shard_group",
         "tp x shard_group a multiple of etp x ep",
         rules.breaks_expert_shard_groups,
+        source="megatron/core/parallel_state.py, initialize_model_parallel: num_distributed_optimizer_instances",
     ),
     rules.Rule(
-        "dp_overlap", "dp_overlap yes, or ZeRO 0 or 1", lambda plan: (plan.zero_stage > 1) & (not plan.dp_overlap)
+        "dp_overlap",
+        "dp_overlap yes, or ZeRO 0 or 1",
+        lambda plan: (plan.zero_stage > 1) & (not plan.dp_overlap),
+        source="megatron/core/distributed/fsdp/src/megatron_fsdp/megatron_fsdp.py, overlap_grad_reduce",
     ),
     *MEGATRON_SETTING_RULES,
 )
@@ -350,6 +420,7 @@ MEGATRON_LM = Program(
             "Llama 3.1's with factor 8; in latent attention yarn with mscale, beta_fast 32, beta_slow 1 and "
             "original_seq_length 4096",
             _can_lm_scale,
+            source="gpt_builders.py, gpt_builder: rope_scaling",
         ),
         *_LM_MLP_RULES,
         _GELU_TANH_RULE,
@@ -367,13 +438,16 @@ MEGATRON_BRIDGE = Program(
     (
         *_MEGATRON_CORE_RULES,
         rules.accept_rope_scalings(
-            "linear, yarn, or Llama 3.1's; in latent attention yarn with mscale", _can_bridge_scale
+            "linear, yarn, or Llama 3.1's; in latent attention yarn with mscale",
+            _can_bridge_scale,
+            source="megatron/bridge/models/gpt_provider.py; mla_provider.py; gpt_oss/gpt_oss_provider.py",
         ),
         *_MLP_RULES,
         rules.Rule(
             "order",
             f"order {MEGATRON_ORDER}",
             lambda plan: (plan.zero_stage > 1) & (plan.order != MEGATRON_ORDER),
+            source="megatron/bridge/training/config.py, validate: use_tp_pp_dp_mapping",
         ),
         *FP8_ATTENTION_RULES,
     ),
@@ -382,30 +456,44 @@ MEGATRON_BRIDGE = Program(
     versions=BRIDGE_VERSIONS,
     defaults=_BRIDGE_DEFAULTS,
 )
+_NEMO_CORE_SOURCE = f"megatron-core 0.14, {_CONFIG_FILE}: no fields for them"
 NEMO = Program(
     "nemo",
     "2.5",
     (
         *_MEGATRON_CORE_RULES,
-        rules.Rule("precision", "precision bf16, fp16, fp8 or mxfp8", lambda plan: plan.precision == "nvfp4"),
-        # its megatron-core is older than `fine_grained_activation_offloading`
-        rules.accept_offloads("optimizer"),
-        *rules.reject_model_parts("mla", "attention_sinks", "activation_limit"),
+        rules.Rule(
+            "precision",
+            "precision bf16, fp16, fp8 or mxfp8",
+            lambda plan: plan.precision == "nvfp4",
+            source="nemo/collections/llm/recipes/precision/mixed_precision.py",
+        ),
+        rules.accept_offloads("optimizer", source=_NEMO_CORE_SOURCE),
+        *rules.reject_model_parts("mla", source="nemo/collections/llm/gpt/model/base.py, GPTConfig"),
+        *rules.reject_model_parts("attention_sinks", "activation_limit", source=_NEMO_CORE_SOURCE),
         rules.reject_model(
             "model.sliding_every",
             "1: all layers have the window",
             lambda m: m.sliding_window > 0 and m.sliding_every > 1,
+            source=_NEMO_CORE_SOURCE,
         ),
         rules.reject_model(
-            "model.moe.shared_gate", "false", lambda m: m.moe is not None and m.moe.shared_gate, "true"
+            "model.moe.shared_gate",
+            "false",
+            lambda m: m.moe is not None and m.moe.shared_gate,
+            "true",
+            source=_NEMO_CORE_SOURCE,
         ),
         rules.REJECT_GRAPH_SCOPES,
         rules.Rule(
             "ep_exchange",
             "ep_exchange deepep or nccl",
             lambda plan: plan.settings.get("ep_exchange") == "hybridep",
+            source="megatron-core 0.14, megatron/core/transformer/moe/fused_a2a.py",
         ),
-        rules.accept_rope_scalings("linear, or llama3", _can_nemo_scale),
+        rules.accept_rope_scalings(
+            "linear, or llama3", _can_nemo_scale, source="nemo/collections/llm/gpt/model/llama.py; base.py"
+        ),
         *_MLP_RULES,
         *FP8_ATTENTION_RULES,
     ),
@@ -414,6 +502,5 @@ NEMO = Program(
     versions=NEMO_VERSIONS,
     defaults=_BRIDGE_DEFAULTS,
 )
-"""On megatron-core 0.14, which has no fields for sinks, limits of activations, layers without the window and gates of
-shared experts (transformer/transformer_config.py); nemo_toolkit 2.5.3 imports no later version
-(collections/llm/gpt/model/megatron/hyena/hyena_model.py). NeMo 3 has no language models: see Megatron-Bridge."""
+"""On megatron-core 0.14: nemo_toolkit 2.5.3 imports no later version (collections/llm/gpt/model/megatron/hyena/
+hyena_model.py). NeMo 3 has no language models: see Megatron-Bridge."""

@@ -12,19 +12,34 @@ from planner.trainers.program import ProgramVersion
 
 _WITHOUT_WHOLE_STEP_GRAPHS: tuple[TrainerName, ...] = ("megatron-classic", "megatron-fsdp")
 
-_REJECT_NVFP4 = rules.reject_precisions("nvfp4")
-_REJECT_EXPERT_OVERLAP = rules.accept_setting("ep_overlap", False, supported="ep_overlap no")
-_REJECT_MXFP8 = rules.reject_precisions("mxfp8", "nvfp4")
-_REJECT_OPTIMIZER_OFFLOAD = rules.accept_offloads()
-_REJECT_FSDP = rules.accept_values("zero_stage", 0, 1)
-_ACCEPT_RING = rules.restrict_rules([rules.accept_values("cp_exchange", "ring")], lambda plan: plan.cp > 1)
+_REJECT_NVFP4 = rules.reject_precisions("nvfp4", source="NVFP4 came with a99f6474 of Megatron-LM")
+_REJECT_EXPERT_OVERLAP = rules.accept_setting(
+    "ep_overlap",
+    False,
+    supported="ep_overlap no",
+    source="--overlap-moe-expert-parallel-comm came with ae1c8829 of Megatron-LM",
+)
+_REJECT_MXFP8 = rules.reject_precisions(
+    "mxfp8", "nvfp4", source="--fp8-recipe came with 3db74116 of Megatron-LM, NVFP4 with a99f6474"
+)
+_REJECT_OPTIMIZER_OFFLOAD = rules.accept_offloads(source="--optimizer-cpu-offload came with 60007c93 of Megatron-LM")
+_REJECT_FSDP = rules.accept_values("zero_stage", 0, 1, source="Megatron-FSDP came with d165a854 of Megatron-LM")
+_ACCEPT_RING = rules.restrict_rules(
+    [rules.accept_values("cp_exchange", "ring", source="--cp-comm-type came with 645c329d of Megatron-LM")],
+    lambda plan: plan.cp > 1,
+)
 _ACCEPT_SHARED_EXPERT_TP = rules.Rule(
     "etp",
-    "etp {plan.tp}: --expert-tensor-parallel-size came later",
+    "etp {plan.tp}",
     lambda plan: plan.has_experts & (plan.etp != plan.tp),
+    source="--expert-tensor-parallel-size came with 7f22e210 of Megatron-LM",
 )
-_REJECT_SHARD_GROUPS = rules.Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None)
-_ACCEPT_DEFAULT_ORDER = rules.accept_orders("tp-cp-dp-pp")
+(_REJECT_SHARD_GROUPS,) = rules.state_source(
+    "--num-distributed-optimizer-instances came with bb84eb93 of Megatron-LM", rules.REJECT_SHARD_GROUPS
+)
+_ACCEPT_DEFAULT_ORDER = rules.accept_orders(
+    "tp-cp-dp-pp", source="--use-tp-pp-dp-mapping came with 6513cde7 of Megatron-LM"
+)
 
 _RULES_BEFORE_0_15 = (_REJECT_NVFP4,)
 _RULES_BEFORE_0_14 = (*_RULES_BEFORE_0_15, _REJECT_EXPERT_OVERLAP)

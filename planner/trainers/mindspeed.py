@@ -31,7 +31,13 @@ _DUALPIPE_RULES = (
         lambda plan: plan.micro_batches < 2 * plan.pp - 1,
         source=_DUALPIPE_SOURCE,
     ),
-    rules.reject_model("model.tied_embeddings", "false", lambda model: model.tied_embeddings, "true"),
+    rules.reject_model(
+        "model.tied_embeddings",
+        "false",
+        lambda model: model.tied_embeddings,
+        "true",
+        source=_DUALPIPE_SOURCE,
+    ),
 )
 
 MINDSPEED_PROGRAM = Program(

@@ -38,12 +38,7 @@ TORCHTUNE = Trainer(
     fragmentation_share=fsdp.FSDP2.fragmentation_share,
 )
 
-_REJECT_SHARD_GROUPS = rules.Rule(
-    "shard_group",
-    "shard_group all",
-    lambda plan: plan.shard_group is not None,
-    source="hybrid sharding came with d3ab3b7c",
-)
+(_REJECT_SHARD_GROUPS,) = rules.state_source("hybrid sharding came with d3ab3b7c", rules.REJECT_SHARD_GROUPS)
 
 TORCHTUNE_PROGRAM = Program(
     "torchtune",

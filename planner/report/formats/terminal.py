@@ -1,7 +1,7 @@
 """A report in a terminal of any width, or as plain text where stdout is none.
 
-No figure is cut. In a narrow terminal columns take short headings, then the least important are left out, then the
-widest text is wrapped; where even that does not fit, a table is printed one line a figure. A pipe gets whole lines.
+No figure is cut. In a narrow terminal columns take short headings, then some stand below their rows, then the least
+important are left out, then the widest text is wrapped; where even that does not fit, a table is printed one line a figure. A pipe gets whole lines.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def _format_table(table: ReportTable, out: Console) -> list[_StyledLine]:
     bars = [table.bars[index] for index in indices] if table.bars else []
     bold_row = None if table.bold_row is None else indices.index(table.bold_row)
     lines: list[_StyledLine] = [(table.title, ""), *([(table.bar_legend, "")] if table.bar_legend else [])]
-    for variant in _enumerate_variants(columns, bars, out):
-        grid = _format_grid(variant, bold_row)
+    for variant, below in _enumerate_variants(columns, bars, out):
+        grid = _format_grid(variant, bold_row, below)
         has_bars = len(variant) > len(columns)
         if max(_measure(line) for line, _ in grid) <= out.width or not (out.is_terminal or has_bars):
             lines += grid
@@ -111,29 +111,44 @@ def _format_table(table: ReportTable, out: Console) -> list[_StyledLine]:
 
 def _enumerate_variants(
     columns: list[Column], bars: Sequence[Sequence[tuple[float, str]]], out: Console
-) -> Iterator[list[Column]]:
-    """The columns to print, from the widest variant to the narrowest: with bars, short headings, fewer, wrapped."""
+) -> Iterator[tuple[list[Column], list[str]]]:
+    """The columns to print and what stands below each row, from the widest variant to the narrowest: with bars, short
+    headings, some below, fewer, wrapped.
+    """
     for width in _BAR_WIDTHS if bars else ():
         drawn = [_draw_bar(segments, width) for segments in bars]
         cells = [bar.translate(_TERMINAL_SIGNS) if out.is_terminal else bar for bar in drawn]
-        yield [*columns, Column("", cells, is_text=True)]
-    yield columns
+        yield [*columns, Column("", cells, is_text=True)], []
+    yield columns, []
     columns = [replace(column, heading=column.short_heading or column.heading) for column in columns]
-    yield columns
+    yield columns, []
+    below = _format_below([column for column in columns if column.moves_below], out.width)
+    columns = [column for column in columns if not column.moves_below]
+    if below:
+        yield columns, below
     for limit in sorted({column.drop_rank for column in columns} - {0}, reverse=True):
         columns = [column for column in columns if column.drop_rank < limit]
-        yield columns
+        yield columns, below
     widths = [_measure_column(column) for column in columns]
     excess = sum(widths) + _COLUMN_GAP * (len(widths) - 1) - out.width
     texts = [number for number, column in enumerate(columns) if column.is_text]
     widest = max(texts, key=lambda number: widths[number], default=0)
     if texts and widths[widest] - excess >= _MIN_WRAPPED_WIDTH:
         cells = ["\n".join(_wrap(cell, widths[widest] - excess, at_hyphens=True)) for cell in columns[widest].cells]
-        yield [*columns[:widest], replace(columns[widest], cells=cells), *columns[widest + 1 :]]
+        yield [*columns[:widest], replace(columns[widest], cells=cells), *columns[widest + 1 :]], below
 
 
-def _format_grid(columns: Sequence[Column], bold_row: int | None) -> list[_StyledLine]:
-    """Headings, a rule, rows; a cell of several lines makes a row of as many."""
+def _format_below(columns: Sequence[Column], width: int) -> list[str]:
+    """For each row the cells of columns that stand below it, indented and wrapped; of no columns, none."""
+    indent = " " * _TABLE_GAP
+    rows = zip(*(column.cells for column in columns), strict=True) if columns else ()
+    return [
+        "\n".join(indent + line for cell in row if cell for line in _wrap(cell, width - _TABLE_GAP)) for row in rows
+    ]
+
+
+def _format_grid(columns: Sequence[Column], bold_row: int | None, below: Sequence[str] = ()) -> list[_StyledLine]:
+    """Headings, a rule, rows, with the texts `below` each; a cell of several lines makes a row of as many."""
     widths = [_measure_column(column) for column in columns]
     rows: list[_StyledLine] = []
     for number, row in enumerate(zip(*([column.heading, *column.cells] for column in columns), strict=True)):
@@ -144,6 +159,8 @@ def _format_grid(columns: Sequence[Column], bold_row: int | None) -> list[_Style
             )
             is_bold = number == 0 or number - 1 == bold_row
             rows.append(((" " * _COLUMN_GAP).join(padded).rstrip(), "bold" if is_bold else ""))
+        if below and number > 0 and below[number - 1]:
+            rows += [(line, "dim") for line in below[number - 1].split("\n")]
     return [rows[0], ("─" * (sum(widths) + _COLUMN_GAP * (len(widths) - 1)), ""), *rows[1:]]
 
 

@@ -10,9 +10,9 @@ from planner.report.report import Report, ReportRecord, ReportTable, build_colum
 
 _LIST_HEADINGS = (
     *("name", "version", "plans for, or run by", "rules", "launch", "cp exchange", "gradients", "sent in"),
-    *("calibration", "older versions"),
+    *("calibration", "older versions", "source"),
 )
-_DROPPED_HEADINGS = ("sent in", "cp exchange", "gradients", "launch", "calibration", "older versions")
+_DROPPED_HEADINGS = ("source", "sent in", "cp exchange", "gradients", "launch", "calibration", "older versions")
 """Left out in a narrow terminal, in this order."""
 _RULE_HEADINGS = ("setting", "supported", "source")
 _VERSION_HEADINGS = ("version", "since", "behaviour", "source")
@@ -23,7 +23,7 @@ def build_trainers_report(document: TrainersDocument) -> Report:
     if len(document.trainers) == 1:
         return _build_single_report(document.trainers[0])
     rows = [_build_row(part) for part in document.trainers]
-    texts = [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    texts = [0, 1, 2, 4, 5, 6, 7, 8, 9, 10]
     return Report(
         command="trainers",
         title="Trainers",
@@ -39,7 +39,7 @@ def _build_single_report(part: TrainerPart) -> Report:
         for rule in part.rules
     ]
     rows = list(_iterate_rule_rows(part.rules))
-    columns = build_columns(_RULE_HEADINGS, rows, [0, 1, 2], ("source",))
+    columns = build_columns(_RULE_HEADINGS, rows, [0, 1, 2], headings_below=["source"])
     return Report(
         command="trainers",
         title=f"{part.name} {part.version}".strip(),
@@ -56,7 +56,7 @@ def _build_version_tables(part: TrainerPart) -> Iterator[ReportTable]:
         for version in part.versions
     ]
     if rows:
-        yield ReportTable("Versions", build_columns(_VERSION_HEADINGS, rows, [0, 1, 2, 3], ("source",)))
+        yield ReportTable("Versions", build_columns(_VERSION_HEADINGS, rows, [0, 1, 2, 3], headings_below=["source"]))
 
 
 def _iterate_rule_rows(rules: Sequence[SupportRulePart]) -> Iterator[tuple[str, str, str]]:
@@ -149,4 +149,5 @@ def _build_row(part: TrainerPart) -> tuple[str, ...]:
         defaults.communication,
         part.calibration or "default",
         ", ".join(version.name for version in part.versions[1:]),
+        part.source,
     )
