@@ -63,7 +63,8 @@ class SupportRulePart(DocumentPart, frozen=True, kw_only=True):
     supported: str
     """What the program runs."""
     source: str
-    """The file of the program that states it, where it is known; else empty."""
+    """The file of the program that states it, with the function or the option; or that it is a limit of the exported
+    files (`not written by planner export`) or of the cost model (`not modelled`), with the file that has more."""
 
 
 class TrainerVersionPart(DocumentPart, frozen=True, kw_only=True):

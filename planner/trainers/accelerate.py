@@ -73,10 +73,8 @@ ACCELERATE = Program(
                 ),
                 rules.REJECT_PREDICTION_LAYERS,
                 rules.REJECT_GRAPH_SCOPES,
-                *rules.state_source(
-                    "accelerate/utils/fsdp_utils.py, fsdp2_apply_ac", rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED
-                ),
-                rules.ACCEPT_ALL_LAYERS_RECOMPUTED,
+                rules.accept_whole_layers_recomputed("accelerate/utils/fsdp_utils.py, fsdp2_apply_ac"),
+                rules.accept_all_layers_recomputed(rules.NOT_WRITTEN),
                 *rules.restrict_rules(
                     [
                         rules.accept_values(
@@ -86,11 +84,8 @@ ACCELERATE = Program(
                     ],
                     lambda plan: plan.cp > 1,
                 ),
-                *rules.state_source(
-                    "transformers 4.57, integrations/tensor_parallel.py, RowwiseParallel",
-                    rules.REJECT_SEQUENCE_PARALLEL,
-                    rules.REJECT_TP_OVERLAP,
-                ),
+                rules.reject_sequence_parallel("transformers 4.57, integrations/tensor_parallel.py, RowwiseParallel"),
+                rules.reject_tp_overlap("transformers 4.57, integrations/tensor_parallel.py, RowwiseParallel"),
                 rules.accept_orders("tp-cp-dp-pp", source="accelerate/parallelism_config.py, _get_mesh"),
                 fsdp.ACCEPT_DP_OVERLAP,
                 *rules.restrict_rules(

@@ -46,11 +46,8 @@ COMPOSER_PROGRAM = Program(
         rules.accept_values(
             "gradients", "fp32", source="composer/distributed/mosaic_parallelism.py, get_mixed_precision"
         ),
-        *rules.state_source(
-            "composer/utils/parallelism.py, FSDPConfig: activation_checkpointing",
-            rules.ACCEPT_ALL_LAYERS_RECOMPUTED,
-            rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED,
-        ),
+        rules.accept_all_layers_recomputed("composer/utils/parallelism.py, FSDPConfig: activation_checkpointing"),
+        rules.accept_whole_layers_recomputed("composer/utils/parallelism.py, FSDPConfig: activation_checkpointing"),
         rules.accept_offloads(
             "activations",
             source="composer/utils/parallelism.py, FSDPConfig: activation_cpu_offload; distributed/"
@@ -82,9 +79,7 @@ COMPOSER_PROGRAM = Program(
             "no hybrid sharding",
             source="v0.14.0, composer/trainer/mosaic_fsdp.py",
             changes={"grad_reduce_bytes": 2.0},
-            rules=rules.state_source(
-                "composer/trainer/mosaic_fsdp_utils.py, sharding_map", rules.REJECT_SHARD_GROUPS
-            ),
+            rules=(rules.reject_shard_groups("composer/trainer/mosaic_fsdp_utils.py, sharding_map"),),
         ),
     ),
     nearest_exports=("fsdp2",),

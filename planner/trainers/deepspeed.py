@@ -25,7 +25,11 @@ def _require_for_offload(
 ) -> rules.Rule:
     """A state on the host needs something else."""
     return rules.Rule(
-        "offload", f"also {requirement}", lambda plan: (state in plan.offload) & is_missing(plan), state, source
+        "offload",
+        f"also {requirement}",
+        lambda plan: (state in plan.offload) & is_missing(plan),
+        state,
+        source=source,
     )
 
 
@@ -86,12 +90,9 @@ DEEPSPEED_RULES = (
     ),
     *_STATE_RULES,
     rules.REJECT_FLASH_BEFORE_AMPERE,
-    *rules.state_source("deepspeed/module_inject/layers.py, LinearAllreduce", rules.REJECT_SEQUENCE_PARALLEL),
-    *rules.state_source(
-        f"{rules.NOT_WRITTEN}: tp_overlap_comm of deepspeed/runtime/tensor_parallel/config.py",
-        rules.REJECT_TP_OVERLAP,
-    ),
-    *rules.state_source("MiCS was removed (github.com/deepspeedai/DeepSpeed/issues/8489)", rules.REJECT_SHARD_GROUPS),
+    rules.reject_sequence_parallel("deepspeed/module_inject/layers.py, LinearAllreduce"),
+    rules.reject_tp_overlap(f"{rules.NOT_WRITTEN}: tp_overlap_comm of deepspeed/runtime/tensor_parallel/config.py"),
+    rules.reject_shard_groups("MiCS was removed (github.com/deepspeedai/DeepSpeed/issues/8489)"),
     rules.accept_offloads(
         *("optimizer", "activations", "weights"),
         source="deepspeed/runtime/zero/offload_config.py; activation_checkpointing/config.py, cpu_checkpointing",

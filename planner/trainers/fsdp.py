@@ -104,7 +104,7 @@ FSDP2_PROGRAM = Program(
             source="torchtitan 0.3, torchtitan/components/loss.py, ChunkedLossWrapper, which its script repeats",
         ),
         ACCEPT_DP_OVERLAP,
-        rules.ACCEPT_ALL_LAYERS_RECOMPUTED,
+        rules.accept_all_layers_recomputed(rules.NOT_WRITTEN),
         rules.ACCEPT_EVERY_SECOND_MATMUL,
         *ACCEPT_FSDP_OFFLOADS,
         rules.Rule(

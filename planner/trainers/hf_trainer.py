@@ -54,10 +54,11 @@ HF_TRAINER_PROGRAM = Program(
         ),
         fsdp.ACCEPT_DP_OVERLAP,
         rules.accept_values("gradients", "fp32", source="transformers/training_args.py: bf16 is autocast"),
-        *rules.state_source(
-            "transformers/training_args.py, TrainingArguments: gradient_checkpointing",
-            rules.ACCEPT_ALL_LAYERS_RECOMPUTED,
-            rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED,
+        rules.accept_all_layers_recomputed(
+            "transformers/training_args.py, TrainingArguments: gradient_checkpointing"
+        ),
+        rules.accept_whole_layers_recomputed(
+            "transformers/training_args.py, TrainingArguments: gradient_checkpointing"
         ),
         *rules.restrict_rules(
             [rules.accept_offloads(source="transformers/trainer_utils.py, FSDPOption.OFFLOAD")],

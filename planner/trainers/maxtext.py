@@ -202,7 +202,7 @@ MAXTEXT_PROGRAM = Program(
             source="maxtext/models/mixtral.py, qwen3.py, deepseek.py",
         ),
         rules.REJECT_EXPERT_BIAS,
-        *rules.state_source("maxtext/configs/base.yml, remat_policy", rules.ACCEPT_ALL_LAYERS_RECOMPUTED),
+        rules.accept_all_layers_recomputed("maxtext/configs/base.yml, remat_policy"),
         rules.accept_recompute_modules(
             "a remat_policy, or tensors after save: and offload:",
             lambda choice: choice.name in REMAT_POLICIES or ":" in choice.name,

@@ -245,6 +245,19 @@ _GRAPH_RULES = (
     ),
 )
 
+
+def accept_expert_orders(source: str) -> tuple[rules.Rule, ...]:
+    """The orders in which pipeline stages of experts have the ranks of those of other layers. A model without experts
+    has their groups too, with ep 1 and etp = tp.
+    """
+    rule = replace(
+        rules.accept_orders(MEGATRON_ORDER, source=source), supported=f"order {MEGATRON_ORDER}, or ep x etp = tp x cp"
+    )
+    return rules.restrict_rules(
+        [rule], lambda plan: plan.ep * np.where(plan.has_experts, plan.etp, plan.tp) != plan.tp * plan.cp
+    )
+
+
 _MEGATRON_CORE_RULES = (
     rules.accept_decoders(f"{rules.NOT_WRITTEN}: GPTModel alone (megatron/core/models/gpt)"),
     rules.accept_accelerators(
@@ -271,18 +284,7 @@ _MEGATRON_CORE_RULES = (
         *(MEGATRON_ORDER, MEGATRON_PP_DP_ORDER),
         source="megatron/training/initialize.py, _initialize_distributed: use_tp_pp_dp_mapping",
     ),
-    # a model without experts has their groups too, with ep 1 and etp = tp
-    *rules.restrict_rules(
-        [
-            replace(
-                rules.accept_orders(
-                    MEGATRON_ORDER, source="megatron/core/parallel_state.py, initialize_model_parallel"
-                ),
-                supported=f"order {MEGATRON_ORDER}, or ep x etp = tp x cp",
-            )
-        ],
-        lambda plan: plan.ep * np.where(plan.has_experts, plan.etp, plan.tp) != plan.tp * plan.cp,
-    ),
+    *accept_expert_orders("megatron/core/parallel_state.py, initialize_model_parallel"),
     *rules.reject_model_parts(
         "embedding_norm",
         "relative_positions",

@@ -84,7 +84,7 @@ MEGATRON_DEEPSPEED_PROGRAM = Program(
         rules.REJECT_FLASH_BEFORE_AMPERE,
         rules.accept_values("communication", "bf16", source="deepspeed/runtime/engine.py, communication_data_type"),
         rules.accept_offloads("optimizer", source="megatron/arguments.py, --cpu-optimizer"),
-        *rules.state_source("megatron/arguments.py: no option of hybrid sharding", rules.REJECT_SHARD_GROUPS),
+        rules.reject_shard_groups("megatron/arguments.py: no option of hybrid sharding"),
     ),
     source="github.com/deepspeedai/Megatron-DeepSpeed",
     versions=(

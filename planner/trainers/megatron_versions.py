@@ -34,8 +34,8 @@ _ACCEPT_SHARED_EXPERT_TP = rules.Rule(
     lambda plan: plan.has_experts & (plan.etp != plan.tp),
     source="--expert-tensor-parallel-size came with 7f22e210 of Megatron-LM",
 )
-(_REJECT_SHARD_GROUPS,) = rules.state_source(
-    "--num-distributed-optimizer-instances came with bb84eb93 of Megatron-LM", rules.REJECT_SHARD_GROUPS
+_REJECT_SHARD_GROUPS = rules.reject_shard_groups(
+    "--num-distributed-optimizer-instances came with bb84eb93 of Megatron-LM"
 )
 _ACCEPT_DEFAULT_ORDER = rules.accept_orders(
     "tp-cp-dp-pp", source="--use-tp-pp-dp-mapping came with 6513cde7 of Megatron-LM"

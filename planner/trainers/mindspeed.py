@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from planner.trainers import rules
-from planner.trainers.megatron import MEGATRON_CLASSIC, MEGATRON_DEFAULTS, MEGATRON_ORDER, MEGATRON_PP_DP_ORDER
+from planner.trainers.megatron import (
+    MEGATRON_CLASSIC,
+    MEGATRON_DEFAULTS,
+    MEGATRON_ORDER,
+    MEGATRON_PP_DP_ORDER,
+    accept_expert_orders,
+)
 from planner.trainers.program import Program
 
 # it replaces functions of megatron-core; parameters, gradients and optimizer are Megatron's
@@ -102,15 +106,7 @@ MINDSPEED_PROGRAM = Program(
             *(MEGATRON_ORDER, MEGATRON_PP_DP_ORDER),
             source="megatron-core 0.12.1, megatron/training/initialize.py, --use-tp-pp-dp-mapping",
         ),
-        rules.Rule(
-            "order",
-            f"order {MEGATRON_ORDER}, or ep x etp = tp x cp",
-            lambda plan: (
-                (plan.ep * np.where(plan.has_experts, plan.etp, plan.tp) != plan.tp * plan.cp)
-                & rules.accept_orders(MEGATRON_ORDER).is_broken(plan)
-            ),
-            source="megatron-core 0.12.1, megatron/core/parallel_state.py, initialize_model_parallel",
-        ),
+        *accept_expert_orders("megatron-core 0.12.1, megatron/core/parallel_state.py, initialize_model_parallel"),
         rules.accept_offloads(source="not modelled: --swap-optimizer and --swap-attention of MindSpeed"),
         rules.Rule(
             "communication",
@@ -119,9 +115,7 @@ MINDSPEED_PROGRAM = Program(
             source="megatron-core 0.12.1, megatron/core/distributed/distributed_data_parallel_config.py, "
             "grad_reduce_in_fp32",
         ),
-        *rules.state_source(
-            "not modelled: num_distributed_optimizer_instances of megatron-core 0.12.1", rules.REJECT_SHARD_GROUPS
-        ),
+        rules.reject_shard_groups("not modelled: num_distributed_optimizer_instances of megatron-core 0.12.1"),
     ),
     source="gitcode.com/Ascend/MindSpeed-LLM",
     nearest_exports=("megatron-lm",),

@@ -83,13 +83,10 @@ NANOTRON_PROGRAM = Program(
             lambda plan: plan.communication != plan.gradients,
             source="src/nanotron/optim/gradient_accumulator.py, sync_gradients_across_dp",
         ),
-        *rules.state_source(
-            "src/nanotron/config/parallelism_config.py, recompute_layer",
-            rules.ACCEPT_ALL_LAYERS_RECOMPUTED,
-            rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED,
-        ),
+        rules.accept_all_layers_recomputed("src/nanotron/config/parallelism_config.py, recompute_layer"),
+        rules.accept_whole_layers_recomputed("src/nanotron/config/parallelism_config.py, recompute_layer"),
         rules.accept_offloads(source="src/nanotron/optim/zero.py, ZeroDistributedOptimizer"),
-        *rules.state_source("src/nanotron/optim/zero.py, ZeroDistributedOptimizer: dp_pg", rules.REJECT_SHARD_GROUPS),
+        rules.reject_shard_groups("src/nanotron/optim/zero.py, ZeroDistributedOptimizer: dp_pg"),
     ),
     source="github.com/huggingface/nanotron",
     versions=(

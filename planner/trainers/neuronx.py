@@ -84,19 +84,14 @@ NEURONX_PROGRAM = Program(
             source="src/neuronx_distributed/parallel_layers/parallel_state.py, initialize_model_parallel",
         ),
         rules.accept_values("launch", "compiled", source="torch-neuronx: XLA compiles each step"),
-        *rules.state_source(
-            "src/neuronx_distributed/parallel_layers/layers.py, LinearWithAsyncCommunication: backward alone",
-            rules.REJECT_TP_OVERLAP,
+        rules.reject_tp_overlap(
+            "src/neuronx_distributed/parallel_layers/layers.py, LinearWithAsyncCommunication: backward alone"
         ),
-        *rules.state_source(
-            "src/neuronx_distributed/utils/activation_checkpoint.py, apply_activation_checkpointing",
-            rules.ACCEPT_ALL_LAYERS_RECOMPUTED,
+        rules.accept_all_layers_recomputed(
+            "src/neuronx_distributed/utils/activation_checkpoint.py, apply_activation_checkpointing"
         ),
         rules.accept_offloads(source="src/neuronx_distributed/trainer/trainer.py, neuronx_distributed_config"),
-        *rules.state_source(
-            "src/neuronx_distributed/optimizer/zero_redundancy_optimizer.py, sharding_groups",
-            rules.REJECT_SHARD_GROUPS,
-        ),
+        rules.reject_shard_groups("src/neuronx_distributed/optimizer/zero_redundancy_optimizer.py, sharding_groups"),
         rules.Rule(
             "communication",
             "the format of gradients in memory",

@@ -128,7 +128,7 @@ class Rule:
     """Whether plans break the rule: a flag, or an array of shape [plans]."""
     value: str | Callable[[PlanValues], object] | None = None
     """What a message prints as the plan's value; None: the value of the setting."""
-    source: str = ""
+    source: str = field(kw_only=True)
     """The file of the trainer that states it, at the program's version where it names no other, with the function or
     the option; `NOT_WRITTEN` for what the program may run, but the exported files do not have."""
 
@@ -149,7 +149,7 @@ class Rule:
         return ("yes" if value else "no") if isinstance(value, bool) else value
 
 
-def accept_values(setting: str, *values: str | int, source: str = "") -> Rule:
+def accept_values(setting: str, *values: str | int, source: str) -> Rule:
     """These values of the setting. A setting `model.` concerns transformers only."""
     read_setting = attrgetter(setting)
 
@@ -160,12 +160,12 @@ def accept_values(setting: str, *values: str | int, source: str = "") -> Rule:
     return Rule(setting, f"{setting} {' or '.join(map(str, values))}", is_broken, source=source)
 
 
-def reject_precisions(*names: str, source: str = "") -> Rule:
+def reject_precisions(*names: str, source: str) -> Rule:
     """Precisions that a version does not have yet."""
     return Rule("precision", f"no {' or '.join(names)}", lambda plan: np.isin(plan.precision, names), source=source)
 
 
-def accept_setting(setting: str, *values: str | bool, supported: str = "", source: str = "") -> Rule:
+def accept_setting(setting: str, *values: str | bool, supported: str = "", source: str) -> Rule:
     """These values of a setting that is no field of the plan."""
     return Rule(
         setting,
@@ -239,7 +239,7 @@ def is_older_than_ampere(architecture: str) -> bool:
     return architecture.lower() in _OLDER_THAN_AMPERE
 
 
-def accept_trainer_stages(trainers: tuple[TrainerName, ...], supported: str, *stages: int, source: str = "") -> Rule:
+def accept_trainer_stages(trainers: tuple[TrainerName, ...], supported: str, *stages: int, source: str) -> Rule:
     """These ZeRO stages in plans for these trainers; a single data-parallel rank shards nothing."""
     return Rule(
         "zero_stage",
@@ -252,7 +252,7 @@ def accept_trainer_stages(trainers: tuple[TrainerName, ...], supported: str, *st
     )
 
 
-def accept_accelerators(*device_types: str, source: str = "") -> Rule:
+def accept_accelerators(*device_types: str, source: str) -> Rule:
     """Accelerators of these vendors, types of devices, or both; those that are not in hardware_db are accepted."""
 
     def is_broken(plan: PlanValues) -> bool:
@@ -273,7 +273,7 @@ def accept_own_value(setting: str, source: str = NOT_WRITTEN) -> Rule:
     return Rule(setting, f"the trainer's own {setting}, {{plan.own_texts[{setting}]}}", is_broken, source=source)
 
 
-def accept_recompute_modules(supported: str, accepts: Callable[[RecomputeChoice], bool], *, source: str = "") -> Rule:
+def accept_recompute_modules(supported: str, accepts: Callable[[RecomputeChoice], bool], *, source: str) -> Rule:
     """Choices of what selective recomputation repeats."""
     return Rule(
         "recompute_modules",
@@ -291,7 +291,7 @@ ACCEPT_EVERY_SECOND_MATMUL = accept_recompute_modules(
 """The policy of torchtitan, which FSDP's scripts have too."""
 
 
-def accept_degrees(*degrees: str, source: str = "") -> tuple[Rule, ...]:
+def accept_degrees(*degrees: str, source: str) -> tuple[Rule, ...]:
     """Any degree of these dimensions, beside data parallelism, and 1 of all others."""
     return tuple(
         Rule(name, f"{name} 1", lambda plan, name=name: getattr(plan, name) > 1, source=source)  # type: ignore[misc]
@@ -305,7 +305,7 @@ def state_source(source: str, *rules: Rule) -> tuple[Rule, ...]:
     return tuple(replace(rule, source=source) for rule in rules)
 
 
-def accept_orders(*orders: str, source: str = "") -> Rule:
+def accept_orders(*orders: str, source: str) -> Rule:
     """These orders of ranks, and others that differ in the place of dimensions of degree 1 only."""
 
     def differs(plan: PlanValues, order: str) -> Flags:
@@ -321,14 +321,14 @@ def accept_orders(*orders: str, source: str = "") -> Rule:
     return Rule("order", f"order {' or '.join(orders)}", is_broken, source=source)
 
 
-def accept_offloads(*states: str, source: str = "") -> Rule:
+def accept_offloads(*states: str, source: str) -> Rule:
     """These states on the host, each alone or with others."""
     return Rule(
         "offload",
         f"offload {' or '.join(['none', *states])}",
         lambda plan: not set(plan.offload) <= set(states),
         lambda plan: next(state for state in plan.offload if state not in states),
-        source,
+        source=source,
     )
 
 
@@ -339,7 +339,7 @@ def accept_decoders(source: str) -> Rule:
         "a decoder",
         lambda plan: plan.model is None or plan.model.architecture != "decoder" or plan.model.vision is not None,
         lambda plan: plan.model_title,
-        source,
+        source=source,
     )
 
 
@@ -349,13 +349,15 @@ def reject_model(
     is_broken: Callable[[ModelSpec], bool],
     value: str | Callable[[PlanValues], object] | None = None,
     *,
-    source: str = "",
+    source: str,
 ) -> Rule:
     """Transformers for which `is_broken` holds."""
-    return Rule(setting, supported, lambda plan: plan.model is not None and is_broken(plan.model), value, source)
+    return Rule(
+        setting, supported, lambda plan: plan.model is not None and is_broken(plan.model), value, source=source
+    )
 
 
-def reject_model_parts(*names: str, source: str = "") -> tuple[Rule, ...]:
+def reject_model_parts(*names: str, source: str) -> tuple[Rule, ...]:
     """Parts of a model that the program's models do not have."""
     absent = (None, 0, False, "none")
     return tuple(
@@ -383,7 +385,7 @@ REJECT_PREDICTION_LAYERS = reject_model(
 )
 
 
-def accept_activations(*, gated: Iterable[str], plain: Iterable[str], source: str = "") -> Rule:
+def accept_activations(*, gated: Iterable[str], plain: Iterable[str], source: str) -> Rule:
     """These activation functions of the MLP, gated and not."""
     gated, plain = tuple(gated), tuple(plain)
     lists = (("gated", gated), ("plain", plain))
@@ -395,20 +397,18 @@ def accept_activations(*, gated: Iterable[str], plain: Iterable[str], source: st
             plan.model is not None and plan.model.mlp_activation not in (gated if plan.model.gated_mlp else plain)
         ),
         lambda plan: plan.model.mlp_activation if plan.model is not None else None,
-        source,
+        source=source,
     )
 
 
-def accept_rope_scalings(
-    supported: str, accepts: Callable[[ModelSpec, RopeScaling], bool], *, source: str = ""
-) -> Rule:
+def accept_rope_scalings(supported: str, accepts: Callable[[ModelSpec, RopeScaling], bool], *, source: str) -> Rule:
     """Rotary positions that are not scaled, and the scalings that `accepts` accepts."""
 
     def is_broken(plan: PlanValues) -> bool:
         model = plan.model
         return model is not None and model.rope_scaling is not None and not accepts(model, model.rope_scaling)
 
-    return Rule("model.rope_scaling", supported, is_broken, describe_rope_scaling, source)
+    return Rule("model.rope_scaling", supported, is_broken, describe_rope_scaling, source=source)
 
 
 def describe_rope_scaling(plan: PlanValues) -> str:
@@ -440,23 +440,36 @@ REJECT_EXPERT_BIAS = reject_model(
 """Experts without biases."""
 
 
-REJECT_SEQUENCE_PARALLEL = Rule(
-    "sequence_parallel", "sequence_parallel no", lambda plan: (plan.tp > 1) & (plan.sequence_parallel != 0)
-)
-"""Tensor parallelism without sequence parallelism."""
-REJECT_TP_OVERLAP = Rule("tp_overlap", "tp_overlap no", lambda plan: plan.tp_overlap & (plan.tp > 1))
-"""Tensor parallelism without overlap."""
-REJECT_SHARD_GROUPS = Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None)
-"""Sharding over all data-parallel ranks."""
-ACCEPT_ALL_LAYERS_RECOMPUTED = Rule(
-    "recompute_layers",
-    "recompute_layers all",
-    lambda plan: plan.recompute_layers is not None,
-    source=NOT_WRITTEN,
-)
-ACCEPT_WHOLE_LAYERS_RECOMPUTED = Rule(
-    "recompute", "recompute none or full", lambda plan: plan.recompute == "selective"
-)
+def reject_sequence_parallel(source: str) -> Rule:
+    """Tensor parallelism without sequence parallelism."""
+    return Rule(
+        "sequence_parallel",
+        "sequence_parallel no",
+        lambda plan: (plan.tp > 1) & (plan.sequence_parallel != 0),
+        source=source,
+    )
+
+
+def reject_tp_overlap(source: str) -> Rule:
+    """Tensor parallelism without overlap."""
+    return Rule("tp_overlap", "tp_overlap no", lambda plan: plan.tp_overlap & (plan.tp > 1), source=source)
+
+
+def reject_shard_groups(source: str) -> Rule:
+    """Sharding over all data-parallel ranks."""
+    return Rule("shard_group", "shard_group all", lambda plan: plan.shard_group is not None, source=source)
+
+
+def accept_all_layers_recomputed(source: str) -> Rule:
+    """Recomputation of all layers or none."""
+    return Rule(
+        "recompute_layers", "recompute_layers all", lambda plan: plan.recompute_layers is not None, source=source
+    )
+
+
+def accept_whole_layers_recomputed(source: str) -> Rule:
+    """Recomputation of whole layers or nothing."""
+    return Rule("recompute", "recompute none or full", lambda plan: plan.recompute == "selective", source=source)
 
 
 def reject_tp_beyond_kv_heads(source: str) -> Rule:

@@ -279,9 +279,8 @@ TORCHTITAN = Program(
             source="torch 2.13, torch/distributed/pipelining/schedules.py, ScheduleInterleaved1F1B and "
             "ScheduleInterleavedZeroBubble",
         ),
-        *rules.state_source(
-            "torchtitan/distributed/activation_checkpoint.py, ActivationCheckpointing.apply",
-            rules.ACCEPT_ALL_LAYERS_RECOMPUTED,
+        rules.accept_all_layers_recomputed(
+            "torchtitan/distributed/activation_checkpoint.py, ActivationCheckpointing.apply"
         ),
         rules.ACCEPT_EVERY_SECOND_MATMUL,
         *rules.restrict_rules(

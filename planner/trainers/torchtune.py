@@ -38,7 +38,7 @@ TORCHTUNE = Trainer(
     fragmentation_share=fsdp.FSDP2.fragmentation_share,
 )
 
-(_REJECT_SHARD_GROUPS,) = rules.state_source("hybrid sharding came with d3ab3b7c", rules.REJECT_SHARD_GROUPS)
+_REJECT_SHARD_GROUPS = rules.reject_shard_groups("hybrid sharding came with d3ab3b7c")
 
 TORCHTUNE_PROGRAM = Program(
     "torchtune",
@@ -96,14 +96,9 @@ TORCHTUNE_PROGRAM = Program(
             "communication", "bf16", source="torchtune/training/_distributed.py, shard_model: no MixedPrecisionPolicy"
         ),
         fsdp.ACCEPT_DP_OVERLAP,
-        *rules.state_source(
-            "torchtune/models/llama3/_parallelism.py, base_llama_tp_plan: no async tp", rules.REJECT_TP_OVERLAP
-        ),
-        *rules.state_source(
-            "torchtune/training/memory.py, set_activation_checkpointing",
-            rules.ACCEPT_ALL_LAYERS_RECOMPUTED,
-            rules.ACCEPT_WHOLE_LAYERS_RECOMPUTED,
-        ),
+        rules.reject_tp_overlap("torchtune/models/llama3/_parallelism.py, base_llama_tp_plan: no async tp"),
+        rules.accept_all_layers_recomputed("torchtune/training/memory.py, set_activation_checkpointing"),
+        rules.accept_whole_layers_recomputed("torchtune/training/memory.py, set_activation_checkpointing"),
         *rules.state_source(
             "torchtune/training/_distributed.py, shard_model: cpu_offload", *fsdp.ACCEPT_FSDP_OFFLOADS
         ),

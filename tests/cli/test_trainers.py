@@ -25,6 +25,8 @@ def test_all_trainers_are_listed_and_each_is_shown_with_its_rules() -> None:
     for name in names:
         (part,) = json.loads(call("planner", "trainers", "show", name, "-f", "json").stdout)["trainers"]
         assert bool(part["rules"]) == bool(part["version"]) == (part["kind"] == "program")
+        version_rules = [rule for version in part["versions"] for rule in version["rules"]]
+        assert not [rule for rule in (*part["rules"], *version_rules) if not rule["source"].strip()], name
         assert "{" not in "".join(rule["supported"] for rule in part["rules"])
         assert set(part["written_settings"]) <= set(part["own_values"])
         assert part["has_expert_axis"] == (name == "maxtext")

@@ -33,3 +33,4 @@ def test_every_rule_is_readable_at_80_columns(name: ProgramName) -> None:
         supported = rule.supported.removeprefix(f"{rule.setting} ")
         assert re.sub(r"\s", "", supported) in words, rule
         assert rule.setting.removeprefix("model.") in words, rule
+        assert re.sub(r"\s", "", rule.source) in words, rule

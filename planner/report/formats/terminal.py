@@ -1,7 +1,8 @@
 """A report in a terminal of any width, or as plain text where stdout is none.
 
 No figure is cut. In a narrow terminal columns take short headings, then some stand below their rows, then the least
-important are left out, then the widest text is wrapped; where even that does not fit, a table is printed one line a figure. A pipe gets whole lines.
+important are left out, then the widest text is wrapped; where even that does not fit, a table is printed one line a
+figure. A pipe gets whole lines.
 """
 
 from __future__ import annotations
