@@ -88,8 +88,8 @@ def _collect_trainer_notes(run: PlannedRun, trainer: TrainerExport) -> list[str]
     if run.framework not in trainer_names:
         replan_hint = f"plan with --trainer {' or '.join(trainer_names)}"
         notes.append(f"the plan's times and bytes are of {run.framework}, not of {trainer.name}: {replan_hint}")
-    if run.trainer_version:
-        program = trainer.program
+    program = trainer.program
+    if run.trainer_version and run.trainer_version != f"{program.name}@{program.version}":
         notes.append(f"the plan is for {run.trainer_version}, the files are for {program.name} {program.version}")
     if run.tokens is None:
         notes.append(f"the plan has no --tokens: {run.steps} steps are trained")

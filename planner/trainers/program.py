@@ -16,7 +16,7 @@ NO_MODEL_PARALLELISM = {"tp": "1", "pp": "1", "vpp": "1", "cp": "1", "ep": "1", 
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramVersion:
-    """A version of a program from which on it behaves otherwise than before; the newest is as the trainer's record.
+    """A version of a program from which on it behaves otherwise than before; the newest is what its name stands for.
 
     A version is in force from its month up to that of the next one.
     """
@@ -57,6 +57,12 @@ class Program:
     recompute, seq_parallel, zero_stage and settings those that are stated in its sources."""
     versions: tuple[ProgramVersion, ...] = ()
     """The versions where behaviour changed, newest first."""
+
+    @property
+    def newest_version(self) -> ProgramVersion | None:
+        """The newest version, where it is other than the record of the trainer; else None."""
+        newest = self.versions[0] if self.versions else None
+        return newest if newest is not None and (newest.changes or newest.compiled_changes) else None
 
     def list_rules(self, plan: PlanValues) -> tuple[Rule, ...]:
         """The rules, in order: those of the plan's version too; last those of settings that the files of the program

@@ -92,7 +92,7 @@ def find_default_trainer(accelerator: Accelerator, workload: Workload) -> Traine
 @dataclass(frozen=True)
 class TrainerChoice:
     """A trainer, and the programs of which one at least has to run its plans; `version`: of a single program, as
-    NAME@VERSION, empty for the newest.
+    NAME@VERSION, empty for that which the trainer's record is of.
     """
 
     trainer: TrainerName
@@ -114,8 +114,8 @@ def choose_trainer(
     program = next((program for program in PROGRAMS_BY_NAME if program == plain_name), None)
     if program is not None:
         trainers, version_text = list_trainers_of_program(program), ""
-        if has_version:
-            _, version = parse_trainer_version(name or "")
+        version = parse_trainer_version(name or "")[1] if has_version else PROGRAMS_BY_NAME[program].newest_version
+        if version is not None:
             trainers, version_text = version.trainers or trainers, f"{program}@{version.name}"
         trainer = _find_sharding_trainer(find_default_trainer(accelerator, workload), zero_stages)
         if trainer not in trainers:

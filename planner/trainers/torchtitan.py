@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import msgspec
@@ -211,6 +211,9 @@ _SETTING_RULES = (
     fsdp.REJECT_NARROW_MOMENTS_ON_HOST,
 )
 
+_FP32_REDUCTION: Mapping[str, object] = {"grad_reduce_bytes": 4.0}
+"""`Training.mixed_precision_reduce` of torchtitan/config/configs.py has no other value."""
+
 TORCHTITAN = Program(
     "torchtitan",
     "0.3",
@@ -380,15 +383,16 @@ TORCHTITAN = Program(
         ProgramVersion(
             name="0.3",
             since="2026-04",
-            behaviour="the loss in chunks (without @VERSION --loss says which, plain by default)",
+            behaviour="the loss in chunks",
             source="786e26f8, torchtitan/components/loss.py",
-            changes={"loss": "chunked"},
+            changes=_FP32_REDUCTION | {"loss": "chunked"},
         ),
         ProgramVersion(
             name="0.2",
             since="2025-07",
             behaviour="the loss compiled with the model, expert parallelism; no NVFP4",
             source="bbb1b616, 01f4e502",
+            changes=_FP32_REDUCTION,
             compiled_changes={"loss": "compiled"},
             rules=(_REJECT_NVFP4,),
         ),
@@ -397,6 +401,7 @@ TORCHTITAN = Program(
             since="2025-04",
             behaviour="the loss compiled with the model; no expert parallelism",
             source="bbb1b616, torchtitan/components/loss.py",
+            changes=_FP32_REDUCTION,
             compiled_changes={"loss": "compiled"},
             rules=(
                 _REJECT_NVFP4,
@@ -409,6 +414,7 @@ TORCHTITAN = Program(
             since="2024-10",
             behaviour="a plain loss, FP8 and context parallelism; no MXFP8",
             source="b19456a9, 69fe8def, torchtitan/components/loss.py before bbb1b616",
+            changes=_FP32_REDUCTION,
             rules=(
                 _REJECT_MXFP8,
                 *rules.accept_degrees("tp", "pp", "cp", "vpp", source="expert parallelism came with 01f4e502"),
@@ -420,6 +426,7 @@ TORCHTITAN = Program(
             since="2024-07",
             behaviour="a plain loss, FP8; no context parallelism",
             source="69fe8def",
+            changes=_FP32_REDUCTION,
             rules=(
                 _REJECT_MXFP8,
                 *rules.accept_degrees(

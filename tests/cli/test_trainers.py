@@ -219,7 +219,9 @@ def read_training(*options: str) -> dict[str, object]:
 
 
 def test_an_older_version_has_what_it_did_otherwise_and_the_document_names_it() -> None:
-    assert "trainer" not in read_training("--trainer", "torchtitan")
+    newest = read_training("--trainer", "torchtitan")
+    assert (newest["trainer"], newest["loss"]) == ("torchtitan@0.3", "chunked")
+    assert "trainer" not in read_training("--trainer", "megatron-lm")
     losses = {}
     for version in ("2025-02", "0.1", "2026-05"):
         training = read_training("--trainer", f"TorchTitan@{version}", "--launch", "compiled")
