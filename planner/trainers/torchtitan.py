@@ -385,7 +385,7 @@ TORCHTITAN = Program(
             since="2026-04",
             behaviour="the loss in chunks",
             source="786e26f8, torchtitan/components/loss.py",
-            changes=_FP32_REDUCTION | {"loss": "chunked"},
+            changes={**_FP32_REDUCTION, "loss": "chunked"},
         ),
         ProgramVersion(
             name="0.2",
