@@ -16,7 +16,7 @@ from planner.cost.flops import compute_attention_flops, compute_required_flops
 from planner.cost.layer_tables import build_layer_shard, build_layer_tables, list_layer_types
 from planner.cost.operators import compute_operator_times, get_operator_cost, roofline
 from planner.cost.operators.operator_cost import LayerShard
-from planner.cost.partition import count_layers
+from planner.cost.pipeline.partition import count_layers
 from planner.cost.scenario import Scenario
 from planner.cost.step import STEP_TERMS, StepCosts, compute_layer_terms, count_micro_batches
 from planner.cost.strategies import Strategies

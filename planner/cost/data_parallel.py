@@ -26,7 +26,7 @@ from planner.cost import collectives, rank_groups
 from planner.cost.arrays import Bools, Floats, Ints, find_unique_rows
 from planner.cost.layer_tables import AxisCommunication
 from planner.cost.operators.roofline import compute_gemm_flops_per_s, compute_memory_bytes_per_s
-from planner.cost.pipeline import (
+from planner.cost.pipeline.stages import (
     PlanTables,
     StageParameters,
     compute_sharded_parameters,
@@ -35,7 +35,7 @@ from planner.cost.pipeline import (
     count_shards,
 )
 from planner.cost.scenario import Scenario
-from planner.cost.schedules import count_copies
+from planner.cost.schedules.catalog import count_copies
 from planner.cost.strategies import Strategies
 
 COMM_AXIS_GROUPS = {

@@ -24,7 +24,7 @@ from planner.cost.arrays import (
     take_columns,
 )
 from planner.cost.layer_tables import LayerTables, build_layer_tables
-from planner.cost.pipeline import PlanTables, StageTables, join_plan_tables
+from planner.cost.pipeline.stages import PlanTables, StageTables, join_plan_tables
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import (
     LAYER_TERMS,

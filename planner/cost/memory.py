@@ -21,7 +21,7 @@ from planner.cost.arrays import (
     sum_products,
     take_columns,
 )
-from planner.cost.pipeline import (
+from planner.cost.pipeline.stages import (
     IN_FLIGHT_ROUNDS,
     PlanTables,
     StageParameters,
@@ -30,7 +30,7 @@ from planner.cost.pipeline import (
     compute_sharded_parameters,
 )
 from planner.cost.scenario import NO_OFFLOAD, Scenario
-from planner.cost.schedules import count_copies
+from planner.cost.schedules.catalog import count_copies
 from planner.cost.strategies import FULL_RECOMPUTE, Strategies
 from planner.workload.techniques import WEIGHT_16BIT_BYTES
 

@@ -14,7 +14,7 @@ import numpy as np
 from planner.cost.arrays import Floats, Ints, find_last_axis_max, sum_products, take_columns
 from planner.cost.data_parallel import count_owned_parameters
 from planner.cost.memory import compute_activation_bytes, compute_offloaded_layer_bytes
-from planner.cost.pipeline import PlanTables, compute_sharded_parameters
+from planner.cost.pipeline.stages import PlanTables, compute_sharded_parameters
 from planner.cost.scenario import NO_OFFLOAD, Scenario
 from planner.cost.strategies import Strategies
 

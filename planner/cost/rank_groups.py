@@ -24,7 +24,7 @@ from typing import Literal
 import numpy as np
 
 from planner.cost.arrays import Bools, Ints
-from planner.cost.schedules import count_copies
+from planner.cost.schedules.catalog import count_copies
 from planner.cost.strategies import Strategies
 
 RankAxis = Literal["tensor", "context", "data", "expert", "expert data"]

@@ -20,11 +20,11 @@ from planner.cost.flops import compute_recomputed_flops, compute_required_flops
 from planner.cost.layer_tables import LayerTables
 from planner.cost.memory import compute_recompute_layer_share
 from planner.cost.offload import compute_offload_s
-from planner.cost.partition import compute_boundary_width
-from planner.cost.pipeline import PlanTables, build_plan_tables
+from planner.cost.pipeline.partition import compute_boundary_width
+from planner.cost.pipeline.stages import PlanTables, build_plan_tables
 from planner.cost.rank_groups import compute_stage_stride
 from planner.cost.scenario import Scenario
-from planner.cost.schedules import FOLDED_SCHEDULES, compute_folded_waits, is_folded
+from planner.cost.schedules.catalog import FOLDED_SCHEDULES, compute_folded_waits, is_folded
 from planner.cost.strategies import Strategies
 
 COMMUNICATION_TERMS = ("tensor_parallel", "context_parallel", "expert_parallel")

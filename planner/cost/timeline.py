@@ -17,9 +17,10 @@ import numpy as np
 
 from planner.cost.arrays import Floats, sum_in_order, sum_products
 from planner.cost.layer_tables import build_layer_tables
-from planner.cost.partition import assign_layers, compute_layer_prefix
+from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix
 from planner.cost.scenario import Scenario
-from planner.cost.schedule_orders import (
+from planner.cost.schedules.catalog import FOLDED_SCHEDULES, V_SCHEDULES, is_folded
+from planner.cost.schedules.orders import (
     PassGroup,
     PassType,
     PassWork,
@@ -27,7 +28,6 @@ from planner.cost.schedule_orders import (
     build_dualpipe_v_order,
     build_zb_v_order,
 )
-from planner.cost.schedules import FOLDED_SCHEDULES, V_SCHEDULES, is_folded
 from planner.cost.settings import PipelineSchedule
 from planner.cost.step import (
     POST_PIPELINE_TERMS,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from planner.cost.flops import compute_model_flops, compute_recomputed_flops
 from planner.cost.memory import compute_peak_memory_bytes
-from planner.cost.pipeline import build_plan_tables
+from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import RECOMPUTE_MODES, Strategies

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from planner.cost.partition import list_chunk_layers
+from planner.cost.pipeline.partition import list_chunk_layers
 from planner.documents.plan import PlanDocument, SettingsPart, StrategyPart
 from planner.errors import InputError
 from planner.hardware import database

@@ -15,7 +15,7 @@ import numpy as np
 from planner.cost.arrays import Bools, Floats, Ints, sum_in_order
 from planner.cost.memory import compute_host_memory_bytes, compute_memory_totals_bytes, compute_peak_memory_bytes
 from planner.cost.operations.energy import compute_energy_j
-from planner.cost.pipeline import PlanTables, build_plan_tables
+from planner.cost.pipeline.stages import PlanTables, build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_pipeline_bound_s, compute_step_costs
 from planner.cost.strategies import STRATEGY_FIELDS, Strategies, join_strategies

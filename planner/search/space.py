@@ -13,7 +13,7 @@ import numpy as np
 
 from planner.cost.arrays import Bools, Ints, find_unique_rows
 from planner.cost.scenario import Scenario
-from planner.cost.schedules import FOLDED_SCHEDULES, SINGLE_CHUNK_SCHEDULES, V_SCHEDULES, is_folded
+from planner.cost.schedules.catalog import FOLDED_SCHEDULES, SINGLE_CHUNK_SCHEDULES, V_SCHEDULES, is_folded
 from planner.cost.settings import PipelineSchedule
 from planner.cost.strategies import STRATEGY_FIELDS, Strategies
 from planner.trainers.pipeline_layout import AUTO_LAYOUT, parse_layout

@@ -7,7 +7,7 @@ from dataclasses import replace
 from planner.cluster.model.cluster import Cluster
 from planner.cost.arrays import Floats
 from planner.cost.flops import compute_required_flops
-from planner.cost.pipeline import PlanTables
+from planner.cost.pipeline.stages import PlanTables
 from planner.cost.scenario import Scenario
 from planner.cost.step import StepCosts, compute_step_costs
 from planner.cost.strategies import Strategies

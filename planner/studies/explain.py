@@ -12,7 +12,7 @@ from planner.cluster.network.routed_network import RoutedNetwork
 from planner.cost.breakdown import OperatorRoofline, compute_rooflines, compute_waterfall_s
 from planner.cost.collectives import CollectiveChoice, record_choices
 from planner.cost.memory import compute_stage_memory_bytes, count_micro_batches_in_flight
-from planner.cost.pipeline import build_all_stage_plan_tables, build_plan_tables
+from planner.cost.pipeline.stages import build_all_stage_plan_tables, build_plan_tables
 from planner.cost.rank_groups import build_data_group, build_expert_data_group
 from planner.cost.scenario import Scenario, apply_setting, read_settings
 from planner.cost.settings import RANK_ORDERS, SETTINGS

@@ -15,8 +15,8 @@ from planner.cost.heterogeneous import (
     compute_replica_terms,
 )
 from planner.cost.memory import compute_peak_memory_bytes
-from planner.cost.partition import assign_layers, compute_layer_prefix
-from planner.cost.pipeline import build_plan_tables
+from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix
+from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS, count_micro_batches
 from planner.cost.strategies import Strategies

@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from planner.cluster.build.pools import HeteroCluster
 from planner.cost.heterogeneous import BoundPool, BoundPools
-from planner.cost.schedules import FOLDED_SCHEDULES
+from planner.cost.schedules.catalog import FOLDED_SCHEDULES
 from planner.cost.settings import SETTINGS
 from planner.documents.heterogeneous import (
     SCHEMA_VERSION,

@@ -14,7 +14,7 @@ from planner.cost.arrays import Floats, sum_in_order
 from planner.cost.flops import compute_required_flops
 from planner.cost.memory import MEMORY_CATEGORIES, compute_peak_memory_bytes
 from planner.cost.operations.energy import ENERGY_PARTS, compute_energy_parts_j
-from planner.cost.pipeline import build_plan_tables
+from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario, read_settings
 from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS, compute_step_costs
 from planner.cost.strategies import RECOMPUTE_MODES, Strategies

@@ -11,7 +11,7 @@ or a rule that holds for any number of chunks, by the names of its other options
 megatron/core/transformer/transformer_config.py): `embedding-as-layer`, `loss-as-layer`,
 `embedding-and-loss-as-layers`, where these count as a layer each and all chunks are equal; `first-N`, `last-N`,
 `first-N-last-M`, the layers of the first and of the last stage, where the other stages are equal. `auto` is the even
-partition (`planner/cost/partition.py`).
+partition (`planner/cost/pipeline/partition.py`).
 """
 
 from __future__ import annotations

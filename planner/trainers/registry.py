@@ -14,7 +14,9 @@ from planner.trainers.deepspeed import DEEPSPEED, DEEPSPEED_PROGRAM
 from planner.trainers.fsdp import FSDP1, FSDP2, FSDP2_PROGRAM
 from planner.trainers.hf_trainer import HF_TRAINER, HF_TRAINER_PROGRAM
 from planner.trainers.maxtext import MAXTEXT, MAXTEXT_PROGRAM
-from planner.trainers.megatron import (
+from planner.trainers.megatron.megatron_deepspeed import MEGATRON_DEEPSPEED, MEGATRON_DEEPSPEED_PROGRAM
+from planner.trainers.megatron.mindspeed import MINDSPEED, MINDSPEED_PROGRAM
+from planner.trainers.megatron.programs import (
     MEGATRON,
     MEGATRON_BRIDGE,
     MEGATRON_CLASSIC,
@@ -22,8 +24,6 @@ from planner.trainers.megatron import (
     MEGATRON_LM,
     NEMO,
 )
-from planner.trainers.megatron_deepspeed import MEGATRON_DEEPSPEED, MEGATRON_DEEPSPEED_PROGRAM
-from planner.trainers.mindspeed import MINDSPEED, MINDSPEED_PROGRAM
 from planner.trainers.names import AttentionKernel, ProgramName, TrainerName
 from planner.trainers.nanotron import NANOTRON, NANOTRON_PROGRAM
 from planner.trainers.neuronx import NEURONX, NEURONX_PROGRAM

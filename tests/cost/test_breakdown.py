@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from planner.cost.breakdown import compute_rooflines, compute_waterfall_s
 from planner.cost.memory import MEMORY_CATEGORIES, compute_peak_memory_bytes, compute_stage_memory_bytes
-from planner.cost.partition import compute_layer_prefix
-from planner.cost.pipeline import build_all_stage_plan_tables
+from planner.cost.pipeline.partition import compute_layer_prefix
+from planner.cost.pipeline.stages import build_all_stage_plan_tables
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import STEP_TERMS, compute_step_costs
 from planner.cost.strategies import Strategies, build_strategy

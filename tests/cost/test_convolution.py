@@ -15,8 +15,8 @@ from planner.cost.operators.convolution import ConvolutionCost
 from planner.cost.operators.matmul import LinearCost, compute_gemm_arithmetic_s
 from planner.cost.operators.operator_cost import LayerShard
 from planner.cost.operators.roofline import compute_gemm_flops_per_s, compute_memory_bytes_per_s
-from planner.cost.partition import compute_boundary_width
-from planner.cost.pipeline import build_plan_tables
+from planner.cost.pipeline.partition import compute_boundary_width
+from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import STEP_TERMS, compute_pipeline_bound_s, compute_step_costs
 from planner.cost.strategies import Strategies, build_strategy, join_strategies

@@ -24,7 +24,7 @@ from planner.cost.operations.energy import (
     compute_state_power_w,
     compute_state_times_s,
 )
-from planner.cost.pipeline import build_plan_tables
+from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import build_strategy

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from planner.cost.memory import compute_peak_memory_bytes, count_micro_batches_in_flight
-from planner.cost.pipeline import build_all_stage_plan_tables, build_plan_tables
+from planner.cost.pipeline.stages import build_all_stage_plan_tables, build_plan_tables
 from planner.cost.rank_groups import RankLayout, build_data_group, build_expert_data_group
 from planner.cost.scenario import Scenario
-from planner.cost.schedule_orders import build_dualpipe_v_order, build_zb_v_order
-from planner.cost.schedules import compute_folded_waits
+from planner.cost.schedules.catalog import compute_folded_waits
+from planner.cost.schedules.orders import build_dualpipe_v_order, build_zb_v_order
 from planner.cost.settings import PipelineSchedule
 from planner.cost.step import compute_pipeline_bound_s, compute_step_costs
 from planner.cost.strategies import build_strategy

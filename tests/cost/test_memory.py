@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from planner.cost.memory import MEMORY_CATEGORIES, compute_peak_memory_bytes, count_micro_batches_in_flight
-from planner.cost.pipeline import build_plan_tables
+from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import build_scenario
 from planner.cost.strategies import build_strategy
 from planner.workload.presets import read_model_preset

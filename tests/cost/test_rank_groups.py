@@ -18,7 +18,7 @@ from planner.cluster.network.build import build_network
 from planner.cost import rank_groups
 from planner.cost.arrays import Ints
 from planner.cost.collectives.algorithms import compute_tier_crossing
-from planner.cost.pipeline import count_expert_shards
+from planner.cost.pipeline.stages import count_expert_shards
 from planner.cost.rank_groups import RankGroup, RankLayout
 from planner.cost.settings import RANK_ORDERS
 from planner.cost.strategies import Strategies, build_strategy

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cost.data_parallel import compute_overlap_windows_s, compute_shared_tier_bits
-from planner.cost.pipeline import build_plan_tables
+from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import build_strategy
 from tests.examples import lab, lab_scenario, tiny

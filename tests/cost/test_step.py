@@ -13,7 +13,7 @@ from planner.cost.layer_tables import build_layer_shard, build_layer_tables
 from planner.cost.memory import compute_peak_memory_bytes
 from planner.cost.operators import compute_operator_times
 from planner.cost.operators.attention import count_attended_pairs
-from planner.cost.pipeline import build_plan_tables
+from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import (
     OVERLAPPABLE_TERMS,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from planner.cost.arrays import sum_in_order
 from planner.cost.heterogeneous import BoundPools, bind_pools, compute_pipeline_terms, compute_replica_terms
 from planner.cost.memory import compute_peak_memory_bytes
-from planner.cost.partition import compute_layer_prefix
-from planner.cost.pipeline import build_plan_tables
+from planner.cost.pipeline.partition import compute_layer_prefix
+from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import build_scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import build_strategy

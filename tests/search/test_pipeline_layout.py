@@ -8,8 +8,8 @@ import pytest
 
 from planner.cost.flops import compute_required_flops
 from planner.cost.memory import compute_stage_memory_bytes
-from planner.cost.partition import list_chunk_layers
-from planner.cost.pipeline import build_all_stage_plan_tables
+from planner.cost.pipeline.partition import list_chunk_layers
+from planner.cost.pipeline.stages import build_all_stage_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import build_strategy

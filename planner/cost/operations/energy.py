@@ -21,8 +21,8 @@ from planner.cost.arrays import Floats, Ints, sum_in_order, sum_products, take_c
 from planner.cost.layer_tables import LayerTables, build_layer_tables
 from planner.cost.memory import compute_recompute_layer_share
 from planner.cost.operators import get_operator_cost
-from planner.cost.partition import count_layers
-from planner.cost.pipeline import PlanTables, build_plan_tables
+from planner.cost.pipeline.partition import count_layers
+from planner.cost.pipeline.stages import PlanTables, build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import OVERLAPPABLE_TERMS, StepCosts
 from planner.cost.strategies import Strategies

@@ -8,7 +8,7 @@ from planner.export.run import PlannedRun
 from planner.export.text import PythonSource, format_comments, format_python_call
 from planner.export.trainer import TrainerExport, describe_plan
 from planner.export.trainers import megatron_core, megatron_settings
-from planner.trainers.megatron import MEGATRON_BRIDGE
+from planner.trainers.megatron.programs import MEGATRON_BRIDGE
 from planner.workload.spec import ModelSpec
 
 BRIDGE_SCRIPT_FILE = "planned_bridge.py"

@@ -12,8 +12,8 @@ from planner.export.run import PlannedRun
 from planner.export.text import PythonSource
 from planner.export.trainer import format_torchrun_array
 from planner.export.trainers import megatron_settings
-from planner.trainers.megatron import MEGATRON_PP_DP_ORDER
-from planner.trainers.megatron_modules import list_recompute_modules
+from planner.trainers.megatron.modules import list_recompute_modules
+from planner.trainers.megatron.programs import MEGATRON_PP_DP_ORDER
 from planner.trainers.recompute import DEFAULT_MODULES, parse_recompute_modules
 from planner.workload.spec import ModelSpec, MoeSpec
 

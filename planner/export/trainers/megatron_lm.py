@@ -8,7 +8,7 @@ from planner.export.run import PlannedRun
 from planner.export.text import format_bash_array
 from planner.export.trainer import TrainerExport, format_torchrun_array
 from planner.export.trainers import megatron_core, megatron_settings
-from planner.trainers.megatron import MEGATRON_LM
+from planner.trainers.megatron.programs import MEGATRON_LM
 from planner.workload.spec import ModelSpec
 
 _OPTION_NAMES = {

@@ -1,7 +1,7 @@
 """Settings of a run as megatron-core's fields: communication, the loss, the optimizer's number formats.
 
 The fields are those of TransformerConfig, ModelParallelConfig and OptimizerConfig (megatron-core 0.16.1); the rules
-of `planner/trainers/megatron_settings.py` say which values are written.
+of `planner/trainers/megatron/settings.py` say which values are written.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from planner.cost.settings import list_graph_scopes
 from planner.export.run import PlannedRun
-from planner.trainers.megatron_settings import can_overlap_expert_comm, differs_from_own, runs_deep_ep
+from planner.trainers.megatron.settings import can_overlap_expert_comm, differs_from_own, runs_deep_ep
 
 SettingFields = dict[str, bool | str]
 

@@ -12,7 +12,7 @@ from planner.export.run import PlannedRun
 from planner.export.text import format_comments, format_python_call
 from planner.export.trainer import TrainerExport, describe_plan
 from planner.export.trainers import megatron_core, megatron_settings
-from planner.trainers.megatron import NEMO
+from planner.trainers.megatron.programs import NEMO
 from planner.workload.spec import RopeScaling
 
 NEMO_SCRIPT_FILE = "planned_nemo.py"

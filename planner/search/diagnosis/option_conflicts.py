@@ -16,7 +16,7 @@ import numpy as np
 from planner.cluster.model.cluster import Cluster
 from planner.cost.arrays import Ints
 from planner.cost.scenario import Scenario
-from planner.cost.schedules import FOLDED_SCHEDULES
+from planner.cost.schedules.catalog import FOLDED_SCHEDULES
 from planner.cost.strategies import RECOMPUTE_MODES
 from planner.errors import InputError
 from planner.search.diagnosis.batch import build_batch_error

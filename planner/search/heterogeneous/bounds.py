@@ -16,7 +16,7 @@ import numpy as np
 from planner.cost.arrays import Floats, Ints, sum_in_order, sum_products
 from planner.cost.layer_tables import LayerTables
 from planner.cost.memory import compute_activation_bytes, compute_model_state_bytes
-from planner.cost.partition import assign_layers
+from planner.cost.pipeline.partition import assign_layers
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_pipeline_bound_s
 from planner.cost.strategies import Strategies

@@ -16,8 +16,8 @@ from planner.cost.memory import (
     compute_memory_totals_bytes,
     compute_peak_memory_bytes,
 )
-from planner.cost.partition import compute_layer_prefix
-from planner.cost.pipeline import IN_FLIGHT_ROUNDS, PlanTables, build_plan_tables
+from planner.cost.pipeline.partition import compute_layer_prefix
+from planner.cost.pipeline.stages import IN_FLIGHT_ROUNDS, PlanTables, build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_layer_terms, compute_pipeline_send_s, count_micro_batches
 from planner.cost.strategies import Strategies, join_strategies

@@ -20,7 +20,7 @@ from planner.cost.arrays import Bools, Floats, Ints, sum_in_order
 from planner.cost.heterogeneous import build_single_chunk_stages
 from planner.cost.layer_tables import LayerTables
 from planner.cost.memory import compute_activation_bytes, compute_model_state_bytes, count_micro_batches_in_flight
-from planner.cost.pipeline import PlanTables, join_plan_tables
+from planner.cost.pipeline.stages import PlanTables, join_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from planner.cost import rank_groups
-from planner.cost.pipeline import count_expert_shards
+from planner.cost.pipeline.stages import count_expert_shards
 from planner.cost.rank_groups import RankLayout
 from planner.cost.settings import RANK_ORDERS
 from planner.cost.strategies import build_strategy

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from planner.trainers import rules
-from planner.trainers.megatron import (
+from planner.trainers.megatron.programs import (
     MEGATRON_CLASSIC,
     MEGATRON_DEFAULTS,
     MEGATRON_ORDER,

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 
 from planner.trainers import rules
-from planner.trainers.megatron_modules import MODULE_RULES, WRITTEN_MODULES
-from planner.trainers.megatron_settings import (
+from planner.trainers.megatron.modules import MODULE_RULES, WRITTEN_MODULES
+from planner.trainers.megatron.settings import (
     ATTENTION_WRITTEN_SETTINGS,
     FP8_ATTENTION_RULES,
     KEEP_REMAINDERS_RULE,
     MEGATRON_SETTING_RULES,
     MEGATRON_WRITTEN_SETTINGS,
 )
-from planner.trainers.megatron_versions import BRIDGE_VERSIONS, LM_VERSIONS, NEMO_VERSIONS
+from planner.trainers.megatron.versions import BRIDGE_VERSIONS, LM_VERSIONS, NEMO_VERSIONS
 from planner.trainers.program import Program
 from planner.trainers.rules import is_llama3_scaling
 from planner.trainers.trainer import Trainer

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from planner.cost.arrays import Floats, Ints, find_unique_rows
-from planner.cost.schedules import is_folded
+from planner.cost.schedules.catalog import is_folded
 from planner.cost.settings import PipelineSchedule
 from planner.cost.strategies import Strategies
 from planner.trainers.pipeline_layout import AUTO_LAYOUT, parse_layout

@@ -20,9 +20,9 @@ from planner.cost.arrays import (
     take_columns,
 )
 from planner.cost.layer_tables import LayerTables, build_layer_tables
-from planner.cost.partition import assign_layers, compute_layer_prefix
+from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix
 from planner.cost.scenario import Scenario
-from planner.cost.schedules import count_copies, count_folded_in_flight, is_folded
+from planner.cost.schedules.catalog import count_copies, count_folded_in_flight, is_folded
 from planner.cost.settings import PipelineSchedule
 from planner.cost.strategies import Strategies
 from planner.trainers.pipeline_layout import parse_layout

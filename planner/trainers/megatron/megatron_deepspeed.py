@@ -7,7 +7,7 @@ github.com/bigscience-workshop/Megatron-DeepSpeed at 8387ae17, of which BLOOM wa
 from __future__ import annotations
 
 from planner.trainers import rules
-from planner.trainers.megatron import MEGATRON_DEFAULTS
+from planner.trainers.megatron.programs import MEGATRON_DEFAULTS
 from planner.trainers.program import Program, ProgramVersion
 from planner.trainers.trainer import Trainer
 
