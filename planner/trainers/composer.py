@@ -79,7 +79,7 @@ COMPOSER_PROGRAM = Program(
             "no hybrid sharding",
             source="v0.14.0, composer/trainer/mosaic_fsdp.py",
             changes={"grad_reduce_bytes": 2.0},
-            rules=(rules.reject_shard_groups("composer/trainer/mosaic_fsdp_utils.py, sharding_map"),),
+            rules=(rules.reject_shard_groups("v0.14.0, composer/trainer/mosaic_fsdp.py, sharding_map"),),
         ),
     ),
     nearest_exports=("fsdp2",),

@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 
 from planner.trainers import fsdp, rules
-from planner.trainers.pipeline_layout import find_mtp_chunk
 from planner.trainers.program import Program, ProgramVersion
 from planner.trainers.trainer import LOSS_CHUNKS
 from planner.workload.presets import read_transformer_preset
@@ -265,6 +264,17 @@ TORCHTITAN = Program(
             lambda plan: (plan.pp > 1) & (plan.model is not None and plan.model.tied_embeddings),
             source="torchtitan/models/common/decoder.py, Decoder.Config.update_from_config",
         ),
+        *(
+            rules.Rule(
+                degree,
+                f"{degree} 1 with multi-token prediction",
+                lambda plan, degree=degree: (  # type: ignore[misc]
+                    plan.model is not None and (plan.model.mtp_layers > 0) & (getattr(plan, degree) > 1)
+                ),
+                source="torchtitan/models/deepseek_v3/mtp.py, MTPDecoder.Config.update_from_config",
+            )
+            for degree in ("pp", "cp")
+        ),
         rules.Rule(
             "micro_batch",
             "as many micro-batches as stages: {plan.pp}",
@@ -307,7 +317,7 @@ TORCHTITAN = Program(
             "attention",
             "attention flash",
             lambda plan: plan.attention == "unfused",
-            source="torchtitan/models/common/attention.py, ScaledDotProductAttention",
+            source="torchtitan/models/common/config_utils.py, get_attention_config",
         ),
         rules.REJECT_FLASH_BEFORE_AMPERE,
         rules.accept_orders("tp-cp-dp-pp", source="torchtitan/distributed/parallel_dims.py, ParallelDims.build_mesh"),
@@ -360,12 +370,6 @@ TORCHTITAN = Program(
             "as many micro-batches as chunks: 2 x {plan.pp}",
             lambda plan: (plan.schedule == "dualpipe-v") & (plan.pp > 1) & (plan.micro_batches < 2 * plan.pp),
             source="torch 2.13, torch/distributed/pipelining/schedules.py, ScheduleDualPipeV",
-        ),
-        rules.Rule(
-            "layout",
-            "multi-token prediction M in the last chunk",
-            lambda plan: find_mtp_chunk(plan.layout, plan.pp * plan.vpp) != plan.pp * plan.vpp - 1,
-            source="torchtitan/distributed/pipeline_parallel.py, _generate_llm_fqn_per_model_part",
         ),
     ),
     written_settings=(

@@ -202,6 +202,14 @@ def test_what_a_generation_of_gpus_lacks_is_never_planned_without_a_word(tmp_pat
     assert call("planner", "estimate", "t5-large", "-c", "dgx-v100", "--nodes", "2", "-b", "64").stderr == ""
 
 
+def test_torchtitan_predicts_several_tokens_without_pipeline_and_context_parallelism() -> None:
+    on = ("deepseek-v3", "-c", "dgx-h100", "--nodes", "128", "-b", "2048", "--mtp-layers", "1", *TITAN)
+    done = call("planner", "estimate", *on, "--pp", "2", "--cp", "2", "--zero", "3", "--ep", "8")
+    assert done.returncode == 2
+    assert "pp 1 with multi-token prediction" in done.stderr and "cp 1 with multi-token" in done.stderr, done.stderr
+    assert "--pp 1 --cp 1" in done.stderr, done.stderr
+
+
 def test_rejected_candidates_are_counted_and_all_found_plans_keep_the_rules() -> None:
     done = call("plan", *ON, "--trainer", "torchtitan", "--top", "50", "-f", "json")
     answer = json.loads(done.stdout)
