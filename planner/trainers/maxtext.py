@@ -66,8 +66,6 @@ def _has_router_by_name(model: ModelSpec) -> bool:
     return model.moe is not None and (model.moe.balances_by_bias or model.moe.router_groups > 1)
 
 
-_OTHER_BLOCKS = f"{rules.NOT_WRITTEN}: decoder blocks of GPT-3, Gemma, GPT-OSS, Llama 4 (maxtext/models)"
-"""The source of what MaxText has in blocks that the exported files do not choose."""
 _SETTING_RULES = (
     rules.accept_setting("loss", "plain", "chunked", source="maxtext/configs/base.yml, num_vocab_tiling"),
     rules.accept_setting("ep_exchange", "deepep", "nccl", source="maxtext/layers/moe.py"),
@@ -119,7 +117,7 @@ MAXTEXT_PROGRAM = Program(
             "attention_softcap",
             "parallel_residual",
             "activation_limit",
-            source=_OTHER_BLOCKS,
+            source=f"{rules.NOT_WRITTEN}; maxtext/configs/base.yml and blocks of maxtext/models have some of them",
         ),
         rules.reject_model(
             "model.qkv_bias",
@@ -132,7 +130,7 @@ MAXTEXT_PROGRAM = Program(
             "model.sliding_window",
             "0, or a window of the whole sequence",
             lambda plan: plan.model is not None and 0 < plan.model.sliding_window < plan.seq_length,
-            source=_OTHER_BLOCKS,
+            source=f"{rules.NOT_WRITTEN}: sliding_window_size of the blocks of Gemma and GPT-OSS (maxtext/models)",
         ),
         rules.accept_activations(
             gated=("silu", "gelu-tanh", "relu"),
@@ -177,9 +175,17 @@ MAXTEXT_PROGRAM = Program(
             "a bias or groups",
             source="maxtext/layers/moe.py, get_topk: names of models that begin with deepseek3",
         ),
-        rules.accept_values("model.norm", "rmsnorm", source=_OTHER_BLOCKS),
+        rules.accept_values(
+            "model.norm",
+            "rmsnorm",
+            source=f"{rules.NOT_WRITTEN}: the norms of GPT-3's block (maxtext/models/gpt3.py)",
+        ),
         rules.accept_values("model.head", "lm", source="maxtext/layers/nnx_decoders.py, apply_output_head"),
-        rules.accept_values("model.gated_mlp", True, source=_OTHER_BLOCKS),
+        rules.accept_values(
+            "model.gated_mlp",
+            True,
+            source=f"{rules.NOT_WRITTEN}: mlp_activations of one function (maxtext/configs/base.yml)",
+        ),
         rules.Rule(
             "ep",
             "a divisor of dp",
@@ -193,7 +199,10 @@ MAXTEXT_PROGRAM = Program(
             source="maxtext/configs/base.yml, logical_axis_rules: mlp_moe",
         ),
         rules.reject_model(
-            "model.moe.every", "1", lambda model: model.moe is not None and model.moe.every > 1, source=_OTHER_BLOCKS
+            "model.moe.every",
+            "1",
+            lambda model: model.moe is not None and model.moe.every > 1,
+            source=f"{rules.NOT_WRITTEN}: interleave_moe_layer_step of Llama 4's block (maxtext/models/llama4.py)",
         ),
         rules.reject_model(
             "model.moe.shared_ffn_size",
