@@ -6,7 +6,7 @@ is DeepSpeed's; so is everything of a plan that was made for DeepSpeed.
 
 from __future__ import annotations
 
-from planner.trainers import fsdp, rules
+from planner.trainers import fsdp, model_rules, rules
 from planner.trainers.deepspeed import DEEPSPEED_RULES, DEEPSPEED_WRITTEN_SETTINGS
 from planner.trainers.program import Program
 
@@ -71,7 +71,7 @@ ACCELERATE = Program(
                     *("precision", "bf16", "fp16", "fp8", "fp32", "tf32"),
                     source="accelerate/utils/dataclasses.py, PrecisionType",
                 ),
-                rules.REJECT_PREDICTION_LAYERS,
+                model_rules.REJECT_PREDICTION_LAYERS,
                 rules.REJECT_GRAPH_SCOPES,
                 rules.accept_whole_layers_recomputed("accelerate/utils/fsdp_utils.py, fsdp2_apply_ac"),
                 rules.accept_all_layers_recomputed(rules.NOT_WRITTEN),

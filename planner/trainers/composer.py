@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from planner.trainers import fsdp, rules
+from planner.trainers import fsdp, model_rules, rules
 from planner.trainers.program import NO_MODEL_PARALLELISM, Program, ProgramVersion
 
 # `mixed_precision: DEFAULT`: 16-bit gathered parameters, gradients reduced in 32 bit (get_mixed_precision); PURE
@@ -27,7 +27,7 @@ COMPOSER_PROGRAM = Program(
     (
         rules.accept_accelerators("NVIDIA gpu", "AMD gpu", source="composer/devices/device_gpu.py"),
         *rules.accept_degrees(source="not modelled: TPConfig of composer/utils/parallelism.py"),
-        *rules.reject_model_parts("mtp_layers", source="llm-foundry, llmfoundry/models/mpt/modeling_mpt.py"),
+        *model_rules.reject_model_parts("mtp_layers", source="llm-foundry, llmfoundry/models/mpt/modeling_mpt.py"),
         rules.REJECT_GRAPH_SCOPES,
         rules.Rule(
             "zero_stage",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from planner.trainers import fsdp, rules
+from planner.trainers import fsdp, model_rules, rules
 from planner.trainers.program import NO_MODEL_PARALLELISM, Program, ProgramVersion
 from planner.trainers.trainer import Trainer
 
@@ -73,7 +73,7 @@ DEEPSPEED_RULES = (
     rules.accept_values(
         *("precision", "bf16", "fp16", "fp32", "tf32"), source="deepspeed/runtime/precision_config.py"
     ),
-    rules.REJECT_PREDICTION_LAYERS,
+    model_rules.REJECT_PREDICTION_LAYERS,
     rules.REJECT_GRAPH_SCOPES,
     rules.Rule(
         "tp",

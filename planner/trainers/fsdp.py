@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from planner.trainers import rules
+from planner.trainers import model_rules, rules
 from planner.trainers.program import NO_MODEL_PARALLELISM, Program
 from planner.trainers.trainer import LOSS_CHUNKS, Trainer
 
@@ -93,7 +93,7 @@ FSDP2_PROGRAM = Program(
             *("precision", "bf16", "fp16", "fp32", "tf32"),
             source="torch/distributed/fsdp/_fully_shard/_fsdp_api.py, MixedPrecisionPolicy",
         ),
-        rules.REJECT_PREDICTION_LAYERS,
+        model_rules.REJECT_PREDICTION_LAYERS,
         rules.REJECT_GRAPH_SCOPES,
         *rules.accept_narrow_parameters("fp32", "bf16", source="torch 2.13, torch/optim/adam.py, _init_group"),
         REJECT_NARROW_MOMENTS_ON_HOST,

@@ -6,7 +6,7 @@ it is DeepSpeed's trainer: `--trainer deepspeed`.
 
 from __future__ import annotations
 
-from planner.trainers import fsdp, rules
+from planner.trainers import fsdp, model_rules, rules
 from planner.trainers.program import NO_MODEL_PARALLELISM, Program
 from planner.trainers.trainer import Trainer
 
@@ -35,7 +35,7 @@ HF_TRAINER_PROGRAM = Program(
     (
         fsdp.ACCEPT_PYTORCH_ACCELERATORS,
         *rules.accept_degrees(source="not modelled: tp and cp of transformers/training_args.py, parallelism_config"),
-        *rules.reject_model_parts("mtp_layers", source=rules.REJECT_PREDICTION_LAYERS.source),
+        *model_rules.reject_model_parts("mtp_layers", source=model_rules.REJECT_PREDICTION_LAYERS.source),
         rules.REJECT_GRAPH_SCOPES,
         rules.Rule(
             "zero_stage",

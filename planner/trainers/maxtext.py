@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.trainers import fsdp, rules
+from planner.trainers import fsdp, model_rules, rules
 from planner.trainers.program import Program, ProgramVersion
 from planner.trainers.recompute import REMAT_POLICIES
 from planner.trainers.trainer import LOSS_CHUNKS, Trainer
@@ -37,7 +37,7 @@ def _can_scale(model: ModelSpec, scaling: RopeScaling) -> bool:
     layers/attention_mla.py): yarn outside latent attention has another scale of the softmax.
     """
     if model.mla is None:
-        return scaling.type == "linear" or rules.is_llama3_scaling(scaling)
+        return scaling.type == "linear" or model_rules.is_llama3_scaling(scaling)
     numbers = (scaling.factor, scaling.beta_fast, scaling.beta_slow)
     return (
         scaling.type == "yarn"
@@ -91,7 +91,7 @@ MAXTEXT_PROGRAM = Program(
     "maxtext",
     "0.2",
     (
-        rules.accept_decoders("maxtext/models: decoders; vision is not written by planner export"),
+        model_rules.accept_decoders("maxtext/models: decoders; vision is not written by planner export"),
         rules.accept_accelerators(
             *("Google", "NVIDIA gpu", "AMD gpu"), source="maxtext/configs/types.py, HardwareAndMesh.hardware"
         ),
@@ -106,7 +106,7 @@ MAXTEXT_PROGRAM = Program(
             *("zero_stage", 0, 1, 3),
             source="maxtext/configs/base.yml, ici_fsdp_parallelism and shard_optimizer_over_data",
         ),
-        *rules.reject_model_parts(
+        *model_rules.reject_model_parts(
             "attention_out_bias",
             "mlp_bias",
             "learned_positions",
@@ -119,7 +119,7 @@ MAXTEXT_PROGRAM = Program(
             "activation_limit",
             source=f"{rules.NOT_WRITTEN}; maxtext/configs/base.yml and blocks of maxtext/models have some of them",
         ),
-        rules.reject_model(
+        model_rules.reject_model(
             "model.qkv_bias",
             "false, or a dense model without norms of queries and keys",
             lambda model: model.qkv_bias and (model.moe is not None or model.qk_norm or model.mla is not None),
@@ -132,43 +132,43 @@ MAXTEXT_PROGRAM = Program(
             lambda plan: plan.model is not None and 0 < plan.model.sliding_window < plan.seq_length,
             source=f"{rules.NOT_WRITTEN}: sliding_window_size of the blocks of Gemma and GPT-OSS (maxtext/models)",
         ),
-        rules.accept_activations(
+        model_rules.accept_activations(
             gated=("silu", "gelu-tanh", "relu"),
             plain=(),
             source="maxtext/layers/linears.py, _convert_to_activation_function: jax.nn's, whose gelu is gelu-tanh",
         ),
-        rules.reject_model(
+        model_rules.reject_model(
             "model.rope_fraction",
             "1",
             lambda model: model.rope_fraction < 1,
             source="maxtext/configs/types.py, MaxTextConfig: partial_rotary_factor is Qwen3-Next's",
         ),
-        rules.reject_model(
+        model_rules.reject_model(
             "model.rope_base",
             "a whole number",
             lambda model: not model.rope_base.is_integer(),
             source="maxtext/configs/types.py, Rope.rope_max_timescale",
         ),
-        rules.accept_rope_scalings(
+        model_rules.accept_rope_scalings(
             "linear, or Llama 3.1's with factor 8; in latent attention yarn of whole numbers with one mscale",
             _can_scale,
             source="maxtext/layers/attentions.py, init_rotary_embedding; attention_mla.py",
         ),
-        rules.reject_model(
+        model_rules.reject_model(
             "model.final_norm",
             "true",
             lambda model: not model.final_norm,
             "false",
             source="maxtext/layers/nnx_decoders.py, decoder_norm",
         ),
-        rules.reject_model(
+        model_rules.reject_model(
             "model.moe.router_normalized",
             "a softmax over a token's experts; with DeepSeek's a sum of 1 with sigmoid, or softmax without it",
             _has_foreign_router,
             lambda plan: str(bool(plan.model and plan.model.moe and plan.model.moe.normalizes_topk)).lower(),
             source="maxtext/layers/moe.py, get_topk",
         ),
-        rules.reject_model(
+        model_rules.reject_model(
             "model.moe.router_bias",
             "a router without a bias of the choice and without groups",
             _has_router_by_name,
@@ -198,19 +198,19 @@ MAXTEXT_PROGRAM = Program(
             lambda plan: plan.has_experts & (plan.etp != plan.tp),
             source="maxtext/configs/base.yml, logical_axis_rules: mlp_moe",
         ),
-        rules.reject_model(
+        model_rules.reject_model(
             "model.moe.every",
             "1",
             lambda model: model.moe is not None and model.moe.every > 1,
             source=f"{rules.NOT_WRITTEN}: interleave_moe_layer_step of Llama 4's block (maxtext/models/llama4.py)",
         ),
-        rules.reject_model(
+        model_rules.reject_model(
             "model.moe.shared_ffn_size",
             "experts as Mixtral's, Qwen3's or DeepSeek's",
             _has_foreign_experts,
             source="maxtext/models/mixtral.py, qwen3.py, deepseek.py",
         ),
-        rules.REJECT_EXPERT_BIAS,
+        model_rules.REJECT_EXPERT_BIAS,
         rules.accept_all_layers_recomputed("maxtext/configs/base.yml, remat_policy"),
         rules.accept_recompute_modules(
             "a remat_policy, or tensors after save: and offload:",

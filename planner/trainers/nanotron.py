@@ -5,7 +5,7 @@ github.com/huggingface/nanotron at 2411b022 (April 2026).
 
 from __future__ import annotations
 
-from planner.trainers import rules
+from planner.trainers import model_rules, rules
 from planner.trainers.program import Program, ProgramVersion
 from planner.trainers.trainer import Trainer
 
@@ -30,21 +30,21 @@ NANOTRON_PROGRAM = Program(
     "nanotron",
     "2026-04",
     (
-        rules.accept_decoders("src/nanotron/models"),
+        model_rules.accept_decoders("src/nanotron/models"),
         rules.accept_accelerators(
             "NVIDIA gpu", "AMD gpu", source="src/nanotron/parallel/context.py: torch.cuda, NCCL"
         ),
         *rules.accept_degrees(
             *("tp", "pp", "cp"), source="src/nanotron/parallel/context.py: expert ranks are a dimension beside dp"
         ),
-        *rules.reject_model_parts("mtp_layers", source="src/nanotron/models"),
+        *model_rules.reject_model_parts("mtp_layers", source="src/nanotron/models"),
         rules.REJECT_GRAPH_SCOPES,
-        rules.reject_tp_beyond_kv_heads("src/nanotron/models/llama.py, CausalSelfAttention"),
+        model_rules.reject_tp_beyond_kv_heads("src/nanotron/models/llama.py, CausalSelfAttention"),
         rules.accept_values(
             "precision", "bf16", source="src/nanotron/config/config.py, ModelArgs.dtype; FlashAttention has no fp32"
         ),
         rules.accept_values("zero_stage", 0, 1, source="src/nanotron/config/config.py, OptimizerArgs.zero_stage"),
-        rules.accept_activations(gated=("silu",), plain=(), source="src/nanotron/models/llama.py, MLP"),
+        model_rules.accept_activations(gated=("silu",), plain=(), source="src/nanotron/models/llama.py, MLP"),
         rules.accept_values("model.norm", "rmsnorm", source="src/nanotron/models/llama.py, LlamaDecoderLayer"),
         rules.Rule(
             "schedule",

@@ -5,7 +5,7 @@ github.com/aws-neuron/neuronx-distributed at fbac349 (Neuron SDK 2.29, April 202
 
 from __future__ import annotations
 
-from planner.trainers import rules
+from planner.trainers import model_rules, rules
 from planner.trainers.program import Program, ProgramVersion
 from planner.trainers.trainer import Trainer
 
@@ -30,9 +30,9 @@ NEURONX_PROGRAM = Program(
     "neuronx",
     "2.29",
     (
-        rules.accept_decoders("neuronx-distributed-training, examples/conf: Llama, Mixtral, GPT"),
+        model_rules.accept_decoders("neuronx-distributed-training, examples/conf: Llama, Mixtral, GPT"),
         rules.accept_accelerators("AWS npu", source="src/neuronx_distributed/utils/model_utils.py, get_platform_lnc"),
-        *rules.reject_model_parts(
+        *model_rules.reject_model_parts(
             "mtp_layers",
             source="neuronx-distributed-training, src/neuronx_distributed_training/lightning_modules/model",
         ),

@@ -22,7 +22,7 @@ from planner.trainers.recompute import (
     RecomputeChoice,
     parse_recompute_modules,
 )
-from planner.workload.spec import ModelSpec, RopeScaling
+from planner.workload.spec import ModelSpec
 
 Counts = int | NDArray[np.int64]
 """A number, or an array of shape [plans]."""
@@ -332,112 +332,12 @@ def accept_offloads(*states: str, source: str) -> Rule:
     )
 
 
-def accept_decoders(source: str) -> Rule:
-    """Decoders of language models."""
-    return Rule(
-        "model",
-        "a decoder",
-        lambda plan: plan.model is None or plan.model.architecture != "decoder" or plan.model.vision is not None,
-        lambda plan: plan.model_title,
-        source=source,
-    )
-
-
-def reject_model(
-    setting: str,
-    supported: str,
-    is_broken: Callable[[ModelSpec], bool],
-    value: str | Callable[[PlanValues], object] | None = None,
-    *,
-    source: str,
-) -> Rule:
-    """Transformers for which `is_broken` holds."""
-    return Rule(
-        setting, supported, lambda plan: plan.model is not None and is_broken(plan.model), value, source=source
-    )
-
-
-def reject_model_parts(*names: str, source: str) -> tuple[Rule, ...]:
-    """Parts of a model that the program's models do not have."""
-    absent = (None, 0, False, "none")
-    return tuple(
-        reject_model(
-            f"model.{name}",
-            "left out",
-            lambda model, name=name: getattr(model, name) not in absent,  # type: ignore[misc]
-            source=source,
-        )
-        for name in names
-    )
-
-
 REJECT_GRAPH_SCOPES = Rule(
     "launch",
     "a launch without graphs of parts of a layer: those are Megatron's",
     lambda plan: plan.launch.startswith("graph:"),
     source="megatron-core 0.16.1, megatron/core/transformer/transformer_config.py, cuda_graph_scope",
 )
-REJECT_PREDICTION_LAYERS = reject_model(
-    "model.mtp_layers",
-    "0: Hugging Face's library has no layers of multi-token prediction",
-    lambda model: model.mtp_layers > 0,
-    source="transformers 4.57, models/deepseek_v3/modeling_deepseek_v3.py, _keys_to_ignore_on_load_unexpected",
-)
-
-
-def accept_activations(*, gated: Iterable[str], plain: Iterable[str], source: str) -> Rule:
-    """These activation functions of the MLP, gated and not."""
-    gated, plain = tuple(gated), tuple(plain)
-    lists = (("gated", gated), ("plain", plain))
-    supported = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in lists if names)
-    return Rule(
-        "model.activation",
-        supported,
-        lambda plan: (
-            plan.model is not None and plan.model.mlp_activation not in (gated if plan.model.gated_mlp else plain)
-        ),
-        lambda plan: plan.model.mlp_activation if plan.model is not None else None,
-        source=source,
-    )
-
-
-def accept_rope_scalings(supported: str, accepts: Callable[[ModelSpec, RopeScaling], bool], *, source: str) -> Rule:
-    """Rotary positions that are not scaled, and the scalings that `accepts` accepts."""
-
-    def is_broken(plan: PlanValues) -> bool:
-        model = plan.model
-        return model is not None and model.rope_scaling is not None and not accepts(model, model.rope_scaling)
-
-    return Rule("model.rope_scaling", supported, is_broken, describe_rope_scaling, source=source)
-
-
-def describe_rope_scaling(plan: PlanValues) -> str:
-    """The scaling of rotary positions in one line: its type, and the numbers that differ from their defaults."""
-    scaling = plan.model.rope_scaling if plan.model is not None else None
-    if scaling is None:
-        return "none"
-    plain = RopeScaling(type=scaling.type)
-    names = [name for name in scaling.__struct_fields__ if getattr(scaling, name) != getattr(plain, name)]
-    return ", ".join([scaling.type, *(f"{name} {getattr(scaling, name)}" for name in names)])
-
-
-def is_llama3_scaling(scaling: RopeScaling, *, any_factor: bool = False) -> bool:
-    """Whether the scaling is Llama 3.1's, with numbers that several programs have in their code (megatron-core
-    0.16.1, models/common/embeddings/rotary_pos_embedding.py, `_apply_scaling`; MaxText 0.2.5, layers/embeddings.py,
-    `LLaMARotaryEmbedding`). `any_factor`: the factor is an option.
-    """
-    numbers = (scaling.low_freq_factor, scaling.high_freq_factor, scaling.original_seq_length)
-    return scaling.type == "llama3" and numbers == (1.0, 4.0, 8192) and (any_factor or scaling.factor == 8.0)
-
-
-REJECT_EXPERT_BIAS = reject_model(
-    "model.moe.expert_bias",
-    "false",
-    lambda model: model.moe is not None and model.moe.expert_bias,
-    "true",
-    source="maxtext/configs/base.yml: mlp_bias is of the block of GPT-OSS",
-)
-"""Experts without biases."""
 
 
 def reject_sequence_parallel(source: str) -> Rule:
@@ -470,16 +370,6 @@ def accept_all_layers_recomputed(source: str) -> Rule:
 def accept_whole_layers_recomputed(source: str) -> Rule:
     """Recomputation of whole layers or nothing."""
     return Rule("recompute", "recompute none or full", lambda plan: plan.recompute == "selective", source=source)
-
-
-def reject_tp_beyond_kv_heads(source: str) -> Rule:
-    """Tensor parallelism that divides the heads of keys and values."""
-    return Rule(
-        "tp",
-        "a divisor of the model's {plan.model.kv_head_count} KV heads",
-        lambda plan: plan.model is not None and plan.model.kv_head_count % plan.tp != 0,
-        source=source,
-    )
 
 
 def restrict_rules(rules: Iterable[Rule], condition: Callable[[PlanValues], Flags]) -> tuple[Rule, ...]:

@@ -8,7 +8,7 @@ from functools import cache
 import msgspec
 import numpy as np
 
-from planner.trainers import fsdp, rules
+from planner.trainers import fsdp, model_rules, rules
 from planner.trainers.program import Program, ProgramVersion
 from planner.trainers.trainer import LOSS_CHUNKS
 from planner.workload.presets import read_transformer_preset
@@ -74,7 +74,7 @@ def _strip_aux_loss(moe: MoeSpec | None) -> MoeSpec | None:
 
 def _reject_model(setting: str, supported: str, is_broken: Callable[[ModelSpec], bool], source: str) -> rules.Rule:
     """Transformers for which `is_broken` holds and that torchtitan does not have as a preset."""
-    return rules.reject_model(
+    return model_rules.reject_model(
         setting,
         f"{supported}, or a preset of torchtitan",
         lambda model: is_broken(model) and find_native_flavor(model) is None,
@@ -123,7 +123,7 @@ _MODEL_RULES = (
         lambda model: model.moe is not None and model.moe.shared_gate,
         "torchtitan/models/common/moe.py, MoE: shared_experts",
     ),
-    rules.reject_model(
+    model_rules.reject_model(
         "model.moe.router_group_experts",
         "2: the best experts of a group that add up to its score",
         lambda model: model.moe is not None and model.moe.router_groups > 0 and model.moe.router_group_experts != 2,
@@ -217,7 +217,7 @@ TORCHTITAN = Program(
     "torchtitan",
     "0.3",
     (
-        rules.accept_decoders(
+        model_rules.accept_decoders(
             "torchtitan/models/common/decoder.py, Decoder; vision is not written by planner export"
         ),
         rules.accept_accelerators(

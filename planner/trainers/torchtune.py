@@ -5,7 +5,7 @@ github.com/pytorch/torchtune at bd2a0fc7 (0.7, April 2026), recipes/full_finetun
 
 from __future__ import annotations
 
-from planner.trainers import fsdp, rules
+from planner.trainers import fsdp, model_rules, rules
 from planner.trainers.program import NO_MODEL_PARALLELISM, Program, ProgramVersion
 from planner.trainers.trainer import Trainer
 
@@ -44,13 +44,13 @@ TORCHTUNE_PROGRAM = Program(
     "torchtune",
     "0.7",
     (
-        rules.accept_decoders("torchtune/modules/transformer.py, TransformerDecoder"),
+        model_rules.accept_decoders("torchtune/modules/transformer.py, TransformerDecoder"),
         *rules.state_source("torchtune/utils/_device.py", fsdp.ACCEPT_PYTORCH_ACCELERATORS),
         *rules.accept_degrees("tp", "cp", source="torchtune/training/_distributed.py, ParallelDims"),
-        *rules.reject_model_parts("mtp_layers", source="torchtune/modules/transformer.py, TransformerDecoder"),
+        *model_rules.reject_model_parts("mtp_layers", source="torchtune/modules/transformer.py, TransformerDecoder"),
         rules.REJECT_GRAPH_SCOPES,
-        rules.reject_tp_beyond_kv_heads("torchtune/training/_distributed.py, prepare_mha_for_tp"),
-        rules.accept_activations(
+        model_rules.reject_tp_beyond_kv_heads("torchtune/training/_distributed.py, prepare_mha_for_tp"),
+        model_rules.accept_activations(
             gated=("silu", "gelu", "gelu-tanh"),
             plain=(),
             source="torchtune/models, _component_builders.py of Llama, Qwen, Mistral, Phi-3 (silu) and Gemma (gelu)",

@@ -6,7 +6,7 @@ github.com/bigscience-workshop/Megatron-DeepSpeed at 8387ae17, of which BLOOM wa
 
 from __future__ import annotations
 
-from planner.trainers import rules
+from planner.trainers import model_rules, rules
 from planner.trainers.megatron.programs import MEGATRON_DEFAULTS
 from planner.trainers.program import Program, ProgramVersion
 from planner.trainers.trainer import Trainer
@@ -34,7 +34,7 @@ MEGATRON_DEEPSPEED_PROGRAM = Program(
     "megatron-deepspeed",
     "2025.7",
     (
-        rules.accept_decoders("pretrain_gpt.py; BERT and T5 are not modelled"),
+        model_rules.accept_decoders("pretrain_gpt.py; BERT and T5 are not modelled"),
         rules.accept_accelerators(
             *("NVIDIA gpu", "AMD gpu", "Intel gpu", "Intel npu"), source="megatron/initialize.py, get_accelerator"
         ),
@@ -43,9 +43,9 @@ MEGATRON_DEEPSPEED_PROGRAM = Program(
             source="not modelled: --moe-expert-parallel-size; megatron/arguments.py, "
             "--num-layers-per-virtual-pipeline-stage is not DeepSpeed's pipeline",
         ),
-        *rules.reject_model_parts("mtp_layers", source="megatron/model/gpt_model.py"),
+        *model_rules.reject_model_parts("mtp_layers", source="megatron/model/gpt_model.py"),
         rules.REJECT_GRAPH_SCOPES,
-        rules.reject_tp_beyond_kv_heads("megatron/model/transformer.py, ParallelAttention"),
+        model_rules.reject_tp_beyond_kv_heads("megatron/model/transformer.py, ParallelAttention"),
         rules.Rule(
             "zero_stage",
             "zero_stage 0 or 1 with pipeline stages",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from planner.trainers import rules
+from planner.trainers import model_rules, rules
 from planner.trainers.megatron.programs import (
     MEGATRON_CLASSIC,
     MEGATRON_DEFAULTS,
@@ -35,7 +35,7 @@ _DUALPIPE_RULES = (
         lambda plan: plan.micro_batches < 2 * plan.pp - 1,
         source=_DUALPIPE_SOURCE,
     ),
-    rules.reject_model(
+    model_rules.reject_model(
         "model.tied_embeddings",
         "false",
         lambda model: model.tied_embeddings,
@@ -48,7 +48,7 @@ MINDSPEED_PROGRAM = Program(
     "mindspeed",
     "26.1",
     (
-        rules.accept_decoders("pretrain_gpt.py"),
+        model_rules.accept_decoders("pretrain_gpt.py"),
         rules.accept_accelerators("Huawei npu", source="requirements: torch_npu"),
         rules.REJECT_GRAPH_SCOPES,
         rules.Rule(

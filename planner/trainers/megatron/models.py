@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from planner.trainers import rules
-from planner.trainers.rules import is_llama3_scaling
+from planner.trainers import model_rules, rules
+from planner.trainers.model_rules import is_llama3_scaling
 from planner.workload.spec import ModelSpec, RopeScaling
 
 ARGUMENTS_FILE = "megatron/training/arguments.py"
@@ -57,27 +57,27 @@ def _can_nemo_scale(model: ModelSpec, scaling: RopeScaling) -> bool:
 
 
 MLP_RULES = (
-    rules.accept_activations(
+    model_rules.accept_activations(
         gated=("silu", "gelu", "gelu-tanh", "quick-gelu", "relu"),
         plain=("gelu", "gelu-tanh", "relu", "squared-relu"),
         source=f"{CONFIG_FILE}, activation_func; megatron/core/activations.py",
     ),
 )
 LM_MLP_RULES = (
-    rules.accept_activations(
+    model_rules.accept_activations(
         gated=("silu", "quick-gelu"),
         plain=("gelu", "gelu-tanh", "squared-relu"),
         source=f"{ARGUMENTS_FILE}: --swiglu, --quick-geglu, --squared-relu",
     ),
 )
-GELU_TANH_RULE = rules.reject_model(
+GELU_TANH_RULE = model_rules.reject_model(
     "model.activation",
     "gelu without biases; gelu-tanh is a kernel with a bias",
     lambda model: model.mlp_activation == "gelu-tanh" and not model.gated_mlp and not model.mlp_bias,
     "gelu-tanh",
     source=f"{CONFIG_FILE}, bias_activation_fusion",
 )
-WHOLE_ROPE_BASE_RULE = rules.reject_model(
+WHOLE_ROPE_BASE_RULE = model_rules.reject_model(
     "model.rope_base",
     "a whole number",
     lambda model: not model.rope_base.is_integer(),
@@ -85,7 +85,7 @@ WHOLE_ROPE_BASE_RULE = rules.reject_model(
 )
 _ROUTING_SOURCE = "megatron/core/transformer/moe/moe_utils.py, topk_routing_with_score_function"
 _ROUTER_RULES = (
-    rules.reject_model(
+    model_rules.reject_model(
         "model.moe.router_normalized",
         "true with sigmoid; false for one expert a token; either with softmax",
         lambda model: (
@@ -98,14 +98,14 @@ _ROUTER_RULES = (
         lambda plan: str(bool(plan.model and plan.model.moe and plan.model.moe.normalizes_topk)).lower(),
         source=_ROUTING_SOURCE,
     ),
-    rules.reject_model(
+    model_rules.reject_model(
         "model.moe.router_score",
         "sigmoid, where a bias balances the experts",
         lambda model: model.moe is not None and model.moe.balances_by_bias and model.moe.score_function == "softmax",
         "softmax",
         source=f"{CONFIG_FILE}, moe_router_enable_expert_bias",
     ),
-    rules.reject_model(
+    model_rules.reject_model(
         "model.moe.router_groups",
         "none for a softmax over the chosen experts (router_normalized)",
         lambda model: (
@@ -116,7 +116,7 @@ _ROUTER_RULES = (
         ),
         source=_ROUTING_SOURCE,
     ),
-    rules.reject_model(
+    model_rules.reject_model(
         "model.moe.router_group_experts",
         "topk / router_topk_groups, rounded down: the best experts of a group that add up to its score",
         lambda model: (
@@ -135,7 +135,7 @@ def has_dense_layers(model: ModelSpec) -> bool:
 
 
 MODEL_RULES = (
-    rules.reject_model(
+    model_rules.reject_model(
         "model.final_norm",
         "true",
         lambda model: not model.final_norm,
@@ -143,40 +143,40 @@ MODEL_RULES = (
         source="megatron/core/transformer/transformer_block.py, has_final_layernorm_in_this_stage",
     ),
     rules.accept_values("model.head", "lm", source="megatron/core/models/gpt/gpt_model.py, output_layer"),
-    rules.reject_model(
+    model_rules.reject_model(
         "model.norm_bias",
         "true, or rmsnorm",
         lambda model: model.norm == "layernorm" and not model.norm_bias,
         "false",
         source="megatron/core/fusions/fused_layer_norm.py, FusedLayerNorm",
     ),
-    rules.reject_model(
+    model_rules.reject_model(
         "model.attention_out_bias",
         "biases everywhere, nowhere, or of QKV",
         lambda model: not _has_uniform_biases(model),
         source=f"{CONFIG_FILE}, add_bias_linear and add_qkv_bias",
     ),
-    rules.reject_model(
+    model_rules.reject_model(
         "model.moe.expert_bias",
         "biases of experts and router where all other matrices have one, and nowhere else",
         lambda model: not _has_uniform_expert_biases(model),
         lambda plan: str(bool(plan.model and plan.model.moe and plan.model.moe.expert_bias)).lower(),
         source="megatron/core/transformer/moe/router.py, Router",
     ),
-    rules.reject_model(
+    model_rules.reject_model(
         "model.activation_limit",
         "0, or quick-gelu in a gated MLP",
         lambda model: model.activation_limit > 0 and not (model.gated_mlp and model.mlp_activation == "quick-gelu"),
         source=f"{CONFIG_FILE}, activation_func_clamp_value",
     ),
-    rules.reject_model(
+    model_rules.reject_model(
         "model.rope_fraction",
         "1 in latent attention",
         lambda model: model.mla is not None and model.rope_fraction < 1,
         source="megatron/core/transformer/multi_latent_attention.py: YarnRotaryEmbedding has no rotary_percent",
     ),
     *_ROUTER_RULES,
-    rules.reject_model(
+    model_rules.reject_model(
         "model.mtp_layers",
         "0, or rotary positions",
         lambda model: model.mtp_layers > 0 and not model.has_rotary_positions,
@@ -184,17 +184,17 @@ MODEL_RULES = (
     ),
 )
 """Of all three programs."""
-LM_ROPE_RULE = rules.accept_rope_scalings(
+LM_ROPE_RULE = model_rules.accept_rope_scalings(
     "Llama 3.1's with factor 8; in latent attention yarn with mscale, beta_fast 32, beta_slow 1 and "
     "original_seq_length 4096",
     _can_lm_scale,
     source="gpt_builders.py, gpt_builder: rope_scaling",
 )
-BRIDGE_ROPE_RULE = rules.accept_rope_scalings(
+BRIDGE_ROPE_RULE = model_rules.accept_rope_scalings(
     "linear, yarn, or Llama 3.1's; in latent attention yarn with mscale",
     _can_bridge_scale,
     source="megatron/bridge/models/gpt_provider.py; mla_provider.py; gpt_oss/gpt_oss_provider.py",
 )
-NEMO_ROPE_RULE = rules.accept_rope_scalings(
+NEMO_ROPE_RULE = model_rules.accept_rope_scalings(
     "linear, or llama3", _can_nemo_scale, source="nemo/collections/llm/gpt/model/llama.py; base.py"
 )

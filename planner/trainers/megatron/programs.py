@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from planner.trainers import rules
+from planner.trainers import model_rules, rules
 from planner.trainers.megatron.models import (
     ARGUMENTS_FILE,
     BRIDGE_ROPE_RULE,
@@ -137,7 +137,7 @@ def accept_expert_orders(source: str) -> tuple[rules.Rule, ...]:
 
 
 _MEGATRON_CORE_RULES = (
-    rules.accept_decoders(f"{rules.NOT_WRITTEN}: GPTModel alone (megatron/core/models/gpt)"),
+    model_rules.accept_decoders(f"{rules.NOT_WRITTEN}: GPTModel alone (megatron/core/models/gpt)"),
     rules.accept_accelerators(
         *("NVIDIA gpu", "AMD gpu"), source="megatron/training/initialize.py, initialize_megatron: torch.cuda"
     ),
@@ -163,7 +163,7 @@ _MEGATRON_CORE_RULES = (
         source="megatron/training/initialize.py, _initialize_distributed: use_tp_pp_dp_mapping",
     ),
     *accept_expert_orders("megatron/core/parallel_state.py, initialize_model_parallel"),
-    *rules.reject_model_parts(
+    *model_rules.reject_model_parts(
         "embedding_norm",
         "relative_positions",
         "token_types",
@@ -294,15 +294,15 @@ NEMO = Program(
             source="nemo/collections/llm/recipes/precision/mixed_precision.py",
         ),
         rules.accept_offloads("optimizer", source=_NEMO_CORE_SOURCE),
-        *rules.reject_model_parts("mla", source="nemo/collections/llm/gpt/model/base.py, GPTConfig"),
-        *rules.reject_model_parts("attention_sinks", "activation_limit", source=_NEMO_CORE_SOURCE),
-        rules.reject_model(
+        *model_rules.reject_model_parts("mla", source="nemo/collections/llm/gpt/model/base.py, GPTConfig"),
+        *model_rules.reject_model_parts("attention_sinks", "activation_limit", source=_NEMO_CORE_SOURCE),
+        model_rules.reject_model(
             "model.sliding_every",
             "1: all layers have the window",
             lambda m: m.sliding_window > 0 and m.sliding_every > 1,
             source=_NEMO_CORE_SOURCE,
         ),
-        rules.reject_model(
+        model_rules.reject_model(
             "model.moe.shared_gate",
             "false",
             lambda m: m.moe is not None and m.moe.shared_gate,
