@@ -392,8 +392,13 @@ def _apply_attention_precision(scenario: Scenario, dtype: AttentionPrecision) ->
             value=dtype,
             expected="--attention flash",
         )
-    if dtype == "fp8":
-        scenario.accelerator.get_peak_flops("fp8")
+    if dtype == "fp8" and "fp8" not in scenario.accelerator.peak_flops:
+        raise InputError(
+            f"{scenario.accelerator.name} states no dense peak for fp8",
+            key="--attention-precision",
+            value=dtype,
+            expected="bf16 (16 bits)",
+        )
     return replace(scenario, attention_precision=dtype)
 
 

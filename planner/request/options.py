@@ -52,7 +52,7 @@ LAUNCH_MODES = get_args(LaunchMode)
 RECOMPUTE_MODES = get_args(RecomputeMode)
 OBJECTIVES = ("step-time", "tokens-per-s-per-device", "cost", "energy", "memory-headroom")
 OPTIMIZERS = get_args(OptimizerName)
-TRAINING_PRECISIONS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "nvfp4")
+TRAINING_PRECISIONS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "nvfp4", "int8")
 """Number formats in which a model can be trained; the integer ones of an accelerator are for inference."""
 OUTPUT_FORMATS = ("table", "json", "jsonl", "csv", "markdown", "html", "junit")
 _SIZES = "a value, list or range: 8 | 4,8 | 4..8"

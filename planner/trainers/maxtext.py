@@ -99,7 +99,8 @@ MAXTEXT_PROGRAM = Program(
             *("tp", "cp", "ep"), source=f"{rules.NOT_WRITTEN}: ici_pipeline_parallelism of maxtext/configs/base.yml"
         ),
         rules.accept_values(
-            *("precision", "bf16", "fp32", "fp8"), source="maxtext/configs/base.yml, dtype and quantization"
+            *("precision", "bf16", "fp32", "fp8", "int8"),
+            source="maxtext/configs/base.yml, dtype and quantization",
         ),
         rules.REJECT_GRAPH_SCOPES,
         rules.accept_values(
@@ -257,6 +258,12 @@ MAXTEXT_PROGRAM = Program(
                 & (plan.cp_exchange not in (("all-gather",) if plan.device_type == "tpu" else ("all-gather", "ring")))
             ),
             source="maxtext/configs/types.py, MaxTextConfig",
+        ),
+        rules.Rule(
+            "precision",
+            "int8 on TPUs",
+            lambda plan: (plan.precision == "int8") & (plan.device_type != "tpu"),
+            source="not modelled: AQT's int8 of maxtext/layers/quantizations.py on GPUs",
         ),
         rules.Rule(
             "precision",

@@ -142,7 +142,7 @@ def normalize_offload_modules(text: str) -> str:
     unknown = next((name for name in names if name not in OFFLOAD_MODULES), None)
     if text == ALL_ACTIVATIONS or unknown is None:
         return "+".join(sorted(set(names)))
-    raise ValueError(_describe_expected("all, or modules joined by +", unknown, (ALL_ACTIVATIONS, *OFFLOAD_MODULES)))
+    raise ValueError(_describe_expected("all, or modules joined by +", unknown, OFFLOAD_MODULES))
 
 
 def join_tensor_lists(items: list[str]) -> list[str]:

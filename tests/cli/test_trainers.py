@@ -67,6 +67,13 @@ def test_the_old_name_of_the_option_still_works_and_excludes_the_new_one() -> No
         ("--trainer ddp --cp 2", ["--cp: unsupported by accelerate", "cp 1"]),
         ("--trainer megatron --zero 2 --tp 2", ["--zero", "--trainer megatron-fsdp", "it runs: --zero 1"]),
         ("--trainer deepspeed --zero 0 --gradients fp32", ["--gradients", "it runs: --gradients bf16"]),
+        (
+            "--trainer megatron-lm --precision fp8 --fp8-recipe rowwise --tp 8",
+            ["--fp8-recipe: unsupported by megatron-lm", "fp8_recipe rowwise", "it runs: --fp8-recipe delayed"],
+        ),
+        ("--trainer composer --mtp-layers 1", ["--mtp-layers: unsupported by composer", "model.mtp_layers 1"]),
+        ("--attention-precision fp8 -c dgx-a100", ["--attention-precision: a100-sxm-80gb", "fp8", "expected: bf16"]),
+        ("--trainer maxtext --precision int8 -c dgx-a100", ["--precision: unsupported", "int8 on TPUs"]),
     ],
 )
 def test_a_refusal_names_every_obstacle_and_the_nearest_plan(asked: str, parts: list[str]) -> None:

@@ -246,6 +246,7 @@ def test_a_plan_that_is_run_unchanged_has_no_notes() -> None:
 
 ROWWISE = {"precision": "fp8", "settings.fp8_recipe": "rowwise", "launch": "compiled"}
 WRITTEN: list[tuple[str, str, Changes, str, str]] = [
+    ("maxtext", "tpu", {"precision": "int8"}, "maxtext.yml", "quantization: int8"),
     ("megatron-lm", "dense", {"model.sliding_window": 1024}, "train.sh", "--window-size 1023,0"),
     ("megatron-lm", "dense", {"model.sliding_window": 9, "model.sliding_every": 80}, "train.sh", "([1]*1+[0]*79)"),
     ("megatron-lm", "dense", {"model.sliding_window": 9, "model.sliding_every": 2}, "train.sh", "[1,0,1,0,1,0,"),

@@ -67,7 +67,7 @@ def _build_config(run: PlannedRun) -> dict[str, object]:
         "weight_dtype": "bfloat16" if has_narrow_parameters(run.values) else "float32",
         **({"num_vocab_tiling": LOSS_CHUNKS} if settings.loss == "chunked" else {}),
         "grad_dtype": "float32" if settings.gradients == "fp32" else "bfloat16",
-        **({"quantization": "fp8"} if run.precision == "fp8" else {}),
+        **({"quantization": run.precision} if run.precision in ("fp8", "int8") else {}),
         **({"optimizer_memory_host_offload": True} if "optimizer" in settings.offload else {}),
         **({"parameter_memory_host_offload": True} if "weights" in settings.offload else {}),
         # the plan does not determine these: choose them

@@ -28,7 +28,7 @@ from planner.trainers.registry import PROGRAMS_BY_NAME, find_trainer
 from planner.trainers.rules import PlanValues, Rule
 from planner.trainers.trainer import widen_trainer_state
 
-_OTHER_OPTIONS = {"model": "MODEL", "accelerator": "--cluster"}
+_OTHER_OPTIONS = {"model": "MODEL", "model.mtp_layers": "--mtp-layers", "accelerator": "--cluster"}
 _MAX_BLOCKS = 5
 """Blocks of layouts that are looked through for the plan with the fewest obstacles, and for the nearest one."""
 _MAX_NEAR_PLANS = 256
@@ -141,7 +141,7 @@ def _list_obstacles(scenario: Scenario, space: Space, program: Program) -> Itera
     if best is not None:
         rules = list(program.find_broken_rules(plan))
     for rule in rules:
-        name = rule.setting.partition(".")[0]
+        name = rule.setting if rule.setting in _OTHER_OPTIONS else rule.setting.partition(".")[0]
         option = DIMENSION_OPTIONS.get(name) or _OTHER_OPTIONS.get(name) or f"--{name.replace('_', '-')}"
         yield _Obstacle(
             option, rule.setting, str(rule.read_value(plan)), rule.supported.format(plan=plan), rule.source
@@ -261,7 +261,10 @@ def _replace_settings(
     for name in dict.fromkeys(obstacle.setting for obstacle in obstacles if obstacle.setting in SETTINGS):
         setting, broken = SETTINGS[name], len(find_rules_broken_by_scenario(scenario, program))
         for value_name in setting.values:
-            candidate = apply_setting(scenario, setting, setting.parse_name(value_name))
+            try:
+                candidate = apply_setting(scenario, setting, setting.parse_name(value_name))
+            except InputError:
+                continue  # another precision's, or one that the hardware lacks
             rules = find_rules_broken_by_scenario(candidate, program)
             if len(rules) < broken or (
                 not any(rule.setting == name for rule in rules) and broken == len(rules) and candidate != scenario
@@ -303,7 +306,10 @@ def _runs_candidates(scenario: Scenario, space: Space, name: TrainerChoiceName) 
     own_settings = read_settings(own)
     for setting_name, value in read_settings(scenario).items():
         if value != own_settings[setting_name]:
-            other = apply_setting(other, SETTINGS[setting_name], value)
+            try:
+                other = apply_setting(other, SETTINGS[setting_name], value)
+            except InputError:
+                return False
     other = replace(other, programs=choice.programs)
     blocks = (block for _, block in zip(range(_MAX_BLOCKS), _iterate_candidates(other, space), strict=False))
     return any(_find_runnable(other, other.programs, block).any() for block in blocks)
