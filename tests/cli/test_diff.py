@@ -82,7 +82,7 @@ def test_a_requirement_of_the_change_is_exit_code_four(files: tuple[str, str]) -
     assert call("planner", "diff", *files, "--require", good).returncode == 0
     done = call("planner", "diff", *files, "--require", good, "--require", bad, "-f", "markdown")
     assert done.returncode == 4
-    assert "plan: requirement not met: change.step_time_s <= 5%\n  change.step_time_s is 25.55 %" in done.stderr
+    assert "plan: requirement not met: change.step_time_s <= 5%\n  change.step_time_s is 25.54 %" in done.stderr
     assert "Not met: change.step\\_time\\_s" in done.stdout or "Not met: change.step_time_s" in done.stdout
 
 

@@ -1,7 +1,7 @@
 # Llama 3 8B on 2 x 8 h100-sxm-80gb (DGX H100 SuperPOD, InfiniBand NDR), for megatron-bridge.
-# Plan: dp 8, cp 2, micro-batch 1, ZeRO 1, recompute none;
+# Plan: dp 8, cp 2, micro-batch 1, ZeRO 1, recompute selective;
 # global batch 64 of 8,192 tokens, bf16.
-# Predicted: 3.524 s per step, MFU 54.4 %.
+# Predicted: 3.584 s per step, MFU 53.5 %.
 """A plan for Megatron-Bridge: torchrun runs it. Data and optimizer are yours to change."""
 
 import os
@@ -48,6 +48,8 @@ def config() -> ConfigContainer:
             pipeline_model_parallel_size=1,
             context_parallel_size=2,
             cp_comm_type="p2p",
+            recompute_granularity="selective",
+            recompute_modules=['layernorm'],
             attention_backend=AttnBackend.flash,
             cross_entropy_loss_fusion=False,
             activation_func=F.silu,
@@ -103,7 +105,7 @@ def config() -> ConfigContainer:
         checkpoint=CheckpointConfig(
             save=os.environ.get("CHECKPOINTS", "checkpoints"),
             load=os.environ.get("CHECKPOINTS", "checkpoints"),
-            save_interval=10320,
+            save_interval=10148,
             ckpt_format="torch_dist",
         ),
         logger=LoggerConfig(log_interval=10),
