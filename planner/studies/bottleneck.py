@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
+
+import numpy as np
 
 from planner.cluster.model.cluster import Cluster
-from planner.cost.arrays import Floats
+from planner.cost.arrays import Floats, sum_in_order
 from planner.cost.flops import compute_required_flops
+from planner.cost.layer_tables import build_layer_tables
 from planner.cost.pipeline.stages import PlanTables
 from planner.cost.scenario import Scenario
-from planner.cost.step import StepCosts, compute_step_costs
+from planner.cost.step import LAYER_TERMS, StepCosts, compute_step_costs
 from planner.cost.strategies import Strategies
 from planner.studies.changes import HARDWARE_SCALES, rebind_scenario
 
@@ -39,6 +43,8 @@ _OFFLOAD_CHANGES = {
 }
 """Hardware figures of HARDWARE_SCALES that are doubled."""
 _BATCH_CHANGE = "twice the global batch"
+_ROUNDING = 1e-9
+"""Of a relative gain, more than its sums are rounded by."""
 
 
 def explain_bottlenecks(
@@ -60,17 +66,17 @@ def explain_bottlenecks(
     changes[_BATCH_CHANGE] = replace(scenario, global_batch=2 * scenario.global_batch)
     if scenario.offload.is_active:
         changes |= double_figures(_OFFLOAD_CHANGES)
-    gains = {
-        title: _compute_gains(
-            scenario,
-            changed_scenario,
-            strategies,
-            step_time_s,
-            # layers and stages are of a micro-batch: the same in any batch
-            plan_tables if title == _BATCH_CHANGE else None,
-        )
-        for title, changed_scenario in changes.items()
-    }
+    bounds = _compute_gain_bounds(step_costs)
+    gains: dict[str, Floats] = {}
+    for title, changed_scenario in changes.items():
+        if title in bounds and gains and _is_below(bounds[title], gains):
+            continue
+        changed_tables = plan_tables
+        if title != _BATCH_CHANGE:
+            # stages and parameters are the same on any hardware, layers in any batch too
+            layer_tables, layer_row = build_layer_tables(changed_scenario, strategies)
+            changed_tables = replace(plan_tables, layer_tables=layer_tables, layer_row=layer_row)
+        gains[title] = _compute_gains(scenario, changed_scenario, strategies, step_time_s, changed_tables)
     return [
         _format_bottleneck(
             {name: float(loss[i] / step_time_s[i]) for name, loss in losses.items()},
@@ -95,12 +101,36 @@ def _format_bottleneck(losses: dict[str, float], gains: dict[str, float]) -> str
     )
 
 
+def _compute_gain_bounds(step_costs: StepCosts) -> dict[str, Floats]:
+    """More than what a change of the network, the batch or the host can gain, by its title, [plans].
+
+    Whichever stage is then the slowest, it takes no less than what the slowest one now spends on work that the change
+    does not touch: in another network that of kernels, in twice as many micro-batches all that each of them takes,
+    with another host all but transfers.
+    """
+    terms = step_costs.terms
+    kernels_s = sum_in_order(terms[name] for name in ("forward", "backward", "recompute", "optimizer", "overhead"))
+    micro_batches_s = sum_in_order(terms[name] for name in LAYER_TERMS)
+    untouched_s = {
+        _HARDWARE_CHANGES["link_bandwidth"]: kernels_s,
+        _HARDWARE_CHANGES["network_bandwidth"]: kernels_s,
+        _BATCH_CHANGE: micro_batches_s,
+        **dict.fromkeys(_OFFLOAD_CHANGES.values(), step_costs.step_time_s - terms["offload"]),
+    }
+    return {title: step_costs.step_time_s / time_s - 1.0 + _ROUNDING for title, time_s in untouched_s.items()}
+
+
+def _is_below(bound: Floats, gains: dict[str, Floats]) -> bool:
+    """Whether a change gains less than another one for every plan."""
+    return bool((bound < reduce(np.maximum, gains.values())).all())
+
+
 def _compute_gains(
     scenario: Scenario,
     changed_scenario: Scenario,
     strategies: Strategies,
     step_time_s: Floats,
-    plan_tables: PlanTables | None,
+    plan_tables: PlanTables,
 ) -> Floats:
     """Relative gain in throughput of each plan under a change; per sequence, since the batch may change too."""
     changed_step_time_s = (
