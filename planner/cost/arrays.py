@@ -106,6 +106,14 @@ def find_unique_rows(*columns: Ints) -> UniqueRows:
     return UniqueRows(first_index, code)
 
 
+def find_distinct_values(column: Ints) -> Ints:
+    """The distinct values, ascending; np.unique would import masked arrays for them."""
+    ordered: Ints = np.sort(column)
+    is_last = np.append(ordered[1:] != ordered[:-1], np.ones(len(ordered[:1]), dtype=np.bool_))
+    distinct: Ints = ordered[is_last]
+    return distinct
+
+
 def _encode_column(column: Ints) -> tuple[Ints, int]:
     """The column with its values replaced by 0..count-1, and count."""
     low, high = int(column.min()), int(column.max())

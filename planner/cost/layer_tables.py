@@ -158,7 +158,11 @@ def _compute_share(part: Floats, rest: Floats) -> Floats:
 def _stack_columns(columns: list[Any]) -> Any:
     """A record of arrays of shape [keys, layer types] from its columns, which have shape [keys]."""
     if isinstance(columns[0], np.ndarray):
-        return np.stack(columns, axis=1)
+        # what np.stack does, in a tenth of the time for the few keys of a single plan
+        table = np.empty((len(columns[0]), len(columns)), columns[0].dtype)
+        for layer_type, column in enumerate(columns):
+            table[:, layer_type] = column
+        return table
     if isinstance(columns[0], tuple):
         return tuple(map(_stack_columns, map(list, zip(*columns, strict=True))))
     names = [field.name for field in fields(columns[0])]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from planner.cost.arrays import Bools, Ints, find_unique_rows
+from planner.cost.arrays import Bools, Ints, find_distinct_values, find_unique_rows
 from planner.cost.scenario import Scenario
 from planner.cost.schedules.catalog import FOLDED_SCHEDULES, SINGLE_CHUNK_SCHEDULES, V_SCHEDULES, is_folded
 from planner.cost.settings import PipelineSchedule
@@ -113,7 +113,7 @@ class Space:
 
     def _filter_pinned_values(self, name: str, workload: Workload) -> Ints:
         """The allowed values that the dimension can have for this workload; may be empty."""
-        pinned_values: Ints = np.unique(np.array(self.allowed[name], dtype=np.int64))
+        pinned_values = find_distinct_values(np.array(self.allowed[name], dtype=np.int64))
         if name == "vpp":
             is_possible = pinned_values <= self._count_most_chunks(workload)
         elif name == "etp":
@@ -197,7 +197,7 @@ def _enumerate_splits(space: Space) -> LayoutRows:
     def list_allowed(name: str) -> Ints:
         if name not in space.allowed:
             return device_divisors
-        return np.intersect1d(device_divisors, np.array(space.allowed[name], dtype=np.int64))
+        return device_divisors[np.isin(device_divisors, np.array(space.allowed[name], dtype=np.int64))]
 
     tp, pp, cp = (
         a.ravel() for a in np.meshgrid(list_allowed("tp"), list_allowed("pp"), list_allowed("cp"), indexing="ij")

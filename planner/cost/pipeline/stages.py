@@ -61,7 +61,7 @@ class StageTables:
         """
         path_s, row_sizes = np.empty(len(stage_rows)), self.round_sizes[stage_rows]
         # padding is left out: most splits have a few rounds of a few different chunks
-        for rounds, chunks in np.unique(self.round_sizes, axis=0).tolist():
+        for rounds, chunks in sorted({(rounds, chunks) for rounds, chunks in self.round_sizes.tolist()}):
             index = np.flatnonzero((row_sizes[:, 0] == rounds) & (row_sizes[:, 1] == chunks))
             layers = take_columns(self.virtual_stages[:, :rounds, :chunks], stage_rows[index])
             slowest_s = find_last_axis_max(sum_products(layers, per_layer_s[index, None, None, :]))

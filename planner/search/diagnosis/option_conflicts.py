@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from planner.cluster.model.cluster import Cluster
-from planner.cost.arrays import Ints
+from planner.cost.arrays import Ints, find_distinct_values
 from planner.cost.scenario import Scenario
 from planner.cost.schedules.catalog import FOLDED_SCHEDULES
 from planner.cost.strategies import RECOMPUTE_MODES
@@ -186,10 +186,12 @@ def _find_usable_values(space: Space, workload: Workload, name: str) -> Ints:
         if name == "zero_stage":
             value_blocks.append(zero_stages[fits.any(axis=0)])
         else:
-            value_blocks.append(np.unique(getattr(block, name)[fits.any(axis=1)]))
+            value_blocks.append(find_distinct_values(getattr(block, name)[fits.any(axis=1)]))
     if not value_blocks:
         return np.zeros(0, dtype=np.int64)
-    return np.arange(len(RECOMPUTE_MODES)) if name == "recompute" else np.unique(np.concatenate(value_blocks))
+    if name == "recompute":
+        return np.arange(len(RECOMPUTE_MODES))
+    return find_distinct_values(np.concatenate(value_blocks))
 
 
 def _find_valid_values(space: Space, workload: Workload, core: frozenset[str], name: str) -> Ints:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from planner.cost.arrays import Bools, Floats, Ints, sum_in_order
+from planner.cost.arrays import Bools, Floats, Ints, find_distinct_values, sum_in_order
 from planner.cost.heterogeneous import BoundPools, compute_replica_terms
 from planner.cost.layer_tables import LayerTables, build_layer_tables
 from planner.cost.memory import (
@@ -118,7 +118,7 @@ def build_share_table(device_pools: BoundPools, space: Space) -> ShareTable | No
     if layouts is None or not len(zero_stages) or not len(recompute_modes):
         return None
     free_sizes = space.allowed.get("micro_batch", range(1, _MAX_FREE_MICRO_BATCH + 1))
-    micro_batch_sizes = np.union1d(values["micro_batch"], free_sizes)
+    micro_batch_sizes = find_distinct_values(np.concatenate([values["micro_batch"], free_sizes]))
     blocks = list(_enumerate_fitting_rows(device_pools, layouts, micro_batch_sizes, zero_stages, recompute_modes))
     if not blocks:
         return None
