@@ -94,9 +94,9 @@ def count_micro_batches_in_flight(
     """
     step_micro_batches = scenario.global_batch // (s.dp * s.micro_batch) if micro_batches is None else micro_batches
     if scenario.pipeline_schedule == "gpipe":
-        return np.repeat(
-            step_micro_batches.astype(np.float64)[:, None], plan_tables.parameters.dense.shape[1], axis=1
-        )
+        # without a pipeline each micro-batch has its backward pass before the next
+        in_flight = np.where(s.pp == 1, 1.0, step_micro_batches)
+        return np.repeat(in_flight[:, None], plan_tables.parameters.dense.shape[1], axis=1)
     # beyond a few rounds every round of the schedule is like the one before
     simulated = np.clip(step_micro_batches, 1, IN_FLIGHT_ROUNDS * s.pp)
     unique, rows = find_unique_rows(plan_tables.stage_rows, simulated), plan_tables.stage_rows

@@ -89,7 +89,7 @@ def simulate_slots(times: StageTimes, micro_batches: int, schedule: PipelineSche
     if schedule == "dualpipe":
         return _mirror_slots(times, _simulate_folded(_take_first_half(times), -(-micro_batches // 2), schedule))
     vpp, pp = times.forward_s.shape
-    is_gpipe = schedule == "gpipe"
+    is_gpipe = schedule == "gpipe" and pp > 1
     orders = [build_1f1b_order(stage, pp, vpp, micro_batches, gpipe=is_gpipe) for stage in range(pp)]
     return _simulate_fixed_order(times, orders, _find_dependency)
 

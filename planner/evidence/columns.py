@@ -133,8 +133,8 @@ _STATED_VALUES = {
 """Values that a run can state beside those of a setting, or of what is no setting."""
 _PATTERNS = {
     "order": (
-        r"(?:tp|cp|ep|dp|pp)(?:-(?:tp|cp|ep|dp|pp)){0,4}",
-        "dimensions of tp, cp, ep, dp, pp joined by -, innermost first, such as tp-cp-ep-dp-pp",
+        r"(?!.*(tp|cp|ep|dp|pp).*\1)(?:tp|cp|ep|dp|pp)(?:-(?:tp|cp|ep|dp|pp)){0,4}",
+        "dimensions of tp, cp, ep, dp, pp, each once, joined by -, innermost first, such as tp-cp-ep-dp-pp",
     ),
     "recompute_layers": (r"all|\d{1,5}(?:/\d{1,5})?", "a number of layers, n or n/all, such as 32/80"),
     "offload": (rf"none|(?:{_PARTS})(?:\+(?:{_PARTS}))*", f"none, or of {_PARTS.replace('|', ', ')}, joined by +"),
@@ -238,7 +238,9 @@ _DECLARED = (
     declare_number("peak_memory_gib"),
     declare_choice("memory_kind", "allocated", "reserved", "device", "estimated"),
     declare_choice("memory_rank", "max", "first", "last", "mean"),
-    declare_pattern("date", r"\d{4}(?:-\d\d){0,2}", "a year, or a year and a month, such as 2026-06"),
+    declare_pattern(
+        "date", r"\d{4}(?:-(?:0[1-9]|1[0-2])(?:-\d\d)?)?", "a year, or a year and a month, such as 2026-06"
+    ),
     declare_text("trainer_version"),
     declare_choice("quality", "A", "B", "C"),
 )

@@ -78,7 +78,7 @@ def get_trainer_defaults(run: MeasuredRun) -> Mapping[str, str]:
 def find_run_version(run: MeasuredRun) -> ProgramVersion | None:
     """The version of the row's program: of the words of `trainer_version` that which names one, or a release of one
     (26.02.01 of 26.02); else that in force at the row's date, of a year at its end, and before the first known
-    version that. None: the newest.
+    version that; without a date the newest. None: that which the trainer's record is of.
     """
     program = _find_run_program(run)
     if program is None or not program.versions:
@@ -94,7 +94,7 @@ def find_run_version(run: MeasuredRun) -> ProgramVersion | None:
     )
     date = run.get_text("date")
     date = date if "-" in date else date and f"{date}-12"
-    return named or program.find_version_of_date(date) or (program.versions[-1] if date else None)
+    return named or program.find_version_of_date(date) or (program.versions[-1] if date else program.newest_version)
 
 
 def find_version_name(run: MeasuredRun) -> str:

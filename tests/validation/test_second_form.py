@@ -114,6 +114,8 @@ def test_nothing_is_read_out_of_text_for_people() -> None:
         ("seq_parallel", "on", "seq_parallel 'on' is not one of yes, no"),
         ("launch", "graph:", "launch 'graph:' is not one of graph, fused, compiled, eager, graph:SCOPE"),
         ("date", "August", "date 'August' is not a year"),
+        ("date", "2026-13", "date '2026-13' is not a year"),
+        ("order", "tp-tp-pp", "order 'tp-tp-pp' is not dimensions of tp, cp, ep, dp, pp, each once"),
         ("layout", "4,5L", "layout '4,5L' is not a pipeline layout: the embedding E is not in the first chunk"),
     ],
 )
@@ -252,6 +254,7 @@ def test_an_open_tensor_parallel_degree_may_be_one() -> None:
         ("megatron-lm", "", "2021-04", "megatron-lm@core_v0.4"),
         ("mindspeed", "", "2026-06", ""),
         ("torchtune", "", "", ""),
+        ("torchtitan", "", "", "torchtitan@0.3"),
     ],
 )
 def test_the_version_of_a_trainer_is_that_which_is_named_or_in_force(
