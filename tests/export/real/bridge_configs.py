@@ -1,11 +1,13 @@
 """Run by itself: Megatron-Bridge's configuration of exported scripts, as JSON.
 
-In: a list of scripts' paths. Out, into the file that is named: for each its sizes and settings, after what
-Megatron-Bridge does with a configuration before it trains, its checks among it. PYTHONPATH has megatron-bridge;
-packages that are built for GPUs, which it imports and no configuration needs, are mocked, and the GPU is an H100.
+In: a list of scripts' paths; beside each a JSON file of its name with `devices` and `env`, as its launcher sets it.
+Out, into the file that is named: for each its sizes and settings, after what Megatron-Bridge does with a
+configuration before it trains, its checks among it. PYTHONPATH has megatron-bridge; packages that are built for GPUs,
+which it imports and no configuration needs, are mocked, and the GPU is an H100.
 """
 
 import json
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -21,8 +23,11 @@ def read_sizes(script: str) -> dict[str, object]:
     from megatron.bridge.training import config as training
 
     config = runpy.run_path(script, run_name="planned")["config"]()
-    devices = int(Path(script).with_suffix(".devices").read_text())
-    with patch.object(training, "get_world_size_safe", lambda: devices):
+    launch = json.loads(Path(script).with_suffix(".json").read_text())
+    with (
+        patch.object(training, "get_world_size_safe", lambda: launch["devices"]),
+        patch.dict(os.environ, launch["env"]),
+    ):
         training.runtime_config_update(config)
     model, optimizer = config.model, config.optimizer
     return {

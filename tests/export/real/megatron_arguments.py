@@ -3,7 +3,7 @@
 In: a list of {words, env, devices}. Out, into the file that is named: a list of the arguments that are plain values
 or number formats. The configurations of model and optimizer are made of them too, as training does: they check more.
 PYTHONPATH begins with a copy of Megatron-LM. No GPU is needed: queries of its properties return those of a Hopper
-GPU, and kernels are not built; Transformer Engine's optimizer is a stand-in.
+GPU, and kernels are not built; Transformer Engine's optimizer is a stand-in, and its version 2.12.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ sys.modules["megatron.core.transformer.custom_layers.batch_invariant_kernels"] =
 
 import torch  # noqa: E402
 from megatron.core.optimizer.optimizer_config import AdamOptimizerConfig  # noqa: E402
+from megatron.core.utils import PkgVersion  # noqa: E402
 from megatron.training.arguments import core_transformer_config_from_args, parse_args, validate_args  # noqa: E402
 from stand_ins import FusedAdam, put_stand_ins  # noqa: E402
 
@@ -33,6 +34,7 @@ def main() -> None:
         with (
             patch.dict(os.environ, variables),
             patch.object(sys, "argv", ["pretrain_gpt.py", *run["words"]]),
+            patch("megatron.core.utils.get_te_version", lambda: PkgVersion("2.12.0")),
             redirect_stdout(sys.stderr),
         ):
             args = parse_args()

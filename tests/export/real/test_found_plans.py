@@ -21,8 +21,8 @@ from planner.trainers.names import ExportName
 from tests.export.found_plans import enumerate_questions, find_plans
 from tests.export.real.needs import import_package
 from tests.export.real.test_megatron import CHECKOUT
-from tests.export.real.trees import find_tree, run_script
-from tests.export.real.words import capture_arguments
+from tests.export.real.trees import describe_launch, find_tree, run_script
+from tests.export.real.words import KERNEL_VARIABLES, capture_arguments
 
 pytestmark = pytest.mark.export
 
@@ -75,7 +75,7 @@ def test_megatron_lm_accepts_what_was_found(tmp_path: Path) -> None:
         words, environment = capture_arguments(
             "torchrun", folder / "train.sh", MEGATRON_LM=str(CHECKOUT), NODE_RANK="0"
         )
-        limits = {key: value for key, value in environment.items() if key.startswith("CUDA")}
+        limits = {key: value for key, value in environment.items() if key in KERNEL_VARIABLES}
         at = words.index(str(CHECKOUT / "pretrain_gpt.py"))
         launches.append({"words": words[at + 1 :], "env": limits, "devices": run.devices})
     out = tmp_path / "arguments.json"
@@ -164,9 +164,7 @@ def test_megatron_bridge_accepts_what_was_found(tmp_path: Path) -> None:
     import_package("megatron.core")
     scripts = []
     for run, folder in write_plans("megatron-bridge", tmp_path):
-        script = folder / "planned_bridge.py"
-        script.with_suffix(".devices").write_text(str(run.devices))
-        scripts.append(str(script))
+        scripts.append(describe_launch(folder / "planned_bridge.py", run.devices))
     given = run_script("bridge_configs.py", where, scripts, tmp_path / "configs.json")
     assert isinstance(given, list)
     assert len(given) == len(scripts) >= 30

@@ -14,7 +14,7 @@ from planner.export.run import PlannedRun
 from planner.export.trainers import megatron_core
 from tests.export.plans import PLANS, PLANS_BY_TRAINER, build_run, export_plan
 from tests.export.real.needs import import_package
-from tests.export.real.words import capture_arguments
+from tests.export.real.words import KERNEL_VARIABLES, capture_arguments
 
 pytestmark = pytest.mark.export
 
@@ -52,7 +52,7 @@ def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obje
         words, environment = capture_arguments("torchrun", folder / "train.sh", MEGATRON_LM=str(CHECKOUT))
         at = words.index(str(CHECKOUT / "pretrain_gpt.py"))
         nodes, devices = (int(words[words.index(word) + 1]) for word in ("--nnodes", "--nproc-per-node"))
-        limits = {key: value for key, value in environment.items() if key.startswith("CUDA")}
+        limits = {key: value for key, value in environment.items() if key in KERNEL_VARIABLES}
         runs.append({"words": words[at + 1 :], "env": limits, "devices": nodes * devices})
     out = tmp_path_factory.mktemp("parsed") / "arguments.json"
     environment = {key: value for key, value in os.environ.items() if key != "CUDA_DEVICE_MAX_CONNECTIONS"}

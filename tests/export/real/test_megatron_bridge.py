@@ -5,7 +5,7 @@ import pytest
 from planner.export.run import PlannedRun
 from tests.export.plans import PLANS_BY_TRAINER, build_run, export_plan
 from tests.export.real.needs import import_package
-from tests.export.real.trees import find_tree, run_script
+from tests.export.real.trees import describe_launch, find_tree, run_script
 
 pytestmark = pytest.mark.export
 
@@ -18,8 +18,7 @@ def configs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obj
     scripts = []
     for name in PLANS_BY_TRAINER["megatron-bridge"]:
         script = export_plan(tmp_path_factory.mktemp("bridge"), name, "megatron-bridge") / "planned_bridge.py"
-        script.with_suffix(".devices").write_text(str(build_run(name).devices))
-        scripts.append(str(script))
+        scripts.append(describe_launch(script, build_run(name).devices))
     read = run_script("bridge_configs.py", folder, scripts, tmp_path_factory.mktemp("read") / "configs.json")
     return dict(zip(PLANS_BY_TRAINER["megatron-bridge"], read, strict=True))  # type: ignore[call-overload]
 

@@ -19,7 +19,7 @@ from planner.trainers.names import ExportName
 from planner.workload.transformer import build_workload
 from tests.export.real.needs import import_package
 from tests.export.real.test_megatron import CHECKOUT
-from tests.export.real.trees import find_tree, run_script
+from tests.export.real.trees import describe_launch, find_tree, run_script
 from tests.export.real.words import capture_arguments
 from tests.export.test_models import CONFIGS, FAMILIES, REFUSED, build_model_run
 
@@ -136,8 +136,7 @@ def test_megatron_bridge_makes_a_configuration_of_each_model(tmp_path: Path) -> 
     for i, name in enumerate(names):
         run, script = build_model_run(name, "megatron-bridge"), tmp_path / f"model_{i}.py"
         script.write_text(TRAINERS["megatron-bridge"].build_files(run, UserExtras())["planned_bridge.py"])
-        script.with_suffix(".devices").write_text(str(run.devices))
-        scripts.append(str(script))
+        scripts.append(describe_launch(script, run.devices))
     read = run_script("bridge_configs.py", folder, scripts, tmp_path / "configs.json")
     for name, sizes in zip(names, read, strict=True):  # type: ignore[call-overload]
         model = build_model_run(name, "megatron-bridge").decoder

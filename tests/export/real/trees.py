@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.export.real.needs import IN_FULL, skip_or_fail
+from tests.export.real.words import KERNEL_VARIABLES, capture_arguments
 
 TREES = Path(os.environ.get("PLANNER_EXPORT_TREES", Path(__file__).parents[3] / ".venv-export" / "trees"))
 
@@ -25,6 +26,17 @@ def find_tree(name: str) -> Path:
     if not path.is_dir():
         skip_or_fail(f"there is no {path} (`make test-export` makes it)")
     return path
+
+
+def describe_launch(script: Path, devices: int) -> str:
+    """Write beside an exported script what it is launched with, by its `train.sh` if there is one; its path."""
+    start = script.with_name("train.sh")
+    environment: dict[str, str] = {}
+    if start.is_file():
+        _, environment = capture_arguments("torchrun", start)
+    kept = {key: value for key, value in environment.items() if key in KERNEL_VARIABLES}
+    script.with_suffix(".json").write_text(json.dumps({"devices": devices, "env": kept}))
+    return str(script)
 
 
 def run_script(script: str, folders: Path | Sequence[Path], values: object, out: Path) -> object:

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+KERNEL_VARIABLES = ("CUDA_DEVICE_MAX_CONNECTIONS", "NVTE_CPU_OFFLOAD_V1")
+"""Variables that megatron-core's programs check."""
 _PROGRAM = """#!{python}
 import json, os, sys
-names = ("PYTHONPATH", "CUDA_DEVICE_MAX_CONNECTIONS", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+names = ("PYTHONPATH", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", *{kernels!r})
 captured = {{"words": sys.argv[1:], "env": {{k: os.environ[k] for k in names if k in os.environ}}}}
 json.dump(captured, open({out!r}, "w"))
 """
@@ -24,7 +26,7 @@ def capture_arguments(
     folder.mkdir(exist_ok=True)
     out = folder / f"{program}.json"
     file = folder / program
-    file.write_text(_PROGRAM.format(python=sys.executable, out=str(out)))
+    file.write_text(_PROGRAM.format(python=sys.executable, kernels=KERNEL_VARIABLES, out=str(out)))
     file.chmod(0o755)
     environment = {"PATH": f"{folder}:{os.environ['PATH']}", "NODE_RANK": "0", "MASTER_ADDR": "here", **variables}
     done = subprocess.run(
