@@ -65,6 +65,11 @@ def test_the_old_name_of_the_option_still_works_and_excludes_the_new_one() -> No
             ["--tp, --attention, --gradients", "--gradients fp32", "--attention flash", "--tp 8"],
         ),
         ("--trainer ddp --cp 2", ["--cp: unsupported by accelerate", "cp 1"]),
+        # no ZeRO stage was pinned: stage 1, which is of another engine, is no obstacle
+        (
+            "--trainer accelerate --recompute selective",
+            ["--recompute: unsupported by accelerate", "it runs: --recompute full"],
+        ),
         ("--trainer megatron --zero 2 --tp 2", ["--zero", "--trainer megatron-fsdp", "it runs: --zero 1"]),
         ("--trainer deepspeed --zero 0 --gradients fp32", ["--gradients", "it runs: --gradients bf16"]),
         (

@@ -159,6 +159,7 @@ def test_an_unknown_trainer_is_named_with_the_nearest_one() -> None:
         ("sharding", "somehow", "sharding=somehow"),
         ("reshard", "never", "reshard=never"),
         ("memory_rank", "last", "memory_rank=last (as max)"),
+        ("memory_kind", "reserved", "memory_kind=reserved (as allocated)"),
     ],
 )
 def test_what_the_model_cannot_use_yet_is_named(column: str, value: str, named: str) -> None:

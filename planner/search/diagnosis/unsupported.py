@@ -31,6 +31,8 @@ from planner.trainers.trainer import widen_trainer_state
 _OTHER_OPTIONS = {"model": "MODEL", "model.mtp_layers": "--mtp-layers", "accelerator": "--cluster"}
 _MAX_BLOCKS = 5
 """Blocks of layouts that are looked through for the plan with the fewest obstacles, and for the nearest one."""
+_OPEN_WEIGHT = 2.0**-10
+"""What a rule counts more that is broken by a value that nobody pinned; its sums are exact."""
 _MAX_NEAR_PLANS = 256
 """Of the nearest plans of a block so many are tried for one that fits into the memory."""
 
@@ -118,7 +120,10 @@ def _find_runnable(scenario: Scenario, programs: Sequence[str], candidates: tupl
 
 
 def _list_obstacles(scenario: Scenario, space: Space, program: Program) -> Iterator[_Obstacle]:
-    """The obstacles of the candidate that breaks the fewest rules of the program."""
+    """The obstacles of the candidate that breaks the fewest rules of the program; of several such candidates, of that
+    whose obstacles the user has pinned.
+    """
+    pinned = {name for name in space.allowed if name not in space.defaulted}
     rules: Sequence[Rule] = find_rules_broken_by_scenario(scenario, program)
     fewest, best = np.inf, None
     for block_number, (layouts, narrowed, allowed) in enumerate(_iterate_candidates(scenario, space)):
@@ -126,7 +131,9 @@ def _list_obstacles(scenario: Scenario, space: Space, program: Program) -> Itera
         plan_values = build_plan_values(scenario, layouts, values["zero_stage"], values["recompute"])
         broken_counts: Floats = np.where(allowed, 0.0, np.inf)
         for rule in program.list_rules(plan_values):
-            broken_counts += np.broadcast_to(np.asarray(rule.is_broken(plan_values), dtype=bool), allowed.shape)
+            is_open = rule.setting in DIMENSION_OPTIONS and rule.setting not in pinned
+            weight = 1 + _OPEN_WEIGHT if is_open else 1.0
+            broken_counts += weight * np.asarray(rule.is_broken(plan_values), dtype=bool)
         if broken_counts.min() < fewest:
             fewest = float(broken_counts.min())
             row, stage, mode = np.argwhere(broken_counts == fewest)[0]
