@@ -147,8 +147,9 @@ def _build_program_part(program: Program, version: ProgramVersion | None = None)
     """A program, at a version; None: the newest."""
     trainers = (version and version.trainers) or list_trainers_of_program(program.name)
     trainer = TRAINERS_BY_NAME[trainers[0]]
-    if version is not None:
-        trainer = apply_version(trainer, program, version, None)
+    applied = version or program.newest_version
+    if applied is not None:
+        trainer = apply_version(trainer, program, applied, None)
     return TrainerPart(
         name=program.name,
         kind="program",

@@ -41,6 +41,14 @@ def test_a_trainer_is_shown_with_what_it_can_be_given_beside_its_own_values() ->
     assert "Ranks numbered tp-cp-dp-pp, or tp-cp-pp-dp by an option" in text
 
 
+def test_a_trainer_without_a_version_is_shown_as_it_is_planned() -> None:
+    (part,) = json.loads(call("planner", "trainers", "show", "torchtitan", "-f", "json").stdout)["trainers"]
+    done = call("plan", *ON, *TITAN, "--top", "1", "-f", "json")
+    settings = json.loads(done.stdout)["plans"][0]["settings"]
+    assert part["own_values"]["loss"] == settings["loss"] == "chunked"
+    assert part["defaults"]["communication"] == settings["communication"] == "fp32"
+
+
 def test_an_unknown_trainer_is_refused_with_the_nearest() -> None:
     done = call("planner", "trainers", "show", "torchtita")
     assert done.returncode == 2
