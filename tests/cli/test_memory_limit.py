@@ -47,6 +47,9 @@ def test_a_refusal_names_the_limit() -> None:
     assert done.returncode == 3
     assert "the memory limit allows 20.00 GiB of 79.65 GiB" in done.stderr
     assert "what would make it fit: drop the options" in done.stderr
+    assert "or --sequence-parallel, or a higher --tp" in done.stderr
+    sharded = call("planner", "estimate", *ON, "--tp", "2", "--sequence-parallel", "--memory-limit", "20GiB")
+    assert "--sequence-parallel" not in sharded.stderr
     searched = call("plan", *ON, "--memory-limit", "5%")
     assert searched.returncode == 3
     assert "--memory-limit" in searched.stderr.partition("what would make it fit")[2]

@@ -52,9 +52,10 @@ def _suggest_lighter_options(strategy: Strategies) -> str:
     """Options that reduce the memory per device and are not at their limit yet."""
     row = strategy.get_row(0)
     higher = ["--tp", "--pp", *(["--zero"] if row["zero_stage"] < 3 else [])]
+    first = "--sequence-parallel, or " if row["tp"] > 1 and not row["sequence_parallel"] else ""
     if row["recompute"] != FULL_RECOMPUTE:
-        return f"a higher {', '.join(higher)} or --recompute full"
-    return f"a higher {', '.join(higher[:-1])} or {higher[-1]}"
+        return f"{first}a higher {', '.join(higher)} or --recompute full"
+    return f"{first}a higher {', '.join(higher[:-1])} or {higher[-1]}"
 
 
 @dataclass(frozen=True)
