@@ -19,12 +19,14 @@ BLOCK = re.compile(r"(<!-- errors:begin.*?-->\n).*?(<!-- errors:end -->)", re.DO
 def main(path: str) -> None:
     """Write the tables into the page and draw the picture."""
     document = msgspec.json.decode(Path(path).read_bytes(), type=ValidationDocument)
-    page = HERE / "cost-model.md"
-    tables = "\n".join(
-        render_markdown_table(one.headings, one.rows, one.text_columns) for one in build_error_tables(document)
-    )
+    page, tables = HERE / "cost-model.md", format_error_tables(document)
     page.write_text(BLOCK.sub(lambda match: f"{match[1]}\n{tables}\n{match[2]}", page.read_text("utf-8")), "utf-8")
     draw(document, HERE / "errors.svg")
+
+
+def format_error_tables(document: ValidationDocument) -> str:
+    """The tables of errors by source, and on runs left out of the fit, in Markdown."""
+    return "\n".join(render_markdown_table(table.columns) for table in build_error_tables(document))
 
 
 def draw(document: ValidationDocument, file: Path) -> None:

@@ -10,11 +10,14 @@ import subprocess
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from docs.errors import format_error_tables
 from docs.site import source
 from planner.cli.completion.command_reference import describe_commands
 from planner.cluster.model.spec import ClusterSpec
+from planner.evidence.validation_document import ValidationDocument
 from planner.hardware import database
 from planner.hardware.accelerator import AcceleratorSpec
 from planner.studies.conditions.figures import PLAN_FIGURES
@@ -178,3 +181,12 @@ def test_a_notebook_runs_and_prints_the_stored_output(path: Path, monkeypatch: p
         stored = "".join("".join(result["text"]) for result in cell["outputs"] if result["output_type"] == "stream")
         assert output.getvalue() == stored, "`make answers` renews the stored output"
     assert any("image/png" in result.get("data", {}) for cell in cells for result in cell["outputs"])
+
+
+def test_the_table_of_errors_is_that_of_validate() -> None:
+    answer = (ROOT / "tests" / "fixtures" / "answers" / "validate.json").read_bytes()
+    document = msgspec.json.decode(answer, type=ValidationDocument)
+    summary, _skipped = format_error_tables(document).split("\n\n")
+    heading, _rule, *rows = summary.splitlines()
+    assert heading in (ROOT / "docs" / "explanation" / "cost-model.md").read_text("utf-8").splitlines()
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [*document.by_source, "all"]
