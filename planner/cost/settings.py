@@ -47,7 +47,8 @@ RANK_ORDERS = tuple("-".join(order) for order in permutations(("tp", "cp", "dp",
 
 GRAPH_PREFIX = "graph:"
 """Before the parts of a layer that are graphs, in a value of `--launch`."""
-LAUNCH_PATTERN = rf"^({'|'.join(get_args(LaunchMode))}|{GRAPH_PREFIX}[a-z_]+(\+[a-z_]+)*)$"
+_SCOPES = "|".join(get_args(GraphScope))
+LAUNCH_PATTERN = rf"^({'|'.join(get_args(LaunchMode))}|{GRAPH_PREFIX}({_SCOPES})(\+({_SCOPES}))*)$"
 """A value of `--launch`."""
 
 SettingKind = Literal["choice", "dtype", "switch", "count", "parts", "modules", "layout"]

@@ -120,6 +120,14 @@ def check_plan_split(plan: PlanPart, devices: int, layers: int) -> None:
         raise InputError(
             "unknown rank order", key="settings.order", value=order, expected=f"one of {', '.join(RANK_ORDERS)}"
         )
+    for name, setting in SETTINGS.items():
+        if setting.normalize is not None:
+            value = getattr(plan.settings, name)
+            try:
+                setting.normalize(value)
+            except ValueError as error:
+                key = f"settings.{name}"
+                raise InputError("unknown value", key=key, value=value, expected=str(error)) from None
     layout = check_layout(plan.settings.layout, layers, key="settings.layout")
     if not layout.is_auto and layout.list_chunk_layers(layers, split.pp, split.vpp) is None:
         expected = f"a layout of the {layers} layers in pp {split.pp} x vpp {split.vpp} chunks"

@@ -117,6 +117,9 @@ def test_arguments_of_the_user_are_passed_on_unchanged(tmp_path: Path) -> None:
         ("strategy", "vpp", 10**9, "plans[0].strategy.vpp: out of range"),
         ("strategy", "micro_batch", 3, "plans[0].strategy.micro_batch: does not divide"),
         ("settings", "order", "tp-wait", "plans[0].settings.order: unknown rank order"),
+        ("training", "launch", "graph:foo", "training.launch: "),
+        ("settings", "recompute_modules", "mpl", "plans[0].settings.recompute_modules: unknown value"),
+        ("settings", "offload_modules", "mpl", "plans[0].settings.offload_modules: unknown value"),
     ],
 )
 def test_an_edited_plan_that_is_impossible_is_refused(
@@ -124,7 +127,7 @@ def test_an_edited_plan_that_is_impossible_is_refused(
 ) -> None:
     plan = write_plan_document(tmp_path, "gpt-1.7b --cluster dgx-h100 --nodes 1 --global-batch 256 --zero 1")
     raw = json.loads(plan.read_text())
-    raw["plans"][0][part][name] = value
+    (raw["training"] if part == "training" else raw["plans"][0][part])[name] = value
     plan = tmp_path / "edited.json"
     plan.write_text(json.dumps(raw))
     done = call("planner", "export", str(plan), "--to", "deepspeed")
