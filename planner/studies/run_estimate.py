@@ -22,7 +22,7 @@ from planner.documents.site import ReliabilityPart
 from planner.errors import InputError, NothingFits, PlannerError
 from planner.hardware import database
 from planner.hardware.accelerator import AcceleratorSpec
-from planner.search.program_rules import drop_unfit_programs
+from planner.search.program_rules import drop_unfit_programs, list_possible_programs
 from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space, has_valid_split
 from planner.studies.goodput import build_reliability_part
@@ -173,12 +173,19 @@ def explain_infeasible_size(run: TrainingRun, offer: ClusterOffer, nodes: int) -
 def build_run_scenario(run: TrainingRun, cluster: Cluster) -> Scenario:
     """The scenario of the run on a cluster.
 
-    Raises InputError for a precision that the accelerator lacks, and a memory limit above its memory.
+    Raises InputError for a precision that the accelerator or each of its trainer's programs lacks, and a memory limit
+    above its memory.
     """
     scenario = build_scenario(run.workload, cluster, global_batch=run.global_batch, precision=run.precision)
     scenario = replace(scenario, **run.scenario_fields, programs=scenario.trainer.programs)  # type: ignore[arg-type]
     check_scenario(scenario)
-    return drop_unfit_programs(scenario)
+    scenario = drop_unfit_programs(scenario)
+    if scenario.programs and not list_possible_programs(scenario):
+        # whatever the size
+        from planner.search.diagnosis.unsupported import build_unsupported_error
+
+        raise build_unsupported_error(scenario, build_coarse_space(run, cluster.devices))
+    return scenario
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ CASES = [
     (("llama-3-8b", *ON, "--tokens", "-15T"), ["--tokens", "-15T", "such as 15T"]),
     (("llama-3-8b", "-c", "dgx-h100", "--nodes", "9" * 30, "-b", "8"), ["--nodes", "16,777,216"]),
     (("llama-3-8b", *ON, "--precision", "fp9"), ["--precision", "fp9", "did you mean fp8?"]),
-    (("llama-3-8b", *ON, "--precision", "int8"), ["--precision", "not trained", "bf16"]),
+    (("llama-3-8b", *ON, "--precision", "int8"), ["--precision", "unsupported by megatron-lm", "bf16"]),
     (("llama-3-8b", *ON, "--framework", "torch"), ["--framework", "torch", "fsdp2"]),
     (("llama-3-8b", *ON, "--tp", "1,,2"), ["--tp", 'value:    ""', "4,8"]),
     (("llama-3-8b", *FOUR, "-b", ""), ["--global-batch", 'value:    ""']),

@@ -136,7 +136,7 @@ def test_a_budget_and_tokens_give_the_fastest_size_that_it_pays_for() -> None:
         ),
         ((*RUN, "--format", "value", "--field", "nods"), 2, ["unknown field", "did you mean nodes?"]),
         ((*RUN, "--plot", "curve.pdf"), 2, ["curve.pdf", "ending in .svg"]),
-        ((*RUN, "--precision", "int8"), 2, ["--precision", "not trained"]),
+        ((*RUN, "--precision", "int8"), 2, ["--precision", "unsupported by megatron-lm"]),
         ((*RUN, "--grid", "frr"), 2, ["--grid", "frr"]),
         (
             (*ON, "--tokens", "15T", "--deadline", "1h"),
