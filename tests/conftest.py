@@ -7,7 +7,7 @@ import signal
 import pytest
 from hypothesis import settings
 
-settings.register_profile("planner", deadline=None, derandomize=True, max_examples=40)
+settings.register_profile("planner", deadline=None, derandomize=True, max_examples=25)
 settings.register_profile("thorough", deadline=None, max_examples=1000)  # pytest --hypothesis-profile=thorough
 settings.load_profile("planner")
 

@@ -365,3 +365,23 @@ def test_switches_with_the_same_links_are_routed_together(monkeypatch: pytest.Mo
         assert together.compute_bottleneck_bytes_per_s(flows) == pytest.approx(
             apart.compute_bottleneck_bytes_per_s(flows)
         )
+
+
+def join_hosts(*links: tuple[str, str]) -> Network:
+    """Four hosts of one NIC and the switches a and b, joined by links: their ends and bandwidth."""
+    node = LAB.format(**{**DEFAULTS, "devices": 1}).partition("[[fabric]]")[0].replace("nodes = 4", "")
+    switches = '\n[[hosts]]\nname = "n[0-3]"\n\n[[switches]]\nname = "a"\n\n[[switches]]\nname = "b"\n'
+    wires = "".join(f'\n[[links]]\nends = {ends}\nbandwidth = "{rate}"\n' for ends, rate in links)
+    return build_network(resolve_cluster(parse_cluster_spec(node + switches + wires, "toml", "w.toml"), "w.toml"))
+
+
+def test_a_host_on_two_switches_uses_both_and_prefers_the_nearer() -> None:
+    on_both = join_hosts(('["n[0-3]", "a"]', "100Gb/s"), ('["n[0-3]", "b"]', "100Gb/s"))
+    wide = join_hosts(('["n[0-3]", "a"]', "200Gb/s"), ('["a", "b"]', "1Gb/s"))
+    # n2 and n3 are on b alone: to them all goes through b, and nothing over the slow link between the switches
+    apart = join_hosts(('["n[0-1]", "a"]', "100Gb/s"), ('["n[0-3]", "b"]', "100Gb/s"), ('["a", "b"]', "1Gb/s"))
+    for pattern in PATTERNS:
+        assert compute_seconds(on_both, 4, 1, pattern) == pytest.approx(compute_seconds(wide, 4, 1, pattern))
+        # the slower of two groups of two: n2 and n3 have half
+        assert compute_seconds(apart, 2, 1, pattern) == pytest.approx(2 * compute_seconds(wide, 2, 1, pattern))
+        assert compute_seconds(apart, 4, 1, pattern) < 4 * compute_seconds(on_both, 4, 1, pattern)

@@ -11,6 +11,7 @@ import pytest
 from planner.export.run import PlannedRun, RunAccelerator
 from planner.export.trainer import UserExtras
 from planner.export.trainers import TRAINERS
+from planner.workload.spec import RopeScaling
 from tests.export.plans import build_run
 
 Changes = dict[str, Any]
@@ -36,6 +37,8 @@ HOSTED: Changes = {"settings.offload": ["activations"]}
 A100 = RunAccelerator("a100-sxm4-80gb", "NVIDIA", "gpu", "ampere")
 V100 = RunAccelerator("v100-sxm2-32gb", "NVIDIA", "gpu", "volta")
 GROUPS = {"model.moe.router_groups": 4, "model.moe.router_topk_groups": 2}
+LINEAR_ROPE = {"model.rope_scaling": RopeScaling(type="linear", factor=4.0)}
+SELECTIVE = {"strategy.recompute": "selective"}
 REFUSED: list[tuple[str, str, Changes, list[str]]] = [
     ("megatron-lm", "fp8", {"settings.fp8_recipe": "rowwise"}, ["fp8_recipe"]),
     ("megatron-lm", "formats", {**PRECISION_FP8, "settings.fp8_recipe": "tensorwise"}, ["fp8_recipe"]),
@@ -277,6 +280,10 @@ WRITTEN: list[tuple[str, str, Changes, str, str]] = [
     ("nemo", "fp8", {"settings.fp8_recipe": "tensorwise"}, "planned_nemo.py", "tensorwise"),
     ("torchtitan", "all", ROWWISE, "planned_torchtitan.py", 'recipe_name="rowwise"'),
     ("maxtext", "tpu", {"model.qk_norm": True}, "maxtext.yml", "use_qk_norm: true"),
+    ("maxtext", "tpu", {"model.qkv_bias": True}, "maxtext.yml", "decoder_block: qwen2"),
+    ("maxtext", "tpu", {"model.logit_softcap": 30.0}, "maxtext.yml", "final_logits_soft_cap: 30.0"),
+    ("maxtext", "tpu", LINEAR_ROPE, "maxtext.yml", "rope_linear_scaling_factor: 4.0"),
+    ("maxtext", "tpu", SELECTIVE | {"settings.recompute_modules": "save_qkv_proj"}, "maxtext.yml", "save_qkv_proj"),
     ("torchtitan", "all", {"settings.schedule": "gpipe"}, "planned_torchtitan.py", "'LoopedBFS'"),
     ("torchtitan", "qwen", {"settings.ep_exchange": "nccl"}, "planned_torchtitan.py", 'comm_backend="standard"'),
     ("deepspeed", "kept", {"settings.reshard": "always"}, "ds_config.json", '"stage3_max_reuse_distance": 0'),
