@@ -173,21 +173,10 @@ def _declare_setting(name: str) -> RunColumn:
 
 TEXT_COLUMNS = ("source", "locator", "notes")
 """For people: nothing is read out of them; nor out of `id`, by which a row is named."""
-SHAPE_COLUMNS = (
-    "model", "layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq", "experts", "topk", "head_dim",
-    "expert_ffn", "shared_ffn", "first_dense_layers", "mtp_layers", "tied", "model_config",
-)  # fmt: skip
-MACHINE_COLUMNS = (
-    "accelerator", "devices", "devices_per_node", "nics_per_node", "nic_gbps", "inter_gbps_per_device", "power_w",
-)  # fmt: skip
 DEGREE_COLUMNS = ("tp", "pp", "vpp", "cp", "ep", "etp", "dp", "micro_batch")
 """Dimensions of the search space; `recompute`, `seq_parallel` and `sharding` or `zero_stage` are the others."""
 BYTES_COLUMNS = ("weights_bytes", "gradient_bytes", "optimizer_bytes", "base_bytes", "reduce_bytes", "gather_bytes")
 """Bytes per parameter, held or on the wire."""
-MEASUREMENT_COLUMNS = (
-    "metric", "value", "flops_convention", "peak_memory_gib", "memory_kind", "memory_rank", "date", "trainer_version",
-    "quality",
-)  # fmt: skip
 OTHER_SETTING_COLUMNS = ("precision", "attention", "launch", "lora_rank", "packing", "router")
 """How a run was set up, beside the settings of `planner.cost.settings`; a column that becomes one is read as that."""
 

@@ -158,7 +158,7 @@ def _find_provider(model: ModelSpec) -> tuple[str, str]:
 
 
 def _build_overlap_arguments(run: PlannedRun) -> dict[str, object]:
-    """All overlaps: what CommOverlapConfig is not told it chooses by itself."""
+    """All overlaps: CommOverlapConfig chooses those that are left out by itself."""
     sharding, overlaps_sends = megatron_core.build_ddp_config(run), megatron_settings.overlaps_sends(run)
     return {
         "tp_comm_overlap": True,
