@@ -127,7 +127,8 @@ def build_coarse_space(run: TrainingRun, devices: int) -> Space:
 def estimate_run(run: TrainingRun, offer: ClusterOffer, nodes: int) -> RunEstimate | None:
     """The best plan on this number of nodes, and the totals of the run; None where no plan fits.
 
-    Raises InputError where the cluster cannot have as many nodes or does not support the precision.
+    Raises InputError where the cluster cannot have as many nodes, and where it or every program of the trainer lacks
+    the precision.
     """
     cluster = offer.build_cluster(nodes)
     scenario = build_run_scenario(run, cluster)
@@ -136,6 +137,11 @@ def estimate_run(run: TrainingRun, offer: ClusterOffer, nodes: int) -> RunEstima
         return None
     result = search_plans(scenario, space, SearchTarget(top=1))
     if not result.stats.feasible:
+        if scenario.programs and not list_possible_programs(scenario):
+            # whatever the size
+            from planner.search.diagnosis.unsupported import build_unsupported_error
+
+            raise build_unsupported_error(scenario, space)
         return None
     plan = build_plan_parts(result, cluster, with_bottlenecks=False)[0]
     failure_part = build_reliability_part(
@@ -173,19 +179,12 @@ def explain_infeasible_size(run: TrainingRun, offer: ClusterOffer, nodes: int) -
 def build_run_scenario(run: TrainingRun, cluster: Cluster) -> Scenario:
     """The scenario of the run on a cluster.
 
-    Raises InputError for a precision that the accelerator or each of its trainer's programs lacks, and a memory limit
-    above its memory.
+    Raises InputError for a precision that the accelerator lacks, and a memory limit above its memory.
     """
     scenario = build_scenario(run.workload, cluster, global_batch=run.global_batch, precision=run.precision)
     scenario = replace(scenario, **run.scenario_fields, programs=scenario.trainer.programs)  # type: ignore[arg-type]
     check_scenario(scenario)
-    scenario = drop_unfit_programs(scenario)
-    if scenario.programs and not list_possible_programs(scenario):
-        # whatever the size
-        from planner.search.diagnosis.unsupported import build_unsupported_error
-
-        raise build_unsupported_error(scenario, build_coarse_space(run, cluster.devices))
-    return scenario
+    return drop_unfit_programs(scenario)
 
 
 @dataclass(frozen=True)
