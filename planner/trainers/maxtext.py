@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from planner.trainers import fsdp, model_rules, rules
+from planner.trainers import model_rules, rules
 from planner.trainers.program import Program, ProgramVersion
+from planner.trainers.pytorch import fsdp
 from planner.trainers.recompute import REMAT_POLICIES
 from planner.trainers.trainer import LOSS_CHUNKS, Trainer
 from planner.workload.spec import ModelSpec, RopeScaling

@@ -7,12 +7,6 @@ from dataclasses import dataclass
 
 from planner.errors import InputError
 from planner.hardware.accelerator import Accelerator
-from planner.trainers.accelerate import ACCELERATE
-from planner.trainers.composer import COMPOSER, COMPOSER_PROGRAM
-from planner.trainers.ddp import DDP
-from planner.trainers.deepspeed import DEEPSPEED, DEEPSPEED_PROGRAM
-from planner.trainers.fsdp import FSDP1, FSDP2, FSDP2_PROGRAM
-from planner.trainers.hf_trainer import HF_TRAINER, HF_TRAINER_PROGRAM
 from planner.trainers.maxtext import MAXTEXT, MAXTEXT_PROGRAM
 from planner.trainers.megatron.megatron_deepspeed import MEGATRON_DEEPSPEED, MEGATRON_DEEPSPEED_PROGRAM
 from planner.trainers.megatron.mindspeed import MINDSPEED, MINDSPEED_PROGRAM
@@ -28,9 +22,15 @@ from planner.trainers.names import AttentionKernel, ProgramName, TrainerName
 from planner.trainers.nanotron import NANOTRON, NANOTRON_PROGRAM
 from planner.trainers.neuronx import NEURONX, NEURONX_PROGRAM
 from planner.trainers.program import Program, ProgramVersion, apply_version
+from planner.trainers.pytorch.accelerate import ACCELERATE
+from planner.trainers.pytorch.composer import COMPOSER, COMPOSER_PROGRAM
+from planner.trainers.pytorch.ddp import DDP
+from planner.trainers.pytorch.deepspeed import DEEPSPEED, DEEPSPEED_PROGRAM
+from planner.trainers.pytorch.fsdp import FSDP1, FSDP2, FSDP2_PROGRAM
+from planner.trainers.pytorch.hf_trainer import HF_TRAINER, HF_TRAINER_PROGRAM
+from planner.trainers.pytorch.torchtitan import TORCHTITAN
+from planner.trainers.pytorch.torchtune import TORCHTUNE, TORCHTUNE_PROGRAM
 from planner.trainers.rules import is_older_than_ampere
-from planner.trainers.torchtitan import TORCHTITAN
-from planner.trainers.torchtune import TORCHTUNE, TORCHTUNE_PROGRAM
 from planner.trainers.trainer import Trainer
 from planner.workload.operators import Workload
 

@@ -25,7 +25,7 @@ from planner.export.trainer import (
 )
 from planner.export.trainers import deepspeed
 from planner.export.trainers.fsdp2 import compute_fsdp_mesh
-from planner.trainers import accelerate
+from planner.trainers.pytorch import accelerate
 from planner.trainers.rules import has_narrow_parameters
 
 ACCELERATE_CONFIG_FILE = "accelerate.yaml"

@@ -18,7 +18,7 @@ from planner.export.trainer import (
     format_script_duties,
     format_torchrun_array,
 )
-from planner.trainers.deepspeed import DEEPSPEED_PROGRAM
+from planner.trainers.pytorch.deepspeed import DEEPSPEED_PROGRAM
 
 DEEPSPEED_CONFIG_FILE = "ds_config.json"
 

@@ -20,7 +20,7 @@ from planner.export.trainer import (
     format_script_duties,
     format_torchrun_array,
 )
-from planner.trainers.fsdp import FSDP2_PROGRAM
+from planner.trainers.pytorch.fsdp import FSDP2_PROGRAM
 from planner.trainers.rules import has_narrow_parameters
 from planner.trainers.trainer import LOSS_CHUNKS
 

@@ -11,8 +11,8 @@ from planner.export.run import PlannedRun
 from planner.export.text import PythonSource, format_comments, format_python_call
 from planner.export.trainer import TrainerExport, describe_plan, format_torchrun_array
 from planner.export.trainers.fsdp2 import build_kernel_launch_note, compute_fsdp_mesh
+from planner.trainers.pytorch.torchtitan import TORCHTITAN, find_native_flavor
 from planner.trainers.rules import has_narrow_parameters, runs_on_hopper
-from planner.trainers.torchtitan import TORCHTITAN, find_native_flavor
 from planner.trainers.trainer import LOSS_CHUNKS
 from planner.workload.spec import ModelSpec, MoeSpec
 

@@ -6,9 +6,10 @@ is DeepSpeed's; so is everything of a plan that was made for DeepSpeed.
 
 from __future__ import annotations
 
-from planner.trainers import fsdp, model_rules, rules
-from planner.trainers.deepspeed import DEEPSPEED_RULES, DEEPSPEED_WRITTEN_SETTINGS
+from planner.trainers import model_rules, rules
 from planner.trainers.program import Program
+from planner.trainers.pytorch import fsdp
+from planner.trainers.pytorch.deepspeed import DEEPSPEED_RULES, DEEPSPEED_WRITTEN_SETTINGS
 
 
 def uses_deepspeed(plan: rules.PlanValues) -> rules.Flags:

@@ -6,8 +6,9 @@ it is DeepSpeed's trainer: `--trainer deepspeed`.
 
 from __future__ import annotations
 
-from planner.trainers import fsdp, model_rules, rules
+from planner.trainers import model_rules, rules
 from planner.trainers.program import NO_MODEL_PARALLELISM, Program
+from planner.trainers.pytorch import fsdp
 from planner.trainers.trainer import Trainer
 
 HF_TRAINER = Trainer(

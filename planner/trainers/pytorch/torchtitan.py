@@ -8,8 +8,9 @@ from functools import cache
 import msgspec
 import numpy as np
 
-from planner.trainers import fsdp, model_rules, rules
+from planner.trainers import model_rules, rules
 from planner.trainers.program import Program, ProgramVersion
+from planner.trainers.pytorch import fsdp
 from planner.trainers.trainer import LOSS_CHUNKS
 from planner.workload.presets import read_transformer_preset
 from planner.workload.spec import ModelSpec, MoeSpec

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from planner.trainers import fsdp, model_rules, rules
+from planner.trainers import model_rules, rules
 from planner.trainers.program import NO_MODEL_PARALLELISM, Program, ProgramVersion
+from planner.trainers.pytorch import fsdp
 
 # `mixed_precision: DEFAULT`: 16-bit gathered parameters, gradients reduced in 32 bit (get_mixed_precision); PURE
 # reduces them in 16 bit. `loss_fn: fused_crossentropy` of llmfoundry/models/mpt/modeling_mpt.py

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from planner.trainers import fsdp, model_rules, rules
+from planner.trainers import model_rules, rules
 from planner.trainers.program import NO_MODEL_PARALLELISM, Program, ProgramVersion
+from planner.trainers.pytorch import fsdp
 from planner.trainers.trainer import Trainer
 
 # 16-bit weights and gradients beside a 32-bit optimizer (arXiv 1910.02054, section 3.1)

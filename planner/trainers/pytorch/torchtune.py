@@ -5,8 +5,9 @@ github.com/pytorch/torchtune at bd2a0fc7 (0.7, April 2026), recipes/full_finetun
 
 from __future__ import annotations
 
-from planner.trainers import fsdp, model_rules, rules
+from planner.trainers import model_rules, rules
 from planner.trainers.program import NO_MODEL_PARALLELISM, Program, ProgramVersion
+from planner.trainers.pytorch import fsdp
 from planner.trainers.trainer import Trainer
 
 TORCHTUNE = Trainer(
