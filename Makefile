@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := plan
-.PHONY: plan test test-browser test-export lint coverage bench fuzz mutate calibrate docs answers man clean
+.PHONY: plan test test-browser test-export test-real lint coverage bench fuzz mutate calibrate docs answers man clean
 
 # The trainers and launchers that read what `planner export` writes; kept apart, they are large. Without a GPU:
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test-export
@@ -47,6 +47,9 @@ test-browser: $(VENV)/.installed-browser ## all pages and a trace in Chromium, w
 test-export: $(EXPORT)/.installed ## what `planner export` writes, read by the real trainers and launchers
 	PLANNER_EXPORT_TESTS=1 PLANNER_EXPORT_TREES=$(EXPORT)/trees MEGATRON_LM=$(MEGATRON_LM) \
 	  $(EXPORT)/bin/python -m pytest -n 2 -m export -rs --disable-warnings tests/export/real
+
+test-real: $(EXPORT)/.installed ## what trainers' own code holds in memory, run on the CPU, against the cost model
+	PLANNER_EXPORT_TESTS=1 $(EXPORT)/bin/python -m pytest -n 2 -m real -rs --disable-warnings tests/real
 
 $(EXPORT)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(EXPORT)

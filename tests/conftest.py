@@ -41,8 +41,9 @@ def pytest_collection_finish() -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Tests that are left out are said to be."""
-    if config.option.markexpr == "not export":
+    if config.option.markexpr == "not export and not real":
         terminalreporter.write_line("left out: tests/export/real, which `make test-export` runs")
+        terminalreporter.write_line("left out: tests/real, which `make test-real` runs")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
