@@ -100,16 +100,6 @@ def is_llama3_scaling(scaling: RopeScaling, *, any_factor: bool = False) -> bool
     return scaling.type == "llama3" and numbers == (1.0, 4.0, 8192) and (any_factor or scaling.factor == 8.0)
 
 
-REJECT_EXPERT_BIAS = reject_model(
-    "model.moe.expert_bias",
-    "false",
-    lambda model: model.moe is not None and model.moe.expert_bias,
-    "true",
-    source="maxtext/configs/base.yml: mlp_bias is of the block of GPT-OSS",
-)
-"""Experts without biases."""
-
-
 def reject_tp_beyond_kv_heads(source: str) -> Rule:
     """Tensor parallelism that divides the heads of keys and values."""
     return Rule(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from planner.errors import InputError
 from planner.hardware.accelerator import Accelerator
-from planner.trainers.maxtext import MAXTEXT, MAXTEXT_PROGRAM
+from planner.trainers.maxtext.program import MAXTEXT, MAXTEXT_PROGRAM
 from planner.trainers.megatron.megatron_deepspeed import MEGATRON_DEEPSPEED, MEGATRON_DEEPSPEED_PROGRAM
 from planner.trainers.megatron.mindspeed import MINDSPEED, MINDSPEED_PROGRAM
 from planner.trainers.megatron.programs import (

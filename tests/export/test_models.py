@@ -43,11 +43,8 @@ REFUSED = {
     ("torchtitan", "qwen2-57b-a14b"): "model.moe.shared_gate",
     ("torchtitan", "gpt2"): "model.learned_positions",
     ("torchtitan", "gpt-neox-20b"): "model.gated_mlp",
-    ("maxtext", "qwen2-57b-a14b"): "model.qkv_bias",
-    ("maxtext", "gpt-oss-20b"): "model.attention_out_bias",
-    ("maxtext", "deepseek-v3"): "model.moe.router_bias",
-    ("maxtext", "gpt2"): "model.attention_out_bias",
-    ("maxtext", "gpt-neox-20b"): "model.attention_out_bias",
+    ("maxtext", "qwen2-57b-a14b"): "model.moe.shared_gate",
+    ("maxtext", "gpt-neox-20b"): "model.parallel_residual",
 }
 
 
@@ -361,28 +358,34 @@ def read_maxtext(text: str) -> Fields:
     found: Fields = yaml.safe_load(text)
     is_latent = found.get("attention_type") == "mla"
     kinds = {"default": None, "llama3.1": ("llama3", 8.0, 1.0, 4.0, 8192)}
-    if found["rope_type"] == "yarn":
-        numbers = ("rope_factor", "original_max_position_embeddings", "beta_fast", "beta_slow", "mscale", "mscale")
-        kinds["yarn"] = ("yarn", *(found[name] for name in numbers), found["rope_truncate"])  # type: ignore[assignment]
-    block = found["decoder_block"]
+    if found.get("rope_type") == "yarn":
+        numbers = ("rope_factor", "original_max_position_embeddings", "beta_fast", "beta_slow")
+        # left out, the magnitude follows from the factor
+        assert is_latent or found["rope_attention_scaling"]
+        magnitudes = (found.get("mscale"),) * 2
+        kinds["yarn"] = ("yarn", *(found[name] for name in numbers), *magnitudes, found["rope_truncate"])  # type: ignore[assignment]
+    block, is_learned = found["decoder_block"], "trainable_position_size" in found
+    activations = {"gpt_oss": "quick-gelu", "gpt3": "gelu-tanh"}
+    biases = {"qwen2": "qkv", "gpt_oss": "all", "gpt3": "all"}
+    assert found.get("mlp_activations_limit") == (7.0 if block == "gpt_oss" else None)
     fields: Fields = {
         "layers": found["base_num_decoder_layers"],
         "hidden": found["base_emb_dim"],
         "heads": found["base_num_query_heads"],
         "vocabulary": found["vocab_size"],
         "tied": found["logits_via_embedding"],
-        "norm": "rmsnorm",
+        # GPT-3's block has norms and matrices with biases
+        "norm": "layernorm" if block == "gpt3" else "rmsnorm",
         "epsilon": found["normalization_layer_epsilon"],
-        "activation": found["mlp_activations"][0],
-        "gated": found["mlp_activations"][1] == "linear",
-        # biases of qwen2's blocks are those of queries, keys and values
-        "biases": "qkv" if found.get("attention_bias") and block == "qwen2" else "none",
+        "activation": activations.get(block, found["mlp_activations"][0]),
+        "gated": found["mlp_activations"][1:] == ["linear"],
+        "biases": biases[block] if found.get("attention_bias") else "none",
         "qk_norm": found.get("use_qk_norm", False),
-        "sinks": False,
-        "rope_base": float(found["rope_max_timescale"]),
-        "rope_fraction": 1.0,
-        "rope_scaling": kinds[found["rope_type"]],
-        "window": None,
+        "sinks": found.get("attention_sink", False),
+        "rope_base": None if is_learned else float(found["rope_max_timescale"]),
+        "rope_fraction": None if is_learned else 1.0,
+        "rope_scaling": None if is_learned else kinds[found["rope_type"]],
+        "window": found.get("sliding_window_size"),
     }
     if not is_latent:
         fields |= {"kv_heads": found["base_num_kv_heads"], "head_dim": found["head_dim"]}
@@ -400,7 +403,7 @@ def read_maxtext(text: str) -> Fields:
             if "n_routing_groups" in found
             else None,
             "scaling": found.get("routed_scaling_factor", 1.0),
-            "choice_bias": found.get("routed_bias", False),
+            "choice_bias": found.get("routed_bias", False) and block == "deepseek",
             "aux_loss": found["load_balance_loss_weight"],
             "shared": found.get("shared_experts", 0) * found["base_moe_mlp_dim"],
             "shared_gate": False,

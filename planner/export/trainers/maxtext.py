@@ -11,19 +11,17 @@ from collections.abc import Iterator
 from planner.export.run import PlannedRun
 from planner.export.text import format_yaml
 from planner.export.trainer import TrainerExport, describe_plan, format_rendezvous
-from planner.trainers.maxtext import MAXTEXT_PROGRAM
+from planner.export.trainers.maxtext_model import build_model_config, format_model_overrides
+from planner.trainers.maxtext.program import MAXTEXT_PROGRAM
 from planner.trainers.recompute import DEFAULT_MODULES, REMAT_POLICIES, REMAT_TENSORS, parse_recompute_modules
 from planner.trainers.rules import has_narrow_parameters
 from planner.trainers.trainer import LOSS_CHUNKS
-from planner.workload.spec import ModelSpec
 
 MAXTEXT_CONFIG_FILE = "maxtext.yml"
 
 _CP_STRATEGIES = {"all-gather": "all_gather", "ring": "ring", "all-to-all": "ulysses"}
-_ACTIVATION_NAMES = {"silu": "silu", "gelu-tanh": "gelu", "relu": "relu"}
-"""Functions of jax.nn; its gelu is the tanh form."""
 _LAUNCH_COMMAND = """exec python3 -m maxtext.trainers.pre_train.train "$here/maxtext.yml" \\
-  base_output_directory="$CHECKPOINTS" "$@"
+  base_output_directory="$CHECKPOINTS" {overrides}"$@"
 """
 _GPU_ENV = """export NNODES={nodes} JAX_COORDINATOR_IP="$MASTER_ADDR" JAX_COORDINATOR_PORT="$MASTER_PORT" NODE_RANK
 """
@@ -49,8 +47,7 @@ def _build_config(run: PlannedRun) -> dict[str, object]:
         "base_config": "base.yml",
         "run_name": run.name,
         "hardware": "tpu" if run.accelerator.device_type == "tpu" else "gpu",
-        **_build_shape_config(run.decoder),
-        **_build_rope_config(run),
+        **build_model_config(run),
         "max_target_length": run.seq_length,
         "attention": "dot_product" if run.attention == "unfused" else flash_attention,
         # Transformer Engine's attention would need the number of samples that are packed into a sequence
@@ -121,115 +118,12 @@ def _build_mesh_config(run: PlannedRun) -> dict[str, object]:
     return mesh
 
 
-def _build_shape_config(model: ModelSpec) -> dict[str, object]:
-    shape: dict[str, object] = {
-        "decoder_block": _find_decoder_block(model),
-        "base_num_decoder_layers": model.layers,
-        "base_emb_dim": model.hidden_size,
-        "base_num_query_heads": model.heads,
-        "base_num_kv_heads": model.kv_head_count,
-        "base_mlp_dim": model.ffn_size,
-        "mlp_activations": [_ACTIVATION_NAMES[model.mlp_activation], "linear"],
-        "normalization_layer_epsilon": model.norm_epsilon,
-        "vocab_size": model.vocab_size,
-        "logits_via_embedding": model.tied_embeddings,
-        # else tied logits are divided by the root of the width
-        **({"normalize_embedding_logits": False} if model.tied_embeddings else {}),
-        "enable_dropout": model.dropout,
-    }
-    if model.mla is None:
-        shape["head_dim"] = model.head_size
-    if model.qk_norm:
-        shape["use_qk_norm"] = True
-    if model.qkv_bias:
-        shape["attention_bias"] = True
-    if model.logit_softcap:
-        shape["final_logits_soft_cap"] = model.logit_softcap
-    if model.mtp_layers:
-        shape["mtp_num_layers"] = model.mtp_layers
-    return shape | _build_mla_config(model) | _build_moe_config(model)
-
-
-def _find_decoder_block(model: ModelSpec) -> str:
-    """The family whose layers MaxText builds."""
-    if model.mla is not None:
-        return "deepseek"
-    if model.moe is not None:
-        return "qwen3_moe" if model.qk_norm else "mixtral"
-    if model.qkv_bias:
-        return "qwen2"
-    return "qwen3" if model.qk_norm else "llama2"
-
-
-def _build_rope_config(run: PlannedRun) -> dict[str, object]:
-    """Rotary positions. Llama 3.1's scaling has its numbers in the code (layers/embeddings.py)."""
-    scaling = run.decoder.rope_scaling
-    base = run.decoder.rope_base
-    config: dict[str, object] = {"rope_max_timescale": int(base)}
-    if scaling is None:
-        # latent attention scales the softmax where the first of these is larger (layers/attention_mla.py)
-        lengths = dict.fromkeys(("max_position_embeddings", "original_max_position_embeddings"), run.seq_length)
-        return config | {"rope_type": "default", **(lengths if run.decoder.mla is not None else {})}
-    if scaling.type == "linear":
-        return config | {"rope_type": "default", "rope_linear_scaling_factor": scaling.factor}
-    if scaling.type == "llama3":
-        return config | {"rope_type": "llama3.1", "rope_use_scale": True}
-    length = scaling.original_seq_length
-    return config | {
-        "rope_type": "yarn",
-        # of the table of positions; beyond the original length the softmax is scaled
-        "max_position_embeddings": max(run.seq_length, int(length * scaling.factor)),
-        "original_max_position_embeddings": length,
-        "rope_factor": int(scaling.factor),
-        "beta_fast": int(scaling.beta_fast),
-        "beta_slow": int(scaling.beta_slow),
-        "mscale": scaling.mscale,
-        "rope_truncate": scaling.truncate,
-    }
-
-
-def _build_mla_config(model: ModelSpec) -> dict[str, object]:
-    mla = model.mla
-    if mla is None:
-        return {}
-    return {
-        "attention_type": "mla",
-        "q_lora_rank": mla.q_lora_rank,
-        "kv_lora_rank": mla.kv_lora_rank,
-        "qk_nope_head_dim": mla.qk_nope_head_dim,
-        "qk_rope_head_dim": mla.qk_rope_head_dim,
-        "v_head_dim": mla.v_head_dim,
-    }
-
-
-def _build_moe_config(model: ModelSpec) -> dict[str, object]:
-    moe = model.moe
-    if moe is None:
-        return {}
-    moe_config: dict[str, object] = {
-        "num_experts": moe.experts,
-        "num_experts_per_tok": moe.topk,
-        "base_moe_mlp_dim": moe.expert_ffn_size,
-        "load_balance_loss_weight": moe.aux_loss,
-    }
-    if model.mla is not None:
-        moe_config |= {
-            "first_num_dense_layers": moe.first_dense_layers,
-            "shared_experts": moe.shared_ffn_size // moe.expert_ffn_size,
-            "routed_score_func": moe.score_function,
-            "routed_scaling_factor": moe.router_scaling,
-        }
-        if moe.aux_loss_scope == "sequence" and moe.aux_loss and moe.score_function == "sigmoid":
-            moe_config["moe_use_megatron_seq_aux_loss"] = True
-        return moe_config
-    # a model with experts in every layer has no other MLP
-    return moe_config | {"base_mlp_dim": moe.expert_ffn_size, "norm_topk_prob": moe.normalizes_topk}
-
-
 def _build_script_body(run: PlannedRun) -> str:
     """A process per node; on TPUs they discover each other."""
-    is_tpu = run.accelerator.device_type == "tpu"
-    return _LAUNCH_COMMAND if is_tpu else format_rendezvous(run) + _GPU_ENV.format(nodes=run.nodes) + _LAUNCH_COMMAND
+    launch = _LAUNCH_COMMAND.format(overrides=format_model_overrides(run))
+    if run.accelerator.device_type == "tpu":
+        return launch
+    return format_rendezvous(run) + _GPU_ENV.format(nodes=run.nodes) + launch
 
 
 TRAINER = TrainerExport(

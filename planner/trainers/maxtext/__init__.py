@@ -1,0 +1,1 @@
+"""MaxText: its record and program, the models that it has."""
