@@ -17,8 +17,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Unpack, cast
 
+from planner.cost.settings import SettingOptions
 from planner.errors import InputError, NothingFits, PlannerError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ IntegerValues = int | str | Sequence[int] | Sequence[str]
 """A value, several, or a range: 8, [4, 8], "4..8"."""
 
 
-class SharedOptions(TypedDict, total=False):
+class SharedOptions(SettingOptions, total=False):
     """What `plan` and `estimate` both take; `plan --help` says what each means."""
 
     nodes: int
@@ -62,30 +63,6 @@ class SharedOptions(TypedDict, total=False):
     zero: IntegerValues
     recompute: str | Sequence[str]
     sequence_parallel: bool
-    schedule: str | Sequence[str]
-    layout: str | Sequence[str]
-    tp_overlap: str | Sequence[str]
-    dp_overlap: str | Sequence[str]
-    pp_overlap: str | Sequence[str]
-    ep_overlap: str | Sequence[str]
-    ep_exchange: str | Sequence[str]
-    cp_exchange: str | Sequence[str]
-    gradients: str | Sequence[str]
-    communication: str | Sequence[str]
-    weights: str | Sequence[str]
-    gather: str | Sequence[str]
-    moments: str | Sequence[str]
-    master: str | Sequence[str]
-    offload: str | Sequence[str]
-    order: str | Sequence[str]
-    shard_group: IntegerValues
-    reshard: str | Sequence[str]
-    recompute_layers: IntegerValues
-    attention_precision: str | Sequence[str]
-    fp8_recipe: str | Sequence[str]
-    loss: str | Sequence[str]
-    recompute_modules: str | Sequence[str]
-    offload_modules: str | Sequence[str]
     memory_limit: float | str
     headroom: str
     failures: bool

@@ -10,7 +10,7 @@ from planner.api import SharedOptions
 from planner.cli.completion.manual import build_manual_pages
 from planner.cli.options.words import list_option_words
 from planner.cost.scenario import Scenario, read_settings
-from planner.cost.settings import SETTINGS, Setting
+from planner.cost.settings import SETTINGS, PlanSettings, Setting, SettingOptions
 from planner.cost.step import STEP_TERMS
 from planner.documents.plan import SettingsPart
 from planner.request.options import GROUPS, list_option_keys, list_options
@@ -47,7 +47,8 @@ def test_names_and_values_of_a_setting_are_inverse(setting: Setting) -> None:
     assert [setting.format_value(setting.parse_name(name)) for name in setting.values] == list(setting.values)
 
 
-def test_a_document_has_the_settings_of_the_table() -> None:
-    assert SettingsPart.__struct_fields__ == tuple(SETTINGS)
+def test_documents_and_python_have_the_settings_of_the_table() -> None:
+    assert SettingsPart.__struct_fields__ == tuple(PlanSettings.__annotations__) == tuple(SETTINGS)
+    assert SettingOptions.__optional_keys__ == SETTINGS.keys()
     scenario_fields = {field.name for field in fields(Scenario)} | {name for name in dir(Scenario) if name[0] != "_"}
     assert {setting.field for setting in SETTINGS.values()} <= scenario_fields

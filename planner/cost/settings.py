@@ -8,10 +8,10 @@ of `planner diff`, and the words of tables. Nothing slow is imported here, since
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 from planner.errors import InputError, find_nearest_name
 from planner.trainers.names import AttentionKernel as AttentionKernel
@@ -28,11 +28,13 @@ from planner.trainers.names import (
 )
 from planner.trainers.recompute import (
     ALL_ACTIVATIONS,
+    DEFAULT_MODULES,
     OFFLOAD_MODULES,
     RECOMPUTE_VALUES,
     normalize_offload_modules,
     normalize_recompute_modules,
 )
+from planner.trainers.trainer import Trainer, find_fp8_recipe, find_gather_format
 
 FlopsConvention = Literal["full", "causal"]
 RecomputeMode = Literal["none", "selective", "full"]
@@ -81,6 +83,11 @@ class Setting:
     otherwise: str = ""
     normalize: Callable[[str], str] | None = None
     """Of kind `modules`: the only form of a value; raises ValueError, whose text says what was expected."""
+    find_own_value: Callable[[Trainer, str], SettingValue] | None = None
+    """What a trainer has at a precision without the option; None: the usual value."""
+    has_own_value: bool = True
+    """Whether a program refuses any other value than its trainer's own, where it does not write the setting; else its
+    rules read the setting, or it is nothing that a program is given."""
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -110,6 +117,65 @@ class Setting:
         return f"no {self.label.removesuffix(' {}')}" if name in ("no", "none") else self.label.format(name)
 
 
+class PlanSettings:
+    """Settings of the plan other than its degrees. `shard_group`, `recompute_layers`: null means all."""
+
+    # in the order of the table; a default for those that older documents do not have
+    schedule: PipelineSchedule
+    layout: str = "auto"
+    tp_overlap: bool
+    dp_overlap: bool
+    pp_overlap: SendOverlap
+    ep_overlap: bool
+    ep_exchange: ExpertExchange
+    cp_exchange: CpCommType
+    gradients: GradientDtype
+    communication: GradientDtype
+    weights: WeightDtype
+    gather: WeightDtype
+    moments: MomentDtype
+    master: MasterDtype
+    offload: list[OffloadState]
+    offload_modules: str = ALL_ACTIVATIONS
+    order: str
+    shard_group: int | None
+    reshard: ReshardPolicy
+    recompute_layers: int | None
+    recompute_modules: str = DEFAULT_MODULES
+    attention_precision: AttentionPrecision
+    fp8_recipe: Fp8Recipe
+    loss: LossKernel
+
+
+class SettingOptions(TypedDict, total=False):
+    """The settings as options of Python: one value, or several that the search may choose from."""
+
+    schedule: str | Sequence[str]
+    layout: str | Sequence[str]
+    tp_overlap: str | Sequence[str]
+    dp_overlap: str | Sequence[str]
+    pp_overlap: str | Sequence[str]
+    ep_overlap: str | Sequence[str]
+    ep_exchange: str | Sequence[str]
+    cp_exchange: str | Sequence[str]
+    gradients: str | Sequence[str]
+    communication: str | Sequence[str]
+    weights: str | Sequence[str]
+    gather: str | Sequence[str]
+    moments: str | Sequence[str]
+    master: str | Sequence[str]
+    offload: str | Sequence[str]
+    offload_modules: str | Sequence[str]
+    order: str | Sequence[str]
+    shard_group: int | str | Sequence[int] | Sequence[str]
+    reshard: str | Sequence[str]
+    recompute_layers: int | str | Sequence[int] | Sequence[str]
+    recompute_modules: str | Sequence[str]
+    attention_precision: str | Sequence[str]
+    fp8_recipe: str | Sequence[str]
+    loss: str | Sequence[str]
+
+
 _PARALLELISM, _MEMORY, _KERNELS = "Parallelism", "Memory and recompute", "Kernels and precision"
 _COMMUNICATION = ("tensor_parallel", "context_parallel", "expert_parallel", "pipeline_send", "data_parallel")
 _OFFLOADS = tuple("+".join(parts) for count in (1, 2, 3) for parts in combinations(get_args(OffloadState), count))
@@ -120,6 +186,7 @@ _DECLARED = (
         "Pipeline schedule: 1f1b, zero-bubble, gpipe, zb-v, dualpipe, dualpipe-v.",
         description="pipeline schedule", label="{}", terms=("pipeline_bubble",),
         affects=lambda s: s.pp > 1, otherwise="pp 1",
+        has_own_value=False,
     ),
     Setting(
         "layout", "layout", "layout", ("auto",), _PARALLELISM,
@@ -133,12 +200,14 @@ _DECLARED = (
         "Overlap tensor-parallel communication with compute: no, yes.",
         description="tensor-parallel communication overlapped", label="tp overlap", terms=("tensor_parallel",),
         affects=lambda s: s.tp > 1, otherwise="tp 1",
+        has_own_value=False,
     ),
     Setting(
         "dp_overlap", "dp_overlap", "switch", ("yes", "no"), _PARALLELISM,
         "Overlap gradient communication with compute: yes, no.",
         description="gradient communication overlapped", label="dp overlap", terms=("data_parallel",),
         affects=lambda s: s.dp * s.cp > 1, otherwise="dp 1",
+        has_own_value=False,
     ),
     Setting(
         "pp_overlap", "pp_overlap", "choice", get_args(SendOverlap), _PARALLELISM,
@@ -151,6 +220,7 @@ _DECLARED = (
         "Overlap the all-to-all of experts with compute of another micro-batch: no, yes. Default: the trainer's.",
         description="expert-parallel communication overlapped", label="ep overlap", terms=("expert_parallel",),
         affects=lambda s: s.ep > 1, otherwise="ep 1",
+        find_own_value=lambda trainer, _: trainer.overlaps_expert_comm,
     ),
     Setting(
         "ep_exchange", "ep_exchange", "choice", get_args(ExpertExchange), _PARALLELISM,
@@ -163,44 +233,52 @@ _DECLARED = (
         "Context-parallel algorithm: ring, all-gather, all-to-all.",
         description="communication of context parallelism", label="cp by {}", terms=("context_parallel",),
         affects=lambda s: s.cp > 1, otherwise="cp 1",
+        has_own_value=False,
     ),
     Setting(
         "gradients", "gradient_dtype", "dtype", get_args(GradientDtype), _KERNELS,
         "Number format of gradients in memory and communication: fp32, bf16.",
         description="dtype of gradient accumulation", label="{} gradients", terms=("data_parallel",),
+        has_own_value=False,
     ),
     Setting(
         "communication", "grad_reduce_dtype", "dtype", get_args(GradientDtype), _KERNELS,
         "Number format of gradients in communication, where it differs from memory: fp32, bf16.",
         description="dtype of gradient reduction", label="sent in {}", terms=("data_parallel",),
         affects=lambda s: s.dp * s.cp > 1, otherwise="dp 1",
+        has_own_value=False,
     ),
     Setting(
         "weights", "weights", "dtype", get_args(WeightDtype), _KERNELS,
         "Number format of weights in memory: bf16, fp32, fp8. Default: 16 bits, or that of --precision if wider.",
         description="dtype of the weights as held", label="{} weights", terms=("data_parallel", "optimizer"),
+        find_own_value=lambda trainer, _: trainer.weights,
     ),
     Setting(
         "gather", "gather_dtype", "dtype", get_args(WeightDtype), _KERNELS,
         "Number format of weights in communication: bf16, fp32, fp8.",
         description="dtype of the weights' all-gather", label="gathered in {}", terms=("data_parallel",),
         affects=lambda s: s.zero_stage > 0, otherwise="ZeRO 0",
+        find_own_value=lambda trainer, _: find_gather_format(trainer),
     ),
     Setting(
         "moments", "moments", "dtype", get_args(MomentDtype), _KERNELS,
         "Number format of the optimizer's moments: fp32, bf16, fp8.",
         description="dtype of the optimizer's moments", label="{} moments", terms=("optimizer",),
+        find_own_value=lambda trainer, _: trainer.moments,
     ),
     Setting(
         "master", "master", "dtype", get_args(MasterDtype), _KERNELS,
         "Number format of master weights: fp32, bf16, none.",
         description="dtype of the master weights, or none", label="master weights {}", terms=("optimizer",),
+        find_own_value=lambda trainer, _: trainer.master,
     ),
     Setting(
         "offload", "offload_states", "parts", ("none", *_OFFLOADS), _MEMORY,
         "State kept in host memory: none, optimizer, activations, weights, or several joined by +.",
         description="states offloaded to the host, joined by +; or none", label="offload {}",
         terms=("optimizer", "offload"),
+        has_own_value=False,
     ),
     Setting(
         "offload_modules", "offload_modules", "modules", (ALL_ACTIVATIONS, *OFFLOAD_MODULES), _MEMORY,
@@ -213,11 +291,13 @@ _DECLARED = (
         "order", "rank_order", "choice", RANK_ORDERS, _PARALLELISM,
         "Order of the degrees on ranks, innermost first: tp-cp-dp-pp, tp-cp-pp-dp, ..., or all.",
         description="rank order of the parallel dimensions, innermost first", label="order {}", terms=_COMMUNICATION,
+        has_own_value=False,
     ),
     Setting(
         "shard_group", "shard_group", "count", ("all",), _MEMORY, "Ranks that ZeRO shards over: all, 8, ...",
         description="ranks that ZeRO shards over, or all", label="shard over {}",
         terms=("data_parallel", "optimizer"), affects=lambda s: s.zero_stage > 0, otherwise="ZeRO 0",
+        has_own_value=False,
     ),
     Setting(
         "reshard", "reshard", "choice", get_args(ReshardPolicy), _MEMORY,
@@ -230,6 +310,7 @@ _DECLARED = (
         "Layers of each chunk that full recomputation repeats: all, 1, ...",
         description="layers per virtual stage that are recomputed, or all", label="recompute {} layers",
         terms=("recompute",), affects=lambda s: s.recompute == "full", otherwise="no full recomputation",
+        has_own_value=False,
     ),
     Setting(
         "recompute_modules", "recompute_modules", "modules", RECOMPUTE_VALUES, _MEMORY,
@@ -249,16 +330,31 @@ _DECLARED = (
         "Scaling of narrow multiplies: none, delayed, tensorwise, rowwise, blockwise, mxfp8, nvfp4. Default: none in "
         "16 bits, else that of the trainer and --precision.",
         description="scaling recipe of narrow multiplies, or none", label="scaling {}", terms=("forward", "backward"),
+        find_own_value=find_fp8_recipe,
     ),
     Setting(
         "loss", "loss", "choice", get_args(LossKernel), _KERNELS,
         "Cross-entropy: plain, compiled, fused, chunked. Default: the trainer's.",
         description="implementation of the loss", label="{} loss", terms=("forward", "backward"),
+        find_own_value=lambda trainer, _: trainer.loss,
     ),
 )  # fmt: skip
 
 SETTINGS: Mapping[str, Setting] = {setting.name: setting for setting in _DECLARED}
 """All settings by name, in the order in which a search varies them and a document prints them."""
+
+
+def list_own_values(trainer: Trainer, precision: str) -> dict[str, SettingValue]:
+    """By setting what the trainer has without an option at this precision, of those that each program must be able to
+    write.
+    """
+    return {
+        name: setting.parse_name(setting.values[0])
+        if setting.find_own_value is None
+        else setting.find_own_value(trainer, precision)
+        for name, setting in SETTINGS.items()
+        if setting.has_own_value
+    }
 
 
 def parse_launch(text: str, key: str = "--launch") -> str:

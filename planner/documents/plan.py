@@ -5,7 +5,7 @@ Field order is output order; `planner schema` prints the schema of these types.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -13,15 +13,9 @@ from planner.cost.settings import (
     LAUNCH_PATTERN,
     SETTINGS,
     AttentionKernel,
-    AttentionPrecision,
-    CpCommType,
-    ExpertExchange,
     FlopsConvention,
-    OffloadState,
-    PipelineSchedule,
+    PlanSettings,
     RecomputeMode,
-    ReshardPolicy,
-    SendOverlap,
 )
 from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS
 from planner.documents.figures import FigureUnit, declare_columns, declare_figure
@@ -36,16 +30,7 @@ from planner.documents.schema import (
 )
 from planner.documents.site import CarbonPart, PowerPart, ReliabilityPart
 from planner.search.objective import ObjectiveName
-from planner.trainers.names import (
-    Fp8Recipe,
-    GradientDtype,
-    LossKernel,
-    MasterDtype,
-    MomentDtype,
-    TrainerName,
-    WeightDtype,
-)
-from planner.trainers.recompute import ALL_ACTIVATIONS, DEFAULT_MODULES
+from planner.trainers.names import TrainerName
 from planner.units import DAY_S
 
 SchemaVersion = Literal["1.6"]
@@ -138,42 +123,31 @@ class StrategyPart(DocumentPart, frozen=True, kw_only=True):
     sequence_parallel: Annotated[bool, declare_figure("truth", "sequence parallelism")]
 
 
-def _declare_setting(name: str) -> msgspec.Meta:
-    """The annotation of a setting, from the table of settings."""
-    setting = SETTINGS[name]
-    unit: FigureUnit = "truth" if setting.kind == "switch" else "text"
-    return declare_figure(unit, setting.description, choices=setting.choices)
+def _declare_settings() -> list[tuple[str, Any, Any]]:
+    """The fields of the settings, with their types, figures and defaults, from the table."""
+    types, defaults, fields = get_type_hints(PlanSettings), vars(PlanSettings), []
+    for name, setting in SETTINGS.items():
+        unit: FigureUnit = "truth" if setting.kind == "switch" else "text"
+        value_type = PositiveInt | None if setting.kind == "count" else types[name]
+        figure = declare_figure(unit, setting.description, choices=setting.choices)
+        fields.append((name, Annotated[value_type, figure], defaults.get(name, msgspec.NODEFAULT)))
+    return fields
 
 
-class SettingsPart(DocumentPart, frozen=True, kw_only=True):
-    """Settings of the plan other than its degrees. `shard_group`, `recompute_layers`: null means all."""
+if TYPE_CHECKING:
 
-    FIGURE_PREFIX: ClassVar[str] = "settings."
-
-    schedule: Annotated[PipelineSchedule, _declare_setting("schedule")]
-    layout: Annotated[str, _declare_setting("layout")] = "auto"
-    tp_overlap: Annotated[bool, _declare_setting("tp_overlap")]
-    dp_overlap: Annotated[bool, _declare_setting("dp_overlap")]
-    pp_overlap: Annotated[SendOverlap, _declare_setting("pp_overlap")]
-    ep_overlap: Annotated[bool, _declare_setting("ep_overlap")]
-    ep_exchange: Annotated[ExpertExchange, _declare_setting("ep_exchange")]
-    cp_exchange: Annotated[CpCommType, _declare_setting("cp_exchange")]
-    gradients: Annotated[GradientDtype, _declare_setting("gradients")]
-    communication: Annotated[GradientDtype, _declare_setting("communication")]
-    weights: Annotated[WeightDtype, _declare_setting("weights")]
-    gather: Annotated[WeightDtype, _declare_setting("gather")]
-    moments: Annotated[MomentDtype, _declare_setting("moments")]
-    master: Annotated[MasterDtype, _declare_setting("master")]
-    offload: Annotated[list[OffloadState], _declare_setting("offload")]
-    offload_modules: Annotated[str, _declare_setting("offload_modules")] = ALL_ACTIVATIONS
-    order: Annotated[str, _declare_setting("order")]
-    shard_group: Annotated[PositiveInt | None, _declare_setting("shard_group")]
-    reshard: Annotated[ReshardPolicy, _declare_setting("reshard")]
-    recompute_layers: Annotated[PositiveInt | None, _declare_setting("recompute_layers")]
-    recompute_modules: Annotated[str, _declare_setting("recompute_modules")] = DEFAULT_MODULES
-    attention_precision: Annotated[AttentionPrecision, _declare_setting("attention_precision")]
-    fp8_recipe: Annotated[Fp8Recipe, _declare_setting("fp8_recipe")]
-    loss: Annotated[LossKernel, _declare_setting("loss")]
+    class SettingsPart(PlanSettings, DocumentPart, frozen=True, kw_only=True):
+        """The fields of PlanSettings."""
+else:
+    SettingsPart = msgspec.defstruct(
+        "SettingsPart",
+        _declare_settings(),
+        bases=(DocumentPart,),
+        module=__name__,
+        namespace={"__doc__": PlanSettings.__doc__, "FIGURE_PREFIX": "settings."},
+        frozen=True,
+        kw_only=True,
+    )
 
 
 class MemoryBreakdownPart(DocumentPart, frozen=True, kw_only=True):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal, cast, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-from planner.cost.settings import SETTINGS, SettingValue
+from planner.cost.settings import SETTINGS, list_own_values
 from planner.documents.schema import Document, DocumentPart, NonNegativeFloat
 from planner.errors import build_unknown_name_error
 from planner.hardware import database
@@ -18,7 +18,7 @@ from planner.trainers.registry import (
     parse_trainer_version,
 )
 from planner.trainers.rules import Rule
-from planner.trainers.trainer import Trainer, find_calibration_name, list_own_values
+from planner.trainers.trainer import Trainer, find_calibration_name
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 
@@ -205,9 +205,7 @@ def _describe_trainer(trainer: Trainer, programs: Sequence[Program]) -> dict[str
     return {
         "calibration": _find_fitted_calibration(trainer),
         "defaults": _build_defaults_part(trainer),
-        "own_values": {
-            name: SETTINGS[name].format_value(cast("SettingValue", value)) for name, value in own_values.items()
-        },
+        "own_values": {name: SETTINGS[name].format_value(value) for name, value in own_values.items()},
         "written_settings": [
             name for name in own_values if any(name in program.written_settings for program in programs)
         ],

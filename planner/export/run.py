@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from planner.cost.pipeline.partition import list_chunk_layers
+from planner.cost.settings import list_own_values
 from planner.documents.plan import PlanDocument, SettingsPart, StrategyPart
 from planner.errors import InputError
 from planner.hardware import database
@@ -16,7 +17,7 @@ from planner.trainers.names import TrainerName
 from planner.trainers.pipeline_layout import find_mtp_chunk
 from planner.trainers.registry import TRAINERS_BY_NAME
 from planner.trainers.rules import PlanValues
-from planner.trainers.trainer import find_numbering_order, list_own_values, widen_trainer_state
+from planner.trainers.trainer import find_numbering_order, widen_trainer_state
 from planner.workload.operator_list.spec import OperatorListSpec
 from planner.workload.operators import Workload
 from planner.workload.spec import ModelSpec

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from planner.cost.arrays import Bools, Ints
 from planner.cost.scenario import Scenario, read_settings
+from planner.cost.settings import list_own_values
 from planner.cost.strategies import RECOMPUTE_MODES, STRATEGY_FIELDS, Strategies
 from planner.hardware import database
 from planner.trainers.names import TrainerChoiceName, TrainerName
 from planner.trainers.program import Program
 from planner.trainers.registry import PROGRAMS_BY_NAME, TrainerChoice, choose_trainer, find_trainer
 from planner.trainers.rules import PlanValues, Rule
-from planner.trainers.trainer import list_own_values, widen_trainer_state
+from planner.trainers.trainer import widen_trainer_state
 
 _MODE_NAMES = np.array(RECOMPUTE_MODES)
 

@@ -135,7 +135,7 @@ def _build_scenario_plan_parts(
 
 def build_settings_part(scenario: Scenario) -> SettingsPart:
     """The settings part of a scenario's plans."""
-    return SettingsPart(**read_settings(scenario))  # type: ignore[arg-type]
+    return SettingsPart(**read_settings(scenario))
 
 
 def build_strategy_part(strategies: Strategies, index: int) -> StrategyPart:

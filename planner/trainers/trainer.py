@@ -18,7 +18,6 @@ from planner.trainers.names import (
     TrainerName,
     WeightDtype,
 )
-from planner.trainers.recompute import ALL_ACTIVATIONS, DEFAULT_MODULES
 from planner.workload.techniques import Techniques
 
 WIDE_VALUE_BYTES = {"fp32": 4.0, "tf32": 4.0, "fp64": 8.0}
@@ -163,28 +162,6 @@ def find_fp8_recipe(trainer: Trainer, precision: str) -> Fp8Recipe:
     """The scaling of narrow multiplies: of mxfp8 and nvfp4 their own, of fp8 the trainer's."""
     recipes: dict[str, Fp8Recipe] = {"fp8": trainer.fp8_recipe, "mxfp8": "mxfp8", "nvfp4": "nvfp4"}
     return recipes.get(precision, "none")
-
-
-def list_own_values(trainer: Trainer, precision: str) -> dict[str, object]:
-    """By setting what the trainer has without an option at this precision, of those that each program must be able to
-    write.
-    """
-    return {
-        "layout": "auto",
-        "pp_overlap": "interleaved",
-        "ep_overlap": trainer.overlaps_expert_comm,
-        "ep_exchange": "deepep",
-        "weights": trainer.weights,
-        "gather": find_gather_format(trainer),
-        "moments": trainer.moments,
-        "master": trainer.master,
-        "reshard": "default",
-        "attention_precision": "bf16",
-        "fp8_recipe": find_fp8_recipe(trainer, precision),
-        "loss": trainer.loss,
-        "recompute_modules": DEFAULT_MODULES,
-        "offload_modules": ALL_ACTIVATIONS,
-    }
 
 
 def widen_trainer_state(trainer: Trainer, precision: str) -> Trainer:
