@@ -40,7 +40,6 @@ REFUSED = {
     ("megatron-lm", "gpt-oss-20b"): "model.rope_scaling",
     ("megatron-lm", "gpt-neox-20b"): "model.parallel_residual",
     ("megatron-bridge", "gpt-neox-20b"): "model.parallel_residual",
-    ("torchtitan", "qwen2-57b-a14b"): "model.moe.shared_gate",
     ("torchtitan", "gpt2"): "model.learned_positions",
     ("torchtitan", "gpt-neox-20b"): "model.gated_mlp",
     ("maxtext", "qwen2-57b-a14b"): "model.moe.shared_gate",
@@ -297,7 +296,9 @@ def read_megatron_scaling(found: Fields) -> tuple[object, ...] | None:
 def read_torchtitan(text: str) -> Fields:
     """The module: its constants and calls; a preset of torchtitan has only its name there."""
     calls = read_calls(text)
-    attention, model = calls["make_gqa_config"], calls[next(name for name in calls if name.endswith("Model.Config"))]
+    # a model with a gate of shared experts is a class of the module's own, whose call is the one with sizes
+    model = next(call for name, call in calls.items() if name.endswith("Model.Config") and "dim" in call)
+    attention = calls["make_gqa_config"]
     rope = calls[next(name for name in calls if "RoPE" in name)]
     scaling = None
     if rope.get("scaling") == "llama":
@@ -326,7 +327,7 @@ def read_torchtitan(text: str) -> Fields:
     }
     if "make_moe_config" not in calls:
         return fields | {"ffn": constants["FFN"]}
-    router = calls["make_router_config"]
+    router, shared = calls["make_router_config"], calls.get("make_ffn_config", {})
     return fields | {
         "experts": router["num_experts"],
         "topk": router["top_k"],
@@ -338,8 +339,8 @@ def read_torchtitan(text: str) -> Fields:
         else None,
         "scaling": router["route_scale"],
         "choice_bias": False,
-        "shared": 0,
-        "shared_gate": False,
+        "shared": int(shared["hidden_dim"]) if "shared_experts" in calls["make_moe_config"] else 0,
+        "shared_gate": "SigmoidGatedFeedForward.Config" in calls,
         "dense_layers": 0,
     }
 
