@@ -86,18 +86,31 @@ def list_possible_programs(scenario: Scenario) -> tuple[Program, ...]:
 
     A rule is evaluated on no plans at all: what is a single flag then does not depend on the plan.
     """
-    return tuple(
-        program
-        for program in map(PROGRAMS_BY_NAME.__getitem__, scenario.programs)
-        if not find_rules_broken_by_scenario(scenario, program)
-    )
+    no_plans, is_broken_by_rule = _build_no_plans(scenario), dict[int, bool]()
+
+    def is_broken(rule: Rule) -> bool:
+        if id(rule) not in is_broken_by_rule:  # programs share rules
+            is_broken_by_rule[id(rule)] = _is_broken_by_scenario(rule, no_plans)
+        return is_broken_by_rule[id(rule)]
+
+    programs = map(PROGRAMS_BY_NAME.__getitem__, scenario.programs)
+    return tuple(program for program in programs if not any(map(is_broken, program.list_rules(no_plans))))
 
 
 def find_rules_broken_by_scenario(scenario: Scenario, program: Program) -> tuple[Rule, ...]:
     """The rules of the program that are broken whatever the degrees are."""
-    no_plans = build_plan_values(scenario, Strategies(**dict.fromkeys(STRATEGY_FIELDS, np.zeros(0, dtype=np.int64))))
-    flags_of_rules = ((rule, rule.is_broken(no_plans)) for rule in program.list_rules(no_plans))
-    return tuple(rule for rule, flags in flags_of_rules if np.ndim(flags) == 0 and bool(flags))
+    no_plans = _build_no_plans(scenario)
+    return tuple(rule for rule in program.list_rules(no_plans) if _is_broken_by_scenario(rule, no_plans))
+
+
+def _build_no_plans(scenario: Scenario) -> PlanValues:
+    """The values of a scenario, with no candidates."""
+    return build_plan_values(scenario, Strategies(**dict.fromkeys(STRATEGY_FIELDS, np.zeros(0, dtype=np.int64))))
+
+
+def _is_broken_by_scenario(rule: Rule, no_plans: PlanValues) -> bool:
+    flags = rule.is_broken(no_plans)
+    return np.ndim(flags) == 0 and bool(flags)
 
 
 def choose_programs(
@@ -140,12 +153,14 @@ def _drop_stricter_programs(rules_by_program: Sequence[Sequence[Rule]]) -> Itera
 
 def drop_unfit_programs(scenario: Scenario) -> Scenario:
     """The scenario with those programs that train this model on this accelerator; where none does, without rules."""
+    no_plans = _build_no_plans(scenario)
     programs = tuple(
         name
         for name in scenario.programs
         if not any(
-            rule.setting == "accelerator" or rule.setting.partition(".")[0] == "model"
-            for rule in find_rules_broken_by_scenario(scenario, PROGRAMS_BY_NAME[name])
+            (rule.setting == "accelerator" or rule.setting.partition(".")[0] == "model")
+            and _is_broken_by_scenario(rule, no_plans)
+            for rule in PROGRAMS_BY_NAME[name].list_rules(no_plans)
         )
     )
     return replace(scenario, programs=programs)

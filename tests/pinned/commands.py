@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
@@ -29,6 +30,7 @@ class CommandResult:
     stderr: str
 
 
+@cache
 def read_commands() -> dict[str, PinnedCommand]:
     """The commands by their names."""
     lines = (HERE / "commands.txt").read_text("utf-8").splitlines()

@@ -16,6 +16,7 @@ import numpy as np
 
 from planner.cost.arrays import Floats, Ints, sum_in_order, sum_products
 from planner.cost.heterogeneous import BoundPools, PipelineSegment, build_segment, compute_pipeline_terms
+from planner.cost.layer_tables import LayerTables
 from planner.cost.memory import compute_peak_memory_bytes
 from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix
 from planner.cost.strategies import Strategies
@@ -163,7 +164,7 @@ def _select_fastest_split(rows: PipelineRows, layer_bounds: Ints) -> HeteroPipel
 
 def _build_segments(rows: PipelineRows, layer_bounds: Ints) -> tuple[PipelineSegment, ...]:
     return build_pipeline_segments(
-        rows.device_pools, rows.strategies, rows.stage_counts, rows.front_pool, layer_bounds
+        rows.device_pools, rows.strategies, rows.stage_counts, rows.front_pool, layer_bounds, rows.layer_tables
     )
 
 
@@ -173,8 +174,11 @@ def build_pipeline_segments(
     stage_counts: tuple[int, ...],
     front_pool: int,
     layer_bounds: Ints,
+    layer_tables: tuple[tuple[LayerTables, Ints] | None, ...] = (None, None),
 ) -> tuple[PipelineSegment, ...]:
-    """The segments of both pools, of pipelines with stage boundaries `layer_bounds`, shape [plans, stages - 1]."""
+    """The segments of both pools, of pipelines with stage boundaries `layer_bounds`, shape [plans, stages - 1];
+    `layer_tables`: by pool, as of `build_layer_tables`, where they are known.
+    """
     prefix = compute_layer_prefix(device_pools[0].shared_scenario.workload)
     edges = np.pad(layer_bounds, ((0, 0), (1, 1)), constant_values=(0, len(prefix) - 1))
     counts = np.zeros((len(layer_bounds), sum(stage_counts), prefix.shape[1] + 2))
@@ -183,8 +187,8 @@ def build_pipeline_segments(
     positions = np.tile(np.arange(sum(stage_counts)), (len(layer_bounds), 1))
     front, back = slice(None, stage_counts[front_pool]), slice(stage_counts[front_pool], None)
     return tuple(
-        build_segment(pool.shared_scenario, pool_strategies, counts[:, stages], positions[:, stages])
-        for pool, pool_strategies, stages in zip(
-            device_pools, strategies, (front, back) if front_pool == 0 else (back, front), strict=True
+        build_segment(pool.shared_scenario, pool_strategies, counts[:, stages], positions[:, stages], tables)
+        for pool, pool_strategies, stages, tables in zip(
+            device_pools, strategies, (front, back) if front_pool == 0 else (back, front), layer_tables, strict=True
         )
     )
