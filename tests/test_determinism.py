@@ -34,11 +34,11 @@ CIRCUMSTANCES = {
 TWO_NODES = "llama-3-8b -c dgx-h100 --nodes 2 -b 64"
 COMMANDS = (
     f"plan {TWO_NODES} --tokens 1T --grid fr -f json",
-    f"plan {TWO_NODES} --uncertainty 20 -f csv",
-    "plan llama-3-8b -c dgx-h100 --nodes 4 -b 64 --fault node-3 --fault node-1:2=0.5 -f json",
+    f"plan {TWO_NODES} --tp 2,4 --pp 1 --cp 1 --uncertainty 5 -f csv",
+    "plan llama-3-8b -c dgx-h100 --nodes 4 -b 64 --tp 4 --vpp 1 --fault node-3 --fault node-1:2=0.5 -f json",
     "planner compare llama-3-8b --on dgx-h100 --on dgx-a100:4 --devices 16 --tokens 9B --objective cost -f markdown",
     "planner topology dgx-h100 --nodes 4 -f json",
-    f"planner what-if {TWO_NODES} --tp 4 --set fabric.bandwidth=2x -f json",
+    f"planner what-if {TWO_NODES} --tp 4 --pp 1 --cp 1 --set fabric.bandwidth=2x -f json",
     "planner check plan.toml -f json",
     f"planner explain {Path(__file__).parent / 'fixtures' / 'plan.json'} --trace trace.json -f json",
 )

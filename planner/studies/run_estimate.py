@@ -85,6 +85,11 @@ class ClusterOffer:
         """All hosts that work, of a wired or degraded cluster; else None. Raises InputError."""
         return resolve_listed_cluster(self.spec, self.origin) if self.spec.hosts or self.spec.failed_parts else None
 
+    @cached_property
+    def run_plans(self) -> dict[int, list[tuple[TrainingRun, RunPlan | None]]]:
+        """By number of nodes, the runs that were planned on them, each of a single token, with their best plans."""
+        return {}
+
     def build_cluster(self, nodes: int) -> Cluster:
         """The cluster with this number of nodes. Raises InputError for too many nodes or an invalid description."""
         if self.listed_cluster is not None:
@@ -92,6 +97,15 @@ class ClusterOffer:
 
             return select_nodes(self.listed_cluster, nodes)
         return resolve_cluster(self.spec, self.origin, nodes=nodes)
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """The best plan of a run on a number of nodes, whatever the number of its tokens."""
+
+    cluster: Cluster
+    plan: PlanPart
+    reliability: ReliabilityPart
 
 
 @dataclass(frozen=True)
@@ -130,6 +144,32 @@ def estimate_run(run: TrainingRun, offer: ClusterOffer, nodes: int) -> RunEstima
     Raises InputError where the cluster cannot have as many nodes, and where it or every program of the trainer lacks
     the precision.
     """
+    single_token_run, planned = replace(run, tokens=1), offer.run_plans.setdefault(nodes, [])
+    for planned_run, run_plan in planned:
+        if planned_run == single_token_run:
+            break
+    else:
+        run_plan = _plan_run(run, offer, nodes)
+        planned.append((single_token_run, run_plan))
+    if run_plan is None:
+        return None
+    cluster, plan, goodput_share = run_plan.cluster, run_plan.plan, run_plan.reliability.goodput_share
+    duration_s = run.steps * plan.step_time_s / goodput_share
+    rent_usd_per_hour = cluster.accelerator.usd_per_hour
+    energy_j_per_step = plan.energy_j_per_step
+    return RunEstimate(
+        cluster=cluster,
+        plan=plan,
+        reliability=run_plan.reliability,
+        days=duration_s / DAY_S,
+        cost_usd=None if rent_usd_per_hour is None else rent_usd_per_hour * cluster.devices * duration_s / 3600,
+        # devices are on during repairs too; the power of training is taken, as no other is known
+        energy_j=None if energy_j_per_step is None else energy_j_per_step * run.steps / goodput_share,
+    )
+
+
+def _plan_run(run: TrainingRun, offer: ClusterOffer, nodes: int) -> RunPlan | None:
+    """The best plan on this number of nodes; None where none fits, or failures leave no goodput."""
     cluster = offer.build_cluster(nodes)
     scenario = build_run_scenario(run, cluster)
     space = build_coarse_space(run, cluster.devices)
@@ -144,24 +184,10 @@ def estimate_run(run: TrainingRun, offer: ClusterOffer, nodes: int) -> RunEstima
             raise build_unsupported_error(scenario, space)
         return None
     plan = build_plan_parts(result, cluster, with_bottlenecks=False)[0]
-    failure_part = build_reliability_part(
+    reliability = build_reliability_part(
         scenario, cluster, plan, resolve_reliability(cluster, ReliabilityOverrides({}))
     )
-    if not failure_part.goodput_share:
-        return None
-    busy_s = run.steps * plan.step_time_s
-    duration_s = busy_s / failure_part.goodput_share
-    rent_usd_per_hour = cluster.accelerator.usd_per_hour
-    energy_j_per_step = plan.energy_j_per_step
-    return RunEstimate(
-        cluster=cluster,
-        plan=plan,
-        reliability=failure_part,
-        days=duration_s / DAY_S,
-        cost_usd=None if rent_usd_per_hour is None else rent_usd_per_hour * cluster.devices * duration_s / 3600,
-        # devices are on during repairs too; the power of training is taken, as no other is known
-        energy_j=None if energy_j_per_step is None else energy_j_per_step * run.steps / failure_part.goodput_share,
-    )
+    return RunPlan(cluster, plan, reliability) if reliability.goodput_share else None
 
 
 def explain_infeasible_size(run: TrainingRun, offer: ClusterOffer, nodes: int) -> PlannerError:

@@ -14,8 +14,10 @@ import numpy as np
 
 from planner.cost.arrays import Floats, Ints, round_significant, sum_in_order
 from planner.cost.calibration import CALIBRATION_PARAMETERS, combine_calibration, compute_calibration_spreads
+from planner.cost.layer_tables import build_layer_tables
 from planner.cost.memory import compute_peak_memory_bytes
 from planner.cost.operations.energy import compute_energy_j
+from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies, join_strategies
@@ -97,10 +99,14 @@ def score_samples(
     for scenario_index in np.unique(contender_plans.scenario_index).tolist():
         positions = np.flatnonzero(contender_plans.scenario_index == scenario_index)
         scenario, strategies = contender_plans.scenarios[scenario_index], contender_plans.strategies.take(positions)
-        total_bytes = sum_in_order(compute_peak_memory_bytes(scenario, strategies).values())
+        plan_tables = build_plan_tables(scenario, strategies)
+        total_bytes = sum_in_order(compute_peak_memory_bytes(scenario, strategies, plan_tables).values())
         for row, factors in enumerate(track_steps("sampling", draws.tolist())):
             perturbed_scenario = perturb_scenario(scenario, dict(zip(CALIBRATION_PARAMETERS, factors, strict=True)))
-            step_costs = compute_step_costs(perturbed_scenario, strategies)
+            # stages and parameters are the same whatever the fitted parameters are
+            layer_tables, layer_row = build_layer_tables(perturbed_scenario, strategies)
+            perturbed_tables = replace(plan_tables, layer_tables=layer_tables, layer_row=layer_row)
+            step_costs = compute_step_costs(perturbed_scenario, strategies, perturbed_tables)
             times[row, positions] = step_costs.step_time_s
             evaluate_energy_j = partial(compute_energy_j, perturbed_scenario, strategies, step_costs)
             figures[row, positions] = objective.compute_value(

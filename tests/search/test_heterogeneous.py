@@ -373,7 +373,7 @@ def test_settings_and_pins_hold_for_both_pools() -> None:
 
 
 def test_figures_of_two_pools_are_those_that_both_share() -> None:
-    document = search_small_pools(slow_tflops=150, devices=2)
+    document = search_small_pools(tiny(layers=4), 16, slow_tflops=150, devices=2)
     values, plan = read_figure_values(document), document.best_plan
     assert set(values) <= set(PLAN_FIGURES)
     assert "strategy.tp" not in values

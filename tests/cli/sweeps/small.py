@@ -41,7 +41,7 @@ MANY = """
 [grid]
 model = ["bert-base", "bert-large"]
 cluster = ["dgx-a100"]
-nodes = { from = 1, to = 3 }
+nodes = [1, 2]
 global_batch = { from = 32, to = 448, step = 32 }
 
 [fixed]
@@ -55,7 +55,7 @@ recompute = "none"
 sequence-parallel = false
 failures = false
 """
-"""84 points."""
+"""56 points."""
 
 
 def write_sweep(folder: Path, text: str, name: str = "sweep.toml") -> Path:

@@ -111,7 +111,7 @@ def test_after_any_killed_process_the_table_has_the_same_bytes(tmp_path: Path) -
     out, err = process.communicate()
     assert (process.returncode, out) == (130, "")
     had = count_answers(journal)
-    assert err == f"stopped: {had} of 84 points are kept; the same command continues\n"
+    assert err == f"stopped: {had} of 56 points are kept; the same command continues\n"
 
     # the last line is torn; the parent is killed, and its workers end by themselves
     journal.write_bytes(journal.read_bytes()[:-20])
@@ -120,8 +120,8 @@ def test_after_any_killed_process_the_table_has_the_same_bytes(tmp_path: Path) -
     workers = list_workers(process)
     process.kill()
     _, err = process.communicate()
-    assert err == f"{journal}: {had - 1} of 84 points are answered already\n"
-    assert count_answers(journal) < 84
+    assert err == f"{journal}: {had - 1} of 56 points are answered already\n"
+    assert count_answers(journal) < 56
     assert not output.exists()
     wait_until(lambda: not any(map(is_alive, workers)))
 
@@ -133,7 +133,7 @@ def test_after_any_killed_process_the_table_has_the_same_bytes(tmp_path: Path) -
 def test_another_sweep_does_not_resume_this_sweep(tmp_path: Path) -> None:
     output = tmp_path / "results.jsonl"
     with SweepJournal(
-        tmp_path / "results.jsonl.journal", compute_fingerprint(read_sweep(write_sweep(tmp_path, MANY))), 84
+        tmp_path / "results.jsonl.journal", compute_fingerprint(read_sweep(write_sweep(tmp_path, MANY))), 56
     ) as begun:
         begun.add_answer(0, b"{}")
     other = str(write_sweep(tmp_path, SINGLE_POINT, "other.toml"))
