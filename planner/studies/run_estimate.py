@@ -145,12 +145,9 @@ def estimate_run(run: TrainingRun, offer: ClusterOffer, nodes: int) -> RunEstima
     the precision.
     """
     single_token_run, planned = replace(run, tokens=1), offer.run_plans.setdefault(nodes, [])
-    for planned_run, run_plan in planned:
-        if planned_run == single_token_run:
-            break
-    else:
-        run_plan = _plan_run(run, offer, nodes)
-        planned.append((single_token_run, run_plan))
+    if all(planned_run != single_token_run for planned_run, _ in planned):
+        planned.append((single_token_run, _plan_run(run, offer, nodes)))
+    run_plan = next(run_plan for planned_run, run_plan in planned if planned_run == single_token_run)
     if run_plan is None:
         return None
     cluster, plan, goodput_share = run_plan.cluster, run_plan.plan, run_plan.reliability.goodput_share
