@@ -16,13 +16,14 @@ import numpy as np
 
 from planner.cost import collectives, rank_groups
 from planner.cost.arrays import Floats, Ints, find_unique_rows, sum_in_order
+from planner.cost.launch import list_graph_scopes
 from planner.cost.operators import compute_operator_times, compute_teacher_s, get_operator_cost, is_adapted
 from planner.cost.operators.attention import compute_cp_merge_s
 from planner.cost.operators.operator_cost import LayerShard, PassTimes
 from planner.cost.operators.roofline import is_16bit_or_wider
 from planner.cost.scenario import Scenario
 from planner.cost.selective import compute_offloaded_bytes, select_by_default, select_chosen
-from planner.cost.settings import RANK_ORDERS, list_graph_scopes
+from planner.cost.settings import RANK_ORDERS
 from planner.cost.strategies import Strategies
 from planner.workload.operators import AttentionCore, Layer, Linear, Workload
 

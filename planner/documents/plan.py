@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, g
 
 import msgspec
 
+from planner.cost.launch import LAUNCH_PATTERN
 from planner.cost.settings import (
-    LAUNCH_PATTERN,
     SETTINGS,
     AttentionKernel,
     FlopsConvention,

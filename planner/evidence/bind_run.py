@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from planner.cluster.model.cluster import Cluster
+from planner.cost.launch import parse_launch
 from planner.cost.scenario import Scenario, apply_setting, build_scenario
-from planner.cost.settings import SETTINGS, AttentionKernel, parse_launch
+from planner.cost.settings import SETTINGS, AttentionKernel
 from planner.cost.strategies import RECOMPUTE_MODES, SELECTIVE_RECOMPUTE
 from planner.errors import InputError
 from planner.evidence.columns import DEGREE_COLUMNS

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from planner.cost.launch import parse_launch
 from planner.cost.scenario import Scenario, apply_setting
-from planner.cost.settings import SETTINGS, Setting, parse_launch
+from planner.cost.settings import SETTINGS, Setting
 from planner.cost.techniques import apply_lora
 from planner.errors import InputError
 from planner.evidence.runs import MeasuredRun

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from planner.cost.settings import parse_launch
+from planner.cost.launch import parse_launch
 from planner.errors import InputError, find_nearest_name
 from planner.trainers.recompute import join_tensor_lists
 from planner.units import Dimension, check_count_range, parse_count, parse_quantity

@@ -7,10 +7,10 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from planner.cost.launch import parse_launch
 from planner.cost.layer_tables import build_layer_shard
 from planner.cost.operators import compute_operator_times, get_operator_cost
 from planner.cost.scenario import Scenario, build_scenario
-from planner.cost.settings import parse_launch
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import build_strategy
 from planner.errors import InputError
