@@ -194,13 +194,14 @@ def _compute_sequence_value_bytes(scenario: Scenario, s: Strategies) -> Floats:
 
 def build_layer_shard(scenario: Scenario, s: Strategies) -> LayerShard:
     """What one device has of every layer, [keys]."""
-    tp = s.tp.astype(np.float64)
+    tp, tokens = s.tp.astype(np.float64), s.micro_batch * (scenario.workload.seq_length / s.cp)
     return LayerShard(
-        tokens=s.micro_batch * (scenario.workload.seq_length / s.cp),
+        tokens=tokens,
         tp=tp,
         ep=s.ep.astype(np.float64),
         etp=s.etp.astype(np.float64),
         sequence_divisor=np.where(s.sequence_parallel == 1, tp, 1.0),
+        routed_tokens=np.where(s.ep > 1, scenario.expert_imbalance, 1.0) * tokens,
     )
 
 
@@ -444,6 +445,7 @@ def _compute_expert_comm(
 
     By `ep_exchange`: a token once to each node (DeepEP), or a copy for each of its experts (NCCL's all-to-all,
     megatron-core 0.16.1, `MoEAlltoAllTokenDispatcher` of `transformer/moe/token_dispatcher.py`).
+    The fullest rank gets `expert_imbalance` times as much as the mean one, and all wait for it.
     `sequence_bytes`: bytes of one micro-batch's hidden states; `other_comms`: communication of tp and cp in the same
     layer. Where the trainer overlaps it, the all-to-all of one micro-batch runs beside the layer of another, while
     the layer's own overlapped communication leaves the links that it needs.
@@ -453,7 +455,7 @@ def _compute_expert_comm(
     network, ranks = scenario.network, rank_groups.build_expert_group(scenario.rank_layout, s)
     # without tensor parallelism inside the experts each of its ranks sends its own part of the sequence
     is_split = (s.sequence_parallel == 1) | (s.etp != s.tp)
-    size_bytes = np.where(is_split, sequence_bytes / s.tp, sequence_bytes)
+    size_bytes = scenario.expert_imbalance * np.where(is_split, sequence_bytes / s.tp, sequence_bytes)
     if scenario.ep_exchange == "nccl":
         comm_s = 2 * collectives.compute_all_to_all_s(network, layer.topk * size_bytes, ranks)
     else:

@@ -15,6 +15,7 @@ from planner.cost.calibration import Calibration, build_calibration
 from planner.cost.rank_groups import RankLayout
 from planner.cost.settings import (
     RANK_ORDERS,
+    ROUTERS,
     SETTINGS,
     AttentionKernel,
     AttentionPrecision,
@@ -156,6 +157,8 @@ class Scenario:
     """What selective recomputation repeats (`planner/trainers/recompute.py`)."""
     offload_modules: str = ALL_ACTIVATIONS
     """Of which modules the activations are on the host, where any are; joined by +."""
+    router: str = "balanced"
+    """How even the tokens of expert-parallel ranks are: a name of `ROUTERS`, or a number."""
     usd_per_device_hour: float = 0.0
     """0: no price is known."""
     offload: Offload = NO_OFFLOAD
@@ -227,6 +230,11 @@ class Scenario:
     def ep_overlap(self) -> bool:
         """Whether the all-to-all of experts runs beside compute."""
         return self.trainer.overlaps_expert_comm
+
+    @property
+    def expert_imbalance(self) -> float:
+        """Tokens of the expert-parallel rank that has most, over the mean."""
+        return ROUTERS[self.router] if self.router in ROUTERS else float(self.router)
 
     @property
     def recompute_choice(self) -> RecomputeChoice | None:

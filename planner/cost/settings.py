@@ -44,10 +44,16 @@ OffloadState = Literal["optimizer", "activations", "weights"]
 RANK_ORDERS = tuple("-".join(order) for order in permutations(("tp", "cp", "dp", "pp")))
 """From the inside out; the first is Megatron-LM's. Those with tp innermost come first: it communicates most."""
 
-SettingKind = Literal["choice", "dtype", "switch", "count", "parts", "modules", "layout"]
+ROUTERS = {"balanced": 1.0, "real": 1.3}
+"""By name the tokens of the expert-parallel rank that has most of them, over the mean. `real`, of a router that drops
+no tokens, is ours: no source states it for ranks. It lies between experts that a bias balances (1.04) and those that
+an auxiliary loss does (1.52 and 1.72; arXiv 2408.15664, table 2: MaxVio_global, which is the excess over one)."""
+_MAX_IMBALANCE = 1000.0
+
+SettingKind = Literal["choice", "dtype", "switch", "count", "parts", "modules", "layout", "quantity"]
 """A choice of names; of number formats, where bf16 stands for 16 bits; yes or no; `all` or a whole number; `none` or
 names joined by +; one name, or several joined by + that `normalize` checks; a pipeline
-layout (`planner/trainers/pipeline_layout.py`)."""
+layout (`planner/trainers/pipeline_layout.py`); a name, or a number that `normalize` checks."""
 SettingValue = str | bool | int | list[str] | None
 """The value of a setting in a scenario and in a document: None is `all`, an empty list `none`."""
 
@@ -73,7 +79,7 @@ class Setting:
     affects: Callable[[Any], bool] | None = None
     otherwise: str = ""
     normalize: Callable[[str], str] | None = None
-    """Of kind `modules`: the only form of a value; raises ValueError, whose text says what was expected."""
+    """Of kinds `modules` and `quantity`: the only form of a value; raises ValueError with what was expected."""
     find_own_value: Callable[[Trainer, str], SettingValue] | None = None
     """What a trainer has at a precision without the option; None: the usual value."""
     has_own_value: bool = True
@@ -108,6 +114,20 @@ class Setting:
         return f"no {self.label.removesuffix(' {}')}" if name in ("no", "none") else self.label.format(name)
 
 
+def normalize_router(text: str) -> str:
+    """A value of `--router`. Raises ValueError, whose text says what was expected."""
+    if text in ROUTERS:
+        return text
+    expected = "balanced, real, or tokens of the fullest rank over those of the mean one, from 1 to 1000, such as 1.3"
+    try:
+        imbalance = float(text)
+    except ValueError:
+        raise ValueError(expected) from None
+    if not 1 <= imbalance <= _MAX_IMBALANCE:
+        raise ValueError(expected)
+    return f"{imbalance:g}"
+
+
 class PlanSettings:
     """Settings of the plan other than its degrees. `shard_group`, `recompute_layers`: null means all."""
 
@@ -136,6 +156,7 @@ class PlanSettings:
     attention_precision: AttentionPrecision
     fp8_recipe: Fp8Recipe
     loss: LossKernel
+    router: str = "balanced"
 
 
 class SettingOptions(TypedDict, total=False):
@@ -165,6 +186,7 @@ class SettingOptions(TypedDict, total=False):
     attention_precision: str | Sequence[str]
     fp8_recipe: str | Sequence[str]
     loss: str | Sequence[str]
+    router: float | str | Sequence[float] | Sequence[str]
 
 
 _PARALLELISM, _MEMORY, _KERNELS = "Parallelism", "Memory and recompute", "Kernels and precision"
@@ -328,6 +350,13 @@ _DECLARED = (
         "Cross-entropy: plain, compiled, fused, chunked. Default: the trainer's.",
         description="implementation of the loss", label="{} loss", terms=("forward", "backward"),
         find_own_value=lambda trainer, _: trainer.loss,
+    ),
+    Setting(
+        "router", "router", "quantity", tuple(ROUTERS), _PARALLELISM,
+        "Tokens of the fullest expert-parallel rank over the mean: balanced (1), real (1.3), or a number.",
+        description="tokens of the fullest expert-parallel rank over the mean", label="router {}",
+        terms=("forward", "backward", "expert_parallel"), affects=lambda s: s.ep > 1, otherwise="ep 1",
+        normalize=normalize_router, has_own_value=False,
     ),
 )  # fmt: skip
 

@@ -13,14 +13,12 @@ from planner.errors import InputError
 from planner.evidence.runs import MeasuredRun
 from planner.trainers.trainer import Trainer
 
-_ASSUMED_VALUES = {"packing": "yes", "router": "balanced"}
-"""By column that is no setting the value that the model takes in any case: sequences are full, and each expert has
-as many tokens as the others.
-"""
+_ASSUMED_VALUES = {"packing": "yes"}
+"""By column that is no setting the value that the model takes in any case: sequences are full."""
 _DEGREES_OF_SETTINGS = {
     "ep_overlap": ("ep", "etp"),
     "ep_exchange": ("ep", "etp"),
-    "router": ("experts",),
+    "router": ("ep",),
     "pp_overlap": ("pp",),
     "schedule": ("pp",),
     "layout": ("pp",),

@@ -73,7 +73,7 @@ def test_recomputation_keeps_less_and_takes_longer(workload, zero_stage) -> None
 
 def build_shard(samples: float) -> LayerShard:
     full = np.ones(1)
-    return LayerShard(np.array([samples]), full, full, full, full)
+    return LayerShard(np.array([samples]), full, full, full, full, full)
 
 
 @settings(max_examples=30)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from planner.cost.layer_tables import build_layer_shard
 from planner.cost.memory import compute_peak_memory_bytes
-from planner.cost.operators import compute_operator_times
+from planner.cost.operators import compute_operator_times, get_operator_cost
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies, build_strategy
@@ -20,7 +21,7 @@ from planner.search.search import search_plans
 from planner.search.settings import enumerate_setting_scenarios
 from planner.search.space import Space
 from planner.trainers.names import TrainerName
-from planner.workload.operators import AttentionCore
+from planner.workload.operators import AttentionCore, ExpertLinear
 from planner.workload.presets import read_model_preset
 from planner.workload.spec import MoeSpec
 from planner.workload.transformer import build_workload
@@ -181,6 +182,34 @@ def test_nccl_sends_a_copy_for_each_expert() -> None:
     assert once < copies <= 6 * once
     one = change(build_experts("megatron-classic"), ep_exchange="nccl")
     assert compute_step_costs(one, build_strategy(dp=16)).terms["expert_parallel"][0] == 0
+
+
+def test_the_fullest_rank_sets_the_time_of_experts() -> None:
+    q, plan = change(build_experts("megatron-classic"), ep_overlap="no"), build_strategy(dp=16, ep=16)
+    even, twice = change(q, router="balanced"), change(q, router="2")
+    assert q == even
+    assert compute_step_costs(change(q, router="1"), plan).terms == compute_step_costs(q, plan).terms
+    terms, of_twice = compute_step_costs(q, plan).terms, compute_step_costs(twice, plan).terms
+    # latency apart, twice the bytes
+    assert terms["expert_parallel"][0] < of_twice["expert_parallel"][0] <= 2 * terms["expert_parallel"][0]
+    routed = [op for op in q.workload.layer_types[-1].operators if isinstance(op, ExpertLinear)]
+    shards = build_layer_shard(even, plan), build_layer_shard(twice, plan)
+    for op in routed:
+        own, doubled = (get_operator_cost(op).compute_saved_bytes(q, op, shard)[0] for shard in shards)
+        assert doubled == 2 * own > 0
+        own_s, doubled_s = (compute_operator_times(q, op, shard).total_s[0] for shard in shards)
+        assert own_s < doubled_s <= 2 * own_s
+    graph = replace(q, launch_mode="graph")
+    steps = [change(graph, router=name) for name in ("balanced", "real", "1.5", "4")]
+    assert all(np.diff([compute(one, plan) for one in steps]) > 0)
+    assert all(np.diff([held(one, plan, "activations") for one in steps]) > 0)
+
+
+def test_a_rank_with_all_experts_has_no_fuller_neighbour() -> None:
+    q = build_experts("megatron-classic")
+    alone, dense = build_strategy(dp=16), build("megatron")
+    assert compute_step_costs(change(q, router="3"), alone).terms == compute_step_costs(q, alone).terms
+    assert compute(change(dense, router="3"), build_strategy(dp=16)) == compute(dense, build_strategy(dp=16))
 
 
 def test_gpipe_waits_as_1f1b_and_keeps_every_micro_batch() -> None:

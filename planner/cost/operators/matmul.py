@@ -155,11 +155,11 @@ class ExpertLinearCost(OperatorCost[ExpertLinear]):
     has_weights = True
 
     def compute_times(self, scenario: Scenario, op: ExpertLinear, shard: LayerShard) -> PassTimes:
-        """With balanced load: each expert of the device gets an equal share. Experts are cut over etp ranks; where
+        """Each expert of the device gets an equal share of its tokens. Experts are cut over etp ranks; where
         that is one, each tensor-parallel rank brings its own part of the sequence.
         """
         local_experts = op.experts / shard.ep
-        m = shard.tokens * (shard.etp / shard.tp) * op.topk / local_experts
+        m = shard.routed_tokens * (shard.etp / shard.tp) * op.topk / local_experts
         k = np.full_like(m, op.inputs) / (shard.etp if op.shard == "row" else 1.0)
         n = np.full_like(m, op.outputs) / (shard.etp if op.shard == "column" else 1.0)
         dense_flops_per_s = roofline.compute_gemm_flops_per_s(scenario, full_precision=False)
@@ -172,12 +172,12 @@ class ExpertLinearCost(OperatorCost[ExpertLinear]):
         """The routed rows, in their own precision where the trainer keeps that copy."""
         # rows that experts cut over tp multiply whole: the sequence gathered
         token_divisor = shard.tp / shard.etp if op.shard == "column" else shard.tp
-        return op.topk * shard.tokens * op.inputs * roofline.get_saved_input_bytes(scenario) / token_divisor
+        return op.topk * shard.routed_tokens * op.inputs * roofline.get_saved_input_bytes(scenario) / token_divisor
 
     def compute_output_bytes(self, scenario: Scenario, op: ExpertLinear, shard: LayerShard) -> Floats:
         """The routed rows, cut as its input or its output is."""
         token_divisor = shard.tp if op.shard == "column" else shard.tp / shard.etp
-        return op.topk * shard.tokens * op.outputs * scenario.value_bytes / token_divisor
+        return op.topk * shard.routed_tokens * op.outputs * scenario.value_bytes / token_divisor
 
     def count_launches(self, op: ExpertLinear, shard: LayerShard, casts: float) -> Floats | float:
         """One an expert of the device; casts are shared by four experts."""

@@ -80,19 +80,19 @@ class PointwiseCost(OperatorCost[Pointwise]):
         factor = scenario.calibration.eager_traffic if is_unfused else 1.0
         if op.domain == "expert":
             factor *= scenario.calibration.routing_traffic
-        moved_bytes = op.rows * shard.tokens * token_bytes.moved * (scenario.value_bytes / 2.0)
+        moved_bytes = op.rows * _get_tokens(op, shard) * token_bytes.moved * (scenario.value_bytes / 2.0)
         return _compute_traffic_times(
             scenario, moved_bytes / _get_token_divisor(op, shard), factor=factor, backward_ratio=1.5
         )
 
     def compute_saved_bytes(self, scenario: Scenario, op: Pointwise, shard: LayerShard) -> Floats:
         """Those of `compute_token_bytes`, scaled to the precision of the scenario."""
-        saved_bytes = op.rows * shard.tokens * compute_token_bytes(op).saved * scenario.value_bytes / 2.0
+        saved_bytes = op.rows * _get_tokens(op, shard) * compute_token_bytes(op).saved * scenario.value_bytes / 2.0
         return saved_bytes / _get_token_divisor(op, shard)
 
     def compute_output_bytes(self, scenario: Scenario, op: Pointwise, shard: LayerShard) -> Floats:
         """As many values as it is given, once where it is gated."""
-        return op.rows * shard.tokens * op.width * scenario.value_bytes / _get_token_divisor(op, shard)
+        return op.rows * _get_tokens(op, shard) * op.width * scenario.value_bytes / _get_token_divisor(op, shard)
 
     def compute_dropped_bytes(self, scenario: Scenario, op: Pointwise, shard: LayerShard) -> Floats:
         """What it saves itself, and the input of the multiply after it; nothing where attention drops its scores."""
@@ -101,7 +101,7 @@ class PointwiseCost(OperatorCost[Pointwise]):
         token_bytes = compute_token_bytes(op)
         multiply_input_bytes = token_bytes.dropped_inputs * roofline.get_saved_input_bytes(scenario)
         bytes_per_token = multiply_input_bytes + token_bytes.dropped * scenario.value_bytes / 2.0
-        return op.rows * shard.tokens * bytes_per_token / _get_token_divisor(op, shard)
+        return op.rows * _get_tokens(op, shard) * bytes_per_token / _get_token_divisor(op, shard)
 
     def compute_selective_share(self, scenario: Scenario, op: Pointwise) -> float:
         """All of norms and activations, cheap by FLOPs and large, where a fused kernel keeps no scores, or where
@@ -111,6 +111,11 @@ class PointwiseCost(OperatorCost[Pointwise]):
             return 0.0
         token_bytes = compute_token_bytes(op)
         return 1.0 if token_bytes.dropped_inputs or token_bytes.dropped else 0.0
+
+
+def _get_tokens(op: Pointwise, shard: LayerShard) -> Floats:
+    """The tokens that a pointwise operator is given, [keys]."""
+    return shard.routed_tokens if op.domain == "expert" else shard.tokens
 
 
 def _get_token_divisor(op: Pointwise, shard: LayerShard) -> Floats:

@@ -29,6 +29,8 @@ class LayerShard:
     etp: Floats
     sequence_divisor: Floats
     """What divides the tokens of norms: tp under sequence parallelism, else one."""
+    routed_tokens: Floats
+    """As many tokens as go to the experts of the fullest rank, of which each is routed to `topk` experts."""
 
 
 @dataclass(frozen=True)
