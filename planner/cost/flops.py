@@ -12,7 +12,7 @@ from planner.workload.operators import Layer, Workload
 
 
 def _compute_layer_forward_flops(layer: Layer, seq_length: int, convention: FlopsConvention) -> float:
-    """FLOPs of one token's forward pass."""
+    """FLOPs of one token's forward pass; `seq_length`: of the tokens that attend to each other."""
     flops = 0.0
     for op in layer.operators:
         flops += get_operator_cost(op).compute_forward_flops(op, seq_length, convention)
@@ -26,7 +26,7 @@ def compute_model_flops(workload: Workload, global_batch: int, convention: Flops
 
 def compute_token_forward_flops(workload: Workload, convention: FlopsConvention) -> float:
     """FLOPs of one token's forward pass."""
-    length = workload.seq_length
+    length = workload.attended_length
     flops_per_token = math.fsum(
         run.count * _compute_layer_forward_flops(run.layer, length, convention) for run in workload.layer_runs
     )
@@ -39,7 +39,7 @@ def compute_attention_flops(workload: Workload, global_batch: int, convention: F
     flops_per_token = 0.0
     for run in workload.repeated_runs:
         attention = Layer("", tuple(op for op in run.layer.operators if get_operator_cost(op).is_attention))
-        flops_per_token += run.count * _compute_layer_forward_flops(attention, workload.seq_length, convention)
+        flops_per_token += run.count * _compute_layer_forward_flops(attention, workload.attended_length, convention)
     return 3.0 * flops_per_token * global_batch * workload.seq_length
 
 
@@ -50,10 +50,10 @@ def compute_recomputed_flops(
     workload, used_convention = scenario.workload, convention or scenario.flops_convention
     full_flops = selective_flops = 0.0
     for run in workload.repeated_runs:
-        full_flops += run.count * _compute_layer_forward_flops(run.layer, workload.seq_length, used_convention)
+        full_flops += run.count * _compute_layer_forward_flops(run.layer, workload.attended_length, used_convention)
         shares = compute_repeated_shares(scenario, run.layer)
         for op, share in zip(run.layer.operators, shares, strict=True):
-            flops = get_operator_cost(op).compute_forward_flops(op, workload.seq_length, used_convention)
+            flops = get_operator_cost(op).compute_forward_flops(op, workload.attended_length, used_convention)
             selective_flops += run.count * share * flops
     tokens = scenario.global_batch * workload.seq_length
     return 0.0, selective_flops * tokens, full_flops * tokens

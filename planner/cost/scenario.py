@@ -159,6 +159,8 @@ class Scenario:
     """Of which modules the activations are on the host, where any are; joined by +."""
     router: str = "balanced"
     """How even the tokens of expert-parallel ranks are: a name of `ROUTERS`, or a number."""
+    packing: str = "no"
+    """The documents of a sequence: no, yes, unpadded, or the tokens of one that attends to itself alone."""
     usd_per_device_hour: float = 0.0
     """0: no price is known."""
     offload: Offload = NO_OFFLOAD
@@ -488,6 +490,18 @@ def _apply_layout(scenario: Scenario, text: str) -> Scenario:
     return replace(scenario, layout=text, workload=replace(workload, layer_runs=runs, prediction=prediction))
 
 
+def _apply_packing(scenario: Scenario, packing: str) -> Scenario:
+    """Documents that attend to themselves alone. Raises InputError where the kernel computes the other pairs too."""
+    document_length = int(packing) if packing.isdecimal() else None
+    if document_length is not None and scenario.attention_kernel != "flash":
+        problem, expected = "unfused attention computes the pairs of all documents", "--attention flash"
+        raise InputError(problem, key="--packing", value=packing, expected=expected)
+    if document_length is not None and not scenario.workload.has_tokens:
+        problem = f"{scenario.workload.title} has no documents"
+        raise InputError(problem, key="--packing", value=packing, expected="a language model")
+    return replace(scenario, packing=packing, workload=replace(scenario.workload, document_length=document_length))
+
+
 def _apply_loss(scenario: Scenario, loss: LossKernel) -> Scenario:
     """Another implementation of the loss."""
     return replace(scenario, trainer=replace(scenario.trainer, loss=loss))
@@ -506,5 +520,6 @@ _APPLY_FUNCTIONS: dict[str, Callable[[Scenario, Any], Scenario]] = {
     "master": _apply_master,
     "layout": _apply_layout,
     "loss": _apply_loss,
+    "packing": _apply_packing,
 }
 """How settings are applied that are more than a field of the scenario."""

@@ -49,6 +49,8 @@ ROUTERS = {"balanced": 1.0, "real": 1.3}
 no tokens, is ours: no source states it for ranks. It lies between experts that a bias balances (1.04) and those that
 an auxiliary loss does (1.52 and 1.72; arXiv 2408.15664, table 2: MaxVio_global, which is the excess over one)."""
 _MAX_IMBALANCE = 1000.0
+_MAX_DOCUMENT_TOKENS = 2**24
+_PACKINGS = ("no", "yes", "unpadded")
 
 SettingKind = Literal["choice", "dtype", "switch", "count", "parts", "modules", "layout", "quantity"]
 """A choice of names; of number formats, where bf16 stands for 16 bits; yes or no; `all` or a whole number; `none` or
@@ -128,6 +130,19 @@ def normalize_router(text: str) -> str:
     return f"{imbalance:g}"
 
 
+def normalize_packing(text: str) -> str:
+    """A value of `--packing`; 2k is 2048. Raises ValueError, whose text says what was expected."""
+    if text in _PACKINGS:
+        return text
+    digits = text.removesuffix("k")
+    tokens = int(digits) * (1024 if text.endswith("k") else 1) if digits.isdecimal() and len(digits) < 10 else 0
+    if not 1 <= tokens <= _MAX_DOCUMENT_TOKENS:
+        raise ValueError(
+            f"{', '.join(_PACKINGS)}, or tokens of a document, from 1 to {_MAX_DOCUMENT_TOKENS}, such as 2048"
+        )
+    return str(tokens)
+
+
 class PlanSettings:
     """Settings of the plan other than its degrees. `shard_group`, `recompute_layers`: null means all."""
 
@@ -157,6 +172,7 @@ class PlanSettings:
     fp8_recipe: Fp8Recipe
     loss: LossKernel
     router: str = "balanced"
+    packing: str = "no"
 
 
 class SettingOptions(TypedDict, total=False):
@@ -187,6 +203,7 @@ class SettingOptions(TypedDict, total=False):
     fp8_recipe: str | Sequence[str]
     loss: str | Sequence[str]
     router: float | str | Sequence[float] | Sequence[str]
+    packing: int | str | Sequence[int] | Sequence[str]
 
 
 _PARALLELISM, _MEMORY, _KERNELS = "Parallelism", "Memory and recompute", "Kernels and precision"
@@ -357,6 +374,13 @@ _DECLARED = (
         description="tokens of the fullest expert-parallel rank over the mean", label="router {}",
         terms=("forward", "backward", "expert_parallel"), affects=lambda s: s.ep > 1, otherwise="ep 1",
         normalize=normalize_router, has_own_value=False,
+    ),
+    Setting(
+        "packing", "packing", "quantity", _PACKINGS, _KERNELS,
+        "Documents of a sequence: no, yes, unpadded (each token attends to all before it, at the same cost); or the "
+        "tokens of a document, which attends to itself alone: 2048.",
+        description="tokens of a document that attends to itself alone; or no, yes, unpadded", label="packing {}",
+        terms=("forward", "backward"), normalize=normalize_packing, has_own_value=False,
     ),
 )  # fmt: skip
 

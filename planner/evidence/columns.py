@@ -127,7 +127,6 @@ _STATED_VALUES = {
     "dp_overlap": ("yes", "no", "grad"),
     "pp_overlap": ("yes", "no"),
     "cp_exchange": ("ring", "all-gather", "all-to-all", "hierarchical"),
-    "packing": ("yes", "no", "unpadded"),
 }
 """Values that a run can state beside those of a setting, or of what is no setting."""
 _PATTERNS = {
@@ -176,7 +175,7 @@ DEGREE_COLUMNS = ("tp", "pp", "vpp", "cp", "ep", "etp", "dp", "micro_batch")
 """Dimensions of the search space; `recompute`, `seq_parallel` and `sharding` or `zero_stage` are the others."""
 BYTES_COLUMNS = ("weights_bytes", "gradient_bytes", "optimizer_bytes", "base_bytes", "reduce_bytes", "gather_bytes")
 """Bytes per parameter, held or on the wire."""
-OTHER_SETTING_COLUMNS = ("precision", "attention", "launch", "lora_rank", "packing")
+OTHER_SETTING_COLUMNS = ("precision", "attention", "launch", "lora_rank")
 """How a run was set up, beside the settings of `planner.cost.settings`; a column that becomes one is read as that."""
 
 _NAMED_SETTINGS = dict.fromkeys((*SETTINGS, *OTHER_SETTING_COLUMNS))

@@ -13,8 +13,6 @@ from planner.errors import InputError
 from planner.evidence.runs import MeasuredRun
 from planner.trainers.trainer import Trainer
 
-_ASSUMED_VALUES = {"packing": "yes"}
-"""By column that is no setting the value that the model takes in any case: sequences are full."""
 _DEGREES_OF_SETTINGS = {
     "ep_overlap": ("ep", "etp"),
     "ep_exchange": ("ep", "etp"),
@@ -132,10 +130,8 @@ def _apply_lora(scenario: Scenario, run: MeasuredRun) -> Scenario:
 
 def _enumerate_unused(run: MeasuredRun) -> Iterator[str]:
     """What the row states and no term of the model reads."""
-    for column, assumed in _ASSUMED_VALUES.items():
-        text = run.get_text(column)
-        if text and text != assumed and _matters(column, run):
-            yield f"{column}={text}"
+    if run.get_text("packing") == "unpadded":
+        yield "packing=unpadded (as full sequences)"
     if has_unknown_scopes(run):
         yield f"launch={run.get_text('launch')} (as fused)"
     if run.get_text("dp_overlap") == "grad":

@@ -7,9 +7,16 @@ from dataclasses import dataclass, field, replace
 
 from planner.errors import InputError, find_nearest_name
 from planner.trainers.names import ExportName, ProgramName, TrainerName
-from planner.trainers.rules import PlanValues, Rule, accept_own_value
+from planner.trainers.rules import NOT_WRITTEN, PlanValues, Rule, accept_own_value
 from planner.trainers.trainer import Trainer
 
+ACCEPT_WHOLE_SEQUENCES = Rule(
+    "packing",
+    "packing no, yes or unpadded",
+    lambda plan: str(plan.settings.get("packing", "no")).isdecimal(),
+    source=NOT_WRITTEN,
+)
+"""Of programs whose files leave it to the data whether documents attend to themselves alone."""
 NO_MODEL_PARALLELISM = {"tp": "1", "pp": "1", "vpp": "1", "cp": "1", "ep": "1", "seq_parallel": "no"}
 """Defaults of programs that shard parameters alone."""
 
@@ -75,7 +82,8 @@ class Program:
             if f"{self.name}@{version.name}" == plan.version
             for rule in version.rules
         )
-        return (*self.rules, *version_rules, *own_values)
+        packing = () if "packing" in self.written_settings else (ACCEPT_WHOLE_SEQUENCES,)
+        return (*self.rules, *version_rules, *own_values, *packing)
 
     def find_broken_rules(self, plan: PlanValues) -> Iterator[Rule]:
         """The rules that one plan breaks, in order."""

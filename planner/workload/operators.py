@@ -296,6 +296,9 @@ class Workload:
     embedding: Layer
     layer_runs: tuple[LayerRun, ...]
     head: Layer
+    document_length: int | None = None
+    """Tokens of the document that a token is in, on average over tokens, where documents attend to themselves alone:
+    E[l²] / E[l] of documents of l tokens. None: a token attends to its whole sequence."""
     prediction: LayerRun | None = None
     """Layers of multi-token prediction: on the last pipeline stage, before the head, which each enters by itself."""
     note: str = ""
@@ -304,6 +307,11 @@ class Workload:
     """The name of an item of a batch."""
     spec: ModelSpec | None = field(default=None, compare=False, repr=False)
     """The description that it was built from; None for a list of operators."""
+
+    @property
+    def attended_length(self) -> int:
+        """Tokens that attend to each other: of a document, or the whole sequence."""
+        return min(self.document_length or self.seq_length, self.seq_length)
 
     @property
     def layer_count(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from planner.cost.flops import compute_attention_flops, compute_required_flops
 from planner.cost.layer_tables import build_layer_shard
 from planner.cost.memory import compute_peak_memory_bytes
 from planner.cost.operators import compute_operator_times, get_operator_cost
@@ -21,6 +22,7 @@ from planner.search.search import search_plans
 from planner.search.settings import enumerate_setting_scenarios
 from planner.search.space import Space
 from planner.trainers.names import TrainerName
+from planner.trainers.registry import TRAINERS_BY_NAME
 from planner.workload.operators import AttentionCore, ExpertLinear
 from planner.workload.presets import read_model_preset
 from planner.workload.spec import MoeSpec
@@ -210,6 +212,55 @@ def test_a_rank_with_all_experts_has_no_fuller_neighbour() -> None:
     alone, dense = build_strategy(dp=16), build("megatron")
     assert compute_step_costs(change(q, router="3"), alone).terms == compute_step_costs(q, alone).terms
     assert compute(change(dense, router="3"), build_strategy(dp=16)) == compute(dense, build_strategy(dp=16))
+
+
+def build_packed(packing: str) -> Scenario:
+    workload = build_workload(read_model_preset("llama-3-8b"), seq_length=16384)
+    return change(build_scenario(workload, read_cluster("dgx-h100", nodes=2), global_batch=16), packing=packing)
+
+
+def compute_attention_s(q: Scenario) -> float:
+    """Seconds of one attention core, both passes, without launches."""
+    op = next(op for op in q.workload.layer_types[0].operators if isinstance(op, AttentionCore))
+    times = compute_operator_times(q, op, build_layer_shard(q, build_strategy(dp=16)))
+    return float(times.total_s[0]) - 3 * q.calibration.kernel_launch_s
+
+
+def test_documents_attend_to_themselves() -> None:
+    whole, plan = build_packed("no"), build_strategy(dp=16)
+    for same in ("yes", "unpadded", "16384", "20000"):
+        q = build_packed(same)
+        assert compute_step_costs(q, plan).terms == compute_step_costs(whole, plan).terms
+        assert compute_required_flops(q) == compute_required_flops(whole)
+    lengths = ("512", "2k", "8192", "16380", "16384")
+    packed = [build_packed(name) for name in lengths]
+    assert [q.packing for q in packed] == ["512", "2048", "8192", "16380", "16384"]
+    seconds = [compute_attention_s(q) for q in packed]
+    assert seconds == sorted(seconds)
+    assert seconds[-1] == compute_attention_s(whole)
+    # whole blocks of 128 keys
+    assert seconds[1] / seconds[-1] == pytest.approx((2048 + 128) / 16384)
+    for convention in ("full", "causal"):
+        flops = compute_required_flops(whole, convention)
+        attention = compute_attention_flops(whole.workload, 16, convention)
+        assert compute_required_flops(packed[1], convention) == pytest.approx(flops - 7 / 8 * attention)
+    # what is saved and sent stays
+    assert compute_peak_memory_bytes(packed[0], plan) == compute_peak_memory_bytes(whole, plan)
+
+
+def test_packed_documents_need_a_kernel_that_skips_the_others() -> None:
+    whole = build_packed("no")
+    with pytest.raises(InputError, match="pairs of all documents"):
+        change(replace(whole, attention_kernel="unfused"), packing="2048")
+    images = build_scenario(build_workload(read_model_preset("resnet-50")), lab(), global_batch=32)
+    with pytest.raises(InputError, match="no documents"):
+        change(images, packing="2048")
+    one = Space(16, 16, {"tp": (1,), "pp": (1,), "cp": (1,)})
+    for name, runs in (("torchtitan", True), ("megatron-lm", False)):
+        q = replace(whole, programs=(name,), trainer=TRAINERS_BY_NAME["fsdp2" if runs else "megatron"])
+        stats = search_plans(change(q, packing="2048"), one).stats
+        assert (stats.candidates > stats.rejected_by["trainer"]) == runs
+        assert search_plans(change(q, packing="yes"), one).stats.candidates > 0
 
 
 def test_gpipe_waits_as_1f1b_and_keeps_every_micro_batch() -> None:

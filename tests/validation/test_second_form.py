@@ -146,7 +146,7 @@ def test_an_unknown_trainer_is_named_with_the_nearest_one() -> None:
 @pytest.mark.parametrize(
     ("column", "value", "named"),
     [
-        ("packing", "unpadded", "packing=unpadded"),
+        ("packing", "unpadded", "packing=unpadded (as full sequences)"),
         ("launch", "graph:mamba", "launch=graph:mamba (as fused)"),
         ("dp_overlap", "grad", "dp_overlap=grad (as yes)"),
         ("sharding", "somehow", "sharding=somehow"),
@@ -163,6 +163,7 @@ def test_what_the_model_has_no_term_for_is_named(column: str, value: str, named:
     [
         ("router", "real"),
         ("router", "1.7"),
+        ("packing", "2048"),
         ("ep_exchange", "nccl"),
         ("pp_overlap", "no"),
         ("attention_precision", "fp8"),

@@ -80,9 +80,12 @@ class AttentionCost(OperatorCost[AttentionCore]):
 def _compute_fused_times(scenario: Scenario, op: AttentionCore, shard: LayerShard) -> PassTimes:
     """FlashAttention-2 (arXiv 2307.08691): half the pairs where causal, of a window w in s tokens w - w²/2s keys for
     each query (the first ones have fewer before them); the backward pass multiplies five times instead of two.
+    Documents that attend to themselves alone are sequences of their own, in whole blocks of keys.
     """
     fitted = scenario.calibration
-    length = float(op.attended_rows or scenario.workload.seq_length)
+    workload = scenario.workload
+    document_keys = workload.attended_length + _ATTENTION_KEY_BLOCK
+    length = float(op.attended_rows or min(document_keys, workload.seq_length))
     peak_flops_per_s = roofline.get_peak_16bit_flops_per_s(scenario) * roofline.compute_sustained_clock(scenario)
     # a window is computed in whole blocks of keys
     window = min(op.window + _ATTENTION_KEY_BLOCK if op.window else length, length)

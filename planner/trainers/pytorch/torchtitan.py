@@ -205,6 +205,9 @@ TORCHTITAN = Program(
         "ep_exchange",
         "recompute_modules",
         "fp8_recipe",
+        # documents attend to themselves alone without an option: torchtitan/models/common/config_utils.py,
+        # get_attention_config; FlexAttention leaves out blocks without pairs
+        "packing",
     ),
     source="github.com/pytorch/torchtitan",
     versions=(
