@@ -29,6 +29,9 @@ LONGEST = (
     "test_fit.py",
     "test_wheel.py",
     "test_sweep.py",
+    "test_dask.py",
+    "test_determinism.py",
+    "test_found_plans.py",
     "test_the_commands_of_a_page_run_in_order_and_print_the_output_shown[sweeps.md]",
 )
 

@@ -10,8 +10,7 @@ import numpy as np
 from planner.cluster.model.cluster import Cluster
 from planner.cost.arrays import Floats, sum_in_order
 from planner.cost.flops import compute_required_flops
-from planner.cost.layer_tables import build_layer_tables
-from planner.cost.pipeline.stages import PlanTables
+from planner.cost.pipeline.stages import PlanTables, replace_layer_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import LAYER_TERMS, StepCosts, compute_step_costs
 from planner.cost.strategies import Strategies
@@ -73,9 +72,8 @@ def explain_bottlenecks(
             continue
         changed_tables = plan_tables
         if title != _BATCH_CHANGE:
-            # stages and parameters are the same on any hardware, layers in any batch too
-            layer_tables, layer_row = build_layer_tables(changed_scenario, strategies)
-            changed_tables = replace(plan_tables, layer_tables=layer_tables, layer_row=layer_row)
+            # in another batch all tables are the same
+            changed_tables = replace_layer_tables(plan_tables, changed_scenario, strategies)
         gains[title] = _compute_gains(scenario, changed_scenario, strategies, step_time_s, changed_tables)
     return [
         _format_bottleneck(

@@ -14,10 +14,9 @@ import numpy as np
 
 from planner.cost.arrays import Floats, Ints, round_significant, sum_in_order
 from planner.cost.calibration import CALIBRATION_PARAMETERS, combine_calibration, compute_calibration_spreads
-from planner.cost.layer_tables import build_layer_tables
 from planner.cost.memory import compute_peak_memory_bytes
 from planner.cost.operations.energy import compute_energy_j
-from planner.cost.pipeline.stages import build_plan_tables
+from planner.cost.pipeline.stages import build_plan_tables, replace_layer_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies, join_strategies
@@ -103,9 +102,7 @@ def score_samples(
         total_bytes = sum_in_order(compute_peak_memory_bytes(scenario, strategies, plan_tables).values())
         for row, factors in enumerate(track_steps("sampling", draws.tolist())):
             perturbed_scenario = perturb_scenario(scenario, dict(zip(CALIBRATION_PARAMETERS, factors, strict=True)))
-            # stages and parameters are the same whatever the fitted parameters are
-            layer_tables, layer_row = build_layer_tables(perturbed_scenario, strategies)
-            perturbed_tables = replace(plan_tables, layer_tables=layer_tables, layer_row=layer_row)
+            perturbed_tables = replace_layer_tables(plan_tables, perturbed_scenario, strategies)
             step_costs = compute_step_costs(perturbed_scenario, strategies, perturbed_tables)
             times[row, positions] = step_costs.step_time_s
             evaluate_energy_j = partial(compute_energy_j, perturbed_scenario, strategies, step_costs)

@@ -11,6 +11,7 @@ import numpy as np
 from planner.cluster.model.cluster import Cluster
 from planner.cost.arrays import Floats, round_significant
 from planner.cost.memory import MEMORY_CATEGORIES
+from planner.cost.pipeline.stages import PlanTables, build_plan_tables, replace_layer_tables
 from planner.cost.scenario import Scenario, check_scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies
@@ -157,24 +158,32 @@ def _build_elasticity_parts(
     )
     if any(result.scenarios[int(result.scenario_index[0])].offload.is_active for _, result in (before, after)):
         names += ("host_link", "host_bandwidth")
-    parts = []
-    for name in names:
-        old, new = (_compute_first_plan_elasticity(side, result, name) for side, result in (before, after))
-        parts.append(ElasticityPart(figure=name, before=old, after=new))
-    return parts
+    old_figures, new_figures = (
+        _compute_first_plan_elasticities(side, result, names) for side, result in (before, after)
+    )
+    return [ElasticityPart(figure=name, before=old_figures[name], after=new_figures[name]) for name in names]
 
 
-def _compute_first_plan_elasticity(side: WhatIfSide, result: SearchResult, name: str) -> float:
-    scenario = side.scenarios[int(result.scenario_index[0])]
-    return float(compute_elasticity(scenario, side.cluster, result.best, name)[0])
+def _compute_first_plan_elasticities(
+    side: WhatIfSide, result: SearchResult, names: tuple[HardwareFigureName, ...]
+) -> dict[HardwareFigureName, float]:
+    scenario, best = side.scenarios[int(result.scenario_index[0])], result.best
+    plan_tables = build_plan_tables(scenario, best)
+    return {name: float(compute_elasticity(scenario, side.cluster, best, name, plan_tables)[0]) for name in names}
 
 
-def compute_elasticity(scenario: Scenario, cluster: Cluster, strategies: Strategies, name: str) -> Floats:
-    """d log(step time) / d log(figure) of each plan, nothing else changed; shape [plans]."""
-    times_s = [
-        compute_step_costs(rebind_scenario(scenario, HARDWARE_SCALES[name](cluster, factor)), strategies).step_time_s
-        for factor in (1.0 - _RELATIVE_STEP, 1.0 + _RELATIVE_STEP)
-    ]
+def compute_elasticity(
+    scenario: Scenario, cluster: Cluster, strategies: Strategies, name: str, plan_tables: PlanTables | None = None
+) -> Floats:
+    """d log(step time) / d log(figure) of each plan, nothing else changed; shape [plans]. `plan_tables`: of these
+    plans, where they are known.
+    """
+    plan_tables = build_plan_tables(scenario, strategies) if plan_tables is None else plan_tables
+    times_s = []
+    for factor in (1.0 - _RELATIVE_STEP, 1.0 + _RELATIVE_STEP):
+        changed_scenario = rebind_scenario(scenario, HARDWARE_SCALES[name](cluster, factor))
+        changed_tables = replace_layer_tables(plan_tables, changed_scenario, strategies)
+        times_s.append(compute_step_costs(changed_scenario, strategies, changed_tables).step_time_s)
     return round_significant(
         np.log(times_s[1] / times_s[0]) / np.log((1.0 + _RELATIVE_STEP) / (1.0 - _RELATIVE_STEP)), 32
     )

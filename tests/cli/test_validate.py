@@ -11,15 +11,15 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
-from tests.cli.run import call
+from tests.cli.run import call, call_cached
 from tests.validation.tables import PUBLISHED, format_table, read_published_rows
 
 IDS = [line["id"] for line in csv.DictReader(io.StringIO(PUBLISHED.read_text("utf-8")))][:6]
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Path:
-    path = tmp_path / "mine.csv"
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "mine.csv"
     path.write_text(format_table(*read_published_rows(*IDS)))
     return path
 
@@ -44,7 +44,7 @@ def test_every_row_of_a_users_table_is_reported_with_its_error(small: Path) -> N
 @pytest.mark.parametrize("percent", ["3%", "3", "100%"])
 def test_a_run_above_the_accepted_error_is_reported_in_every_form(small: Path, percent: str) -> None:
     def validate(form: str, *options: str) -> tuple[int, str, str]:
-        done = call("planner", "validate", "--runs", str(small), *options, "--format", form)
+        done = call_cached("planner", "validate", "--runs", str(small), *options, "--format", form)
         return done.returncode, done.stdout, done.stderr
 
     free = json.loads(validate("json")[1])

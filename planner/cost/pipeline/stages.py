@@ -289,6 +289,14 @@ def build_plan_tables(scenario: Scenario, s: Strategies) -> PlanTables:
     return join_plan_tables(scenario, s, build_layer_tables(scenario, s), build_stage_tables(scenario, s))
 
 
+def replace_layer_tables(plan_tables: PlanTables, scenario: Scenario, s: Strategies) -> PlanTables:
+    """The tables of these plans in a scenario that differs in figures of the hardware or of the calibration alone:
+    stages and parameters are the same.
+    """
+    layer_tables, layer_row = build_layer_tables(scenario, s)
+    return replace(plan_tables, layer_tables=layer_tables, layer_row=layer_row)
+
+
 def build_all_stage_plan_tables(scenario: Scenario, s: Strategies) -> PlanTables:
     """The same for a single plan, with every stage listed, equal ones too."""
     stages = build_all_stage_tables(scenario, s)
