@@ -223,11 +223,11 @@ def count_owned_parameters(scenario: Scenario, s: Strategies, parameters: StageP
 def compute_optimizer_s(scenario: Scenario, s: Strategies, parameters: StageParameters) -> Floats:
     """Adam by its memory traffic: gradient read, master copy and two moments read and written, weight written.
 
-    Sharded from ZeRO stage 1 on. The stage with most decides; result [plans]. An offloaded optimizer's traffic is the
-    host's (`offload.py`), none of the device's. Muon's Newton-Schulz iterations are multiplies beside the traffic, on
-    whole matrices; what gathers a matrix that tensor parallelism cuts is not counted.
+    Sharded from ZeRO stage 1 on. The stage with most decides; result [plans]. The traffic of an optimizer that
+    updates on the host is the host's (`offload.py`), none of the device's. Muon's Newton-Schulz iterations are
+    multiplies beside the traffic, on whole matrices; what gathers a matrix cut by tensor parallelism is not counted.
     """
-    if scenario.offload.optimizer:
+    if scenario.offload.optimizer and scenario.trainer.updates_on_host:
         return np.zeros(len(s))
     trainer, owned_parameters = scenario.trainer, count_owned_parameters(scenario, s, parameters)
     accumulated_bytes = trainer.gradient_bytes - trainer.gradient_copy_bytes

@@ -60,7 +60,8 @@ def compute_model_state_bytes(
     if scenario.offload.weights:
         weights = np.minimum(state.weight_bytes * gathered, weights)
     if scenario.offload.optimizer:
-        optimizer = np.zeros_like(optimizer)
+        kept_bytes = 0.0 if scenario.trainer.updates_on_host else state.optimizer_bytes - state.moment_bytes
+        optimizer = compute_bytes(kept_bytes, 1, 0.0, kept_bytes)
     teacher = scenario.techniques.teacher
     if teacher is not None:
         copies = count_copies(scenario.pipeline_schedule, s)

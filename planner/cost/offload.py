@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from planner.cluster.model.cluster import Host
 from planner.cost.arrays import Floats, Ints, find_last_axis_max, sum_products, take_columns
 from planner.cost.data_parallel import count_owned_parameters
 from planner.cost.memory import compute_activation_bytes, compute_offloaded_layer_bytes
@@ -34,7 +35,7 @@ def compute_offload_s(
 
     `forward_s`, `backward_s`: compute of one micro-batch, [plans].
     """
-    host, offload, trainer = scenario.host, scenario.offload, scenario.trainer
+    host, offload = scenario.host, scenario.offload
     if host is None or not offload.is_active:
         return np.zeros(len(s)), np.zeros(len(s))
     # bytes of one micro-batch over the link, in the direction that carries more, during each pass
@@ -54,14 +55,21 @@ def compute_offload_s(
     exposed_s = exposed_s + np.maximum(backward_bytes / link_bytes_per_s - overlap * backward_s, 0.0)
     if offload.optimizer:
         owned_parameters = scenario.trained_share * count_owned_parameters(scenario, s, plan_tables.parameters)
-        accumulated_bytes = trainer.gradient_bytes - trainer.gradient_copy_bytes
-        transfer_bytes = owned_parameters * (accumulated_bytes + trainer.weight_bytes)
-        host_bytes = _HOST_GRADIENT_BYTES + 2.0 * trainer.optimizer_bytes
-        # the devices of a host share its memory
-        update_bytes = owned_parameters * host_bytes * scenario.devices_per_host
-        per_step_s = transfer_bytes / link_bytes_per_s + update_bytes / host.memory_bandwidth_bytes_per_s
+        per_step_s = owned_parameters * _compute_optimizer_s_per_parameter(scenario, host)
     transfer_s = (forward_bytes + backward_bytes) / link_bytes_per_s
     return per_step_s + micro_batches * exposed_s, micro_batches * (transfer_s - exposed_s)
+
+
+def _compute_optimizer_s_per_parameter(scenario: Scenario, host: Host) -> float:
+    """Seconds of a step for each parameter whose optimizer state is on the host."""
+    trainer, link_bytes_per_s = scenario.trainer, host.link_bytes_per_s
+    if not trainer.updates_on_host:
+        # the moments come before the update and go back after it
+        return 2.0 * trainer.moment_bytes / link_bytes_per_s
+    transfer_bytes = trainer.gradient_bytes - trainer.gradient_copy_bytes + trainer.weight_bytes
+    # the devices of a host share its memory
+    update_bytes = (_HOST_GRADIENT_BYTES + 2.0 * trainer.optimizer_bytes) * scenario.devices_per_host
+    return transfer_bytes / link_bytes_per_s + update_bytes / host.memory_bandwidth_bytes_per_s
 
 
 def _compute_kept_bytes(scenario: Scenario, s: Strategies, plan_tables: PlanTables) -> Floats:

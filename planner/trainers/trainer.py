@@ -87,6 +87,10 @@ class Trainer:
     """Whether ep is a mesh axis of its own inside tp, or experts are shared by neighbours in the numbering of a
     stage's ranks, whatever else these are (`planner/cost/rank_groups.py`, with the sources)."""
 
+    updates_on_host: bool = True
+    """Whether an offloaded optimizer is wholly on the host and updates there; else its moments alone are, and come to
+    the device for the update and go back."""
+
     loss_bytes_per_logit: float
     """Bytes per logit at the peak of the trainer's plain loss, from the head's forward to its backward pass: 8 with a
     32-bit copy beside the 16-bit logits (Megatron-LM's `vocab_parallel_cross_entropy`), 12 or 14 with the 32-bit

@@ -83,6 +83,7 @@ REFUSED: list[tuple[str, str, Changes, list[str]]] = [
     ("maxtext", "tpu", {**SELECTIVE, "settings.recompute_modules": "mlp"}, ["recompute_modules"]),
     ("maxtext", "tpu", {**SELECTIVE, "settings.recompute_modules": "qkv_proj_offloaded"}, ["offload"]),
     ("maxtext", "tpu", {**SELECTIVE, **HOSTED}, ["offload"]),
+    ("maxtext", "tpu", {"settings.offload": ["optimizer", "weights"]}, ["offload"]),
     ("torchtitan", "fsdp", {**SELECTIVE, "settings.recompute_modules": "minimal"}, ["recompute_modules"]),
     ("torchtitan", "fsdp", {**SELECTIVE, "settings.recompute_modules": "every-second-matmul"}, []),
     ("megatron-lm", "experts", {"settings.order": "tp-cp-pp-dp"}, ["order"]),

@@ -218,6 +218,18 @@ def test_offload_trades_time_for_memory(workload, plan, offload) -> None:
     assert kept[0, 0, 0] >= 0
 
 
+def test_an_offloaded_optimizer_that_updates_on_the_device_keeps_its_master_weights_there() -> None:
+    scenario = add_host(lab_scenario(tiny(), lab(nodes=1)))
+    scenario = replace(scenario, trainer=replace(scenario.trainer, updates_on_host=False))
+    there, plan = apply_settings(scenario, offload="optimizer"), build_strategy(dp=4, zero_stage=1)
+    here_costs, there_costs = (compute_step_costs(one, plan) for one in (scenario, there))
+    parameters = (compute_memory_bytes(scenario, plan) - compute_memory_bytes(there, plan)) / 8
+    # 8 bytes of moments a parameter, there and back, and the update where it was
+    assert there_costs.terms["offload"][0] == pytest.approx(2 * 8 * parameters / HOST.link_bytes_per_s)
+    assert there_costs.terms["optimizer"][0] == here_costs.terms["optimizer"][0] > 0
+    assert parameters == pytest.approx(scenario.workload.parameters / 4, rel=0.01)
+
+
 def test_weights_come_from_the_host_in_shards() -> None:
     scenario = apply_settings(add_host(lab_scenario(tiny(), lab(nodes=1))), offload="weights")
     whole, shared = (compute_step_costs(scenario, build_strategy(dp=4, zero_stage=zero)) for zero in (0, 3))

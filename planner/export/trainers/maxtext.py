@@ -66,7 +66,6 @@ def _build_config(run: PlannedRun) -> dict[str, object]:
         "grad_dtype": "float32" if settings.gradients == "fp32" else "bfloat16",
         **({"quantization": run.precision} if run.precision in ("fp8", "int8") else {}),
         **({"optimizer_memory_host_offload": True} if "optimizer" in settings.offload else {}),
-        **({"parameter_memory_host_offload": True} if "weights" in settings.offload else {}),
         # the plan does not determine these: choose them
         "dataset_type": "synthetic",
         "learning_rate": 3.0e-4,

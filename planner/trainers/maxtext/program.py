@@ -22,6 +22,9 @@ MAXTEXT = Trainer(
     cp_comm_type="all-gather",
     fuses_convolution_neighbors=True,
     has_expert_axis=True,
+    # `optimizer_memory_host_offload`: moments come to the device for the update, the parameters stay there
+    # (MaxText 0.2.5, trainers/pre_train/train.py, train_step)
+    updates_on_host=False,
 )
 
 
@@ -83,6 +86,11 @@ MAXTEXT_PROGRAM = Program(
             "a remat_policy, or tensors after save: and offload:",
             lambda choice: choice.name in REMAT_POLICIES or ":" in choice.name,
             source="maxtext/configs/types.py, RematAndOffload",
+        ),
+        rules.accept_offloads(
+            *("optimizer", "activations"),
+            source="maxtext/trainers/pre_train/train.py, train_step: with parameter_memory_host_offload all "
+            "parameters are on the device before the passes, which saves nothing",
         ),
         rules.Rule(
             "offload",
