@@ -264,9 +264,11 @@ def _list_fields_at(target_type: object, path: str) -> list[str]:
 
 def _list_choices_at(target_type: object, path: str, *, is_key: bool) -> list[str]:
     """The names that are allowed as the value at `path`, or (`is_key`) as a key of the mapping there."""
-    type_at_path = _find_type_at(target_type, path)
-    if is_key and isinstance(type_at_path, msgspec.inspect.DictType):
-        type_at_path = type_at_path.key_type
+    type_at_path = _strip_metadata(_find_type_at(target_type, path))
+    if isinstance(type_at_path, msgspec.inspect.DictType):
+        type_at_path = _strip_metadata(type_at_path.key_type if is_key else type_at_path.value_type)
+    if isinstance(type_at_path, msgspec.inspect.CollectionType | msgspec.inspect.VarTupleType):
+        type_at_path = _strip_metadata(type_at_path.item_type)
     types = type_at_path.types if isinstance(type_at_path, msgspec.inspect.UnionType) else (type_at_path,)
     return [
         str(value) for member in types if isinstance(member, msgspec.inspect.LiteralType) for value in member.values
@@ -287,7 +289,7 @@ def _find_type_at(target_type: object, path: str) -> object:
 
 def _describe_type_at(target_type: object, path: str) -> str:
     """The expected type of the value at `path` in words: a number, a text, a table, a list."""
-    type_at_path = _find_type_at(target_type, path)
+    type_at_path = _strip_metadata(_find_type_at(target_type, path))
     types = type_at_path.types if isinstance(type_at_path, msgspec.inspect.UnionType) else (type_at_path,)
     descriptions = (_TYPE_DESCRIPTIONS.get(_get_type_name(member), "") for member in types)
     return " or ".join(dict.fromkeys(filter(None, descriptions))) or "a value"
@@ -304,6 +306,11 @@ def _get_type_name(type_info: object) -> str:
     return type(type_info).__name__.removesuffix("Type").lower()
 
 
+def _strip_metadata(target_type: object) -> object:
+    """The type without its annotations."""
+    return target_type.type if isinstance(target_type, msgspec.inspect.Metadata) else target_type
+
+
 def _find_struct_info(target_type: object) -> msgspec.inspect.StructType | None:
     if isinstance(target_type, msgspec.inspect.StructType):
         return target_type
@@ -314,7 +321,8 @@ def _find_struct_info(target_type: object) -> msgspec.inspect.StructType | None:
 
 
 def _unwrap_type(target_type: object) -> object:
-    """The struct inside an optional, a union or a collection."""
+    """The struct inside an annotation, an optional, a union or a collection."""
+    target_type = _strip_metadata(target_type)
     if isinstance(target_type, msgspec.inspect.UnionType):
         structs = [member for member in map(_unwrap_type, target_type.types) if _find_struct_info(member) is not None]
         return structs[0] if structs else None

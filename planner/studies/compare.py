@@ -105,8 +105,12 @@ def _estimate_candidate(run: TrainingRun, candidate: ClusterCandidate, limits: C
 
 
 def _format_input_error(error: InputError) -> str:
-    value = "" if error.value is None else f" {error.value}"
-    return f"{error.key}{value}: {error.problem}" if error.key else error.problem
+    """The option and its value, each once, and the problem."""
+    value, name = str(error.value or ""), error.key.partition(",")[0].removeprefix("--").replace("-", "_")
+    # what a trainer does not run names its settings: zero_stage 2, precision int8
+    names_setting = " " in value and value.startswith(name)
+    subject = value if names_setting else f"{error.key} {value}".strip()
+    return f"{subject}: {error.problem}" if error.key else error.problem
 
 
 _RANKING_FIGURES: dict[RankingFigure, Callable[[RunSizePart], float | None]] = {

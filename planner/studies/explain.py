@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -149,10 +150,19 @@ def check_plan_split(plan: PlanPart, devices: int, layers: int) -> None:
         raise InputError("does not divide", key="strategy.micro_batch", value=split.micro_batch, expected=expected)
 
 
-def check_plan_unchanged(scenario: Scenario, document: PlanDocument, plan_number: int, origin: str) -> StepCosts:
-    """The plan's step costs. Raises InputError where the step time differs from the document by more than 1e-6."""
+@dataclass(frozen=True)
+class ScoredPlan:
+    """The costs of a plan's step, and the algorithms of its collectives."""
+
+    costs: StepCosts
+    choices: tuple[CollectiveChoice, ...]
+
+
+def score_unchanged_plan(scenario: Scenario, document: PlanDocument, plan_number: int, origin: str) -> ScoredPlan:
+    """The plan, scored. Raises InputError where the step time differs from the document by more than 1e-6."""
     plan = document.plans[plan_number - 1]
-    step_costs = compute_step_costs(scenario, build_plan_strategies(plan))
+    with record_choices() as choices:
+        step_costs = compute_step_costs(scenario, build_plan_strategies(plan))
     step_time_s = float(step_costs.step_time_s[0])
     if abs(step_time_s - plan.step_time_s) > _REL_TOL * plan.step_time_s:
         technique_names = [technique.name for technique in document.techniques]
@@ -166,14 +176,14 @@ def check_plan_unchanged(scenario: Scenario, document: PlanDocument, plan_number
             value=plan.step_time_s,
             expected=f"{step_time_s!r}, as it is computed now{hint}",
         )
-    return step_costs
+    return ScoredPlan(step_costs, tuple(choices))
 
 
 def explain_plan(
-    scenario: Scenario, cluster: Cluster, document: PlanDocument, plan_number: int, step_costs: StepCosts
+    scenario: Scenario, cluster: Cluster, document: PlanDocument, plan_number: int, scored: ScoredPlan
 ) -> ExplainDocument:
-    """Where the time of the plan's step goes; `scenario` and `step_costs`: those of the plan."""
-    plan = document.plans[plan_number - 1]
+    """Where the time of the plan's step goes; `scenario` and `scored`: those of the plan."""
+    plan, step_costs = document.plans[plan_number - 1], scored.costs
     s = build_plan_strategies(plan)
     step_time_s = float(step_costs.step_time_s[0])
     waterfall_s = {name: float(seconds[0]) for name, seconds in compute_waterfall_s(scenario, s, step_costs).items()}
@@ -194,7 +204,7 @@ def explain_plan(
         overlapped={name: float(step_costs.overlapped[name][0]) for name in OVERLAPPABLE_TERMS},
         stages=_build_stage_parts(scenario, s),
         roofline=_build_roofline_part(scenario, s),
-        collectives=_build_collective_parts(scenario, s),
+        collectives=_build_collective_parts(scenario, s, scored.choices),
         schedule=_build_schedule_part(scenario, s, step_costs),
         bottleneck=explain_bottlenecks(scenario, cluster, s, step_costs, build_plan_tables(scenario, s))[0],
     )
@@ -258,10 +268,10 @@ def _build_operator_part(operator: OperatorRoofline) -> OperatorPart:
     )
 
 
-def _build_collective_parts(scenario: Scenario, s: Strategies) -> list[CollectivePart]:
+def _build_collective_parts(
+    scenario: Scenario, s: Strategies, choices: Iterable[CollectiveChoice]
+) -> list[CollectivePart]:
     """The collectives of a step, each once: of data parallelism those of the plan's ZeRO stage."""
-    with record_choices() as choices:
-        compute_step_costs(scenario, s)
     is_sharded = bool(s.zero_stage[0] > 0)
     whole_groups = build_data_group(scenario.rank_layout, s), build_expert_data_group(scenario.rank_layout, s)
     whole_group_sizes = {group.axis: int(group.size[0]) for group in whole_groups}

@@ -98,6 +98,13 @@ def test_a_model_that_fits_on_no_cluster_gets_the_nearest_miss() -> None:
     assert (some_left.returncode, some_left.stderr) == (0, "")
 
 
+def test_a_precision_that_no_trainer_runs_is_named_once() -> None:
+    arguments = ("--on", "dgx-h100:2", "--on", "tpu-v5p:16", "--precision", "int8", "--format", "json")
+    offers = json.loads(call("planner", "compare", "llama-3-8b", *arguments).stdout)["offers"]
+    (reason,) = (offer["ruled_out"] for offer in offers if offer["size"] is None)
+    assert reason.startswith("precision int8: unsupported by megatron-lm")
+
+
 def test_every_preset_with_the_fewest_nodes_for_a_deadline() -> None:
     result = compare(*ANY_CLUSTER[2:])
     assert {offer["name"] for offer in result["offers"]} == set(database.list_database_names("clusters"))

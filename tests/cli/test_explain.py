@@ -9,6 +9,10 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
+from planner.cost.scenario import Scenario
+from planner.cost.step import StepCosts, compute_step_costs
+from planner.cost.strategies import Strategies
+from planner.studies import explain
 from tests.cli.run import call
 
 ARGUMENTS = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "2", "--global-batch", "128")
@@ -34,6 +38,18 @@ def test_the_document_follows_its_schema_and_adds_up(plan_file: Path, document: 
     assert parts["pipeline_bubble"] == plan["terms"]["pipeline_bubble"]
     worst_stage_bytes = max(stage["memory"]["total_bytes"] for stage in document["stages"])  # type: ignore[attr-defined]
     assert worst_stage_bytes == pytest.approx(plan["memory"]["total_bytes"], rel=1e-12)
+
+
+def test_the_plan_is_scored_once(plan_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored: list[int] = []
+
+    def count(scenario: Scenario, s: Strategies) -> StepCosts:
+        scored.append(scenario.global_batch)
+        return compute_step_costs(scenario, s)
+
+    monkeypatch.setattr(explain, "compute_step_costs", count)
+    assert call("planner", "explain", str(plan_file)).returncode == 0
+    assert scored == [128]
 
 
 def test_each_collective_has_the_algorithm_that_is_the_fastest_for_it(tmp_path: Path) -> None:

@@ -120,6 +120,16 @@ def test_arguments_of_the_user_are_passed_on_unchanged(tmp_path: Path) -> None:
         ("training", "launch", "graph:foo", "training.launch: "),
         ("settings", "recompute_modules", "mpl", "plans[0].settings.recompute_modules: unknown value"),
         ("settings", "offload_modules", "mpl", "plans[0].settings.offload_modules: unknown value"),
+        (
+            *("settings", "loss", "plian"),
+            "plans[0].settings.loss: unknown value\n  value:    plian\n"
+            "  expected: one of chunked, compiled, fused, plain\n  did you mean plain?",
+        ),
+        (
+            *("settings", "offload", ["wrights"]),
+            "plans[0].settings.offload[0]: unknown value\n  value:    wrights\n"
+            "  expected: one of activations, optimizer, weights\n",
+        ),
     ],
 )
 def test_an_edited_plan_that_is_impossible_is_refused(

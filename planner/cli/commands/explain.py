@@ -72,8 +72,8 @@ def explain(
     plan_cluster = plan_files.read_plan_cluster(document, cluster, faults, plan_file)
     scenario = plan_files.read_plan_scenario(document, model, plan_cluster, plan_file)
     scenario = _build_scenario(document, number, scenario, plan_cluster, techniques, plan_file)
-    is_unchanged = explain_study.check_plan_unchanged(scenario, document, number, str(plan_file))
-    explain_document = explain_study.explain_plan(scenario, plan_cluster, document, number, is_unchanged)
+    scored = explain_study.score_unchanged_plan(scenario, document, number, str(plan_file))
+    explain_document = explain_study.explain_plan(scenario, plan_cluster, document, number, scored)
     if trace is not None:
         step_trace = step_traces.build_step_trace(scenario, document.plans[number - 1], all_ranks=ranks == "all")
         write_file_atomically(trace, step_trace.text)
