@@ -19,6 +19,7 @@ FILES = {MEGATRON_LM: "train.sh", BRIDGE: "planned_bridge.py", NEMO: "planned_ne
 MOMENTS, MASTER = {"settings.moments": "bf16"}, {"settings.master": "bf16"}
 FP8_ATTENTION, OVERLAP = {"settings.attention_precision": "fp8"}, {"settings.ep_overlap": True}
 B200, GB200 = (RunAccelerator(name, "NVIDIA", "gpu", "blackwell") for name in ("b200", "gb200"))
+MXFP8_WEIGHTS = {"precision": "mxfp8", "settings.weights": "fp8", "settings.gather": "bf16"}
 MI300X = RunAccelerator("mi300x", "AMD", "gpu", "cdna3")
 
 REFUSED: list[tuple[tuple[ExportName, ...], str, Changes, str]] = [
@@ -35,6 +36,10 @@ REFUSED: list[tuple[tuple[ExportName, ...], str, Changes, str]] = [
     ((MEGATRON_LM,), "dense", MOMENTS, "master"),
     ((BRIDGE, NEMO), "dense", MOMENTS, ""),
     (ALL, "fp8", {"precision": "mxfp8", **MOMENTS}, ""),
+    ((MEGATRON_LM, BRIDGE), "fp8", MXFP8_WEIGHTS, ""),
+    ((NEMO,), "fp8", MXFP8_WEIGHTS, "weights"),
+    ((MEGATRON_LM, BRIDGE), "fp8", {**MXFP8_WEIGHTS, **MOMENTS}, "weights"),
+    ((MEGATRON_LM, BRIDGE), "fp8", {**MXFP8_WEIGHTS, "strategy.zero_stage": 0}, "weights"),
     (ALL, "block", {"settings.pp_overlap": "yes"}, "pp_overlap"),
     (ALL, "dense", {"settings.pp_overlap": "yes"}, ""),
     (ALL, "dense", {"settings.pp_overlap": "no", "strategy.pp": 2}, "pp_overlap"),
@@ -87,6 +92,14 @@ WRITTEN: list[tuple[str, Changes, dict[ExportName, str]]] = [
         "fp8",
         {"settings.gather": "fp8"},
         {MEGATRON_LM: "--fp8-param-gather", BRIDGE: "fp8_param_gather=True", NEMO: "fp8_param_gather=True"},
+    ),
+    (
+        "fp8",
+        MXFP8_WEIGHTS,
+        {
+            MEGATRON_LM: "--fp8-param-gather --reuse-grad-buf-for-mxfp8-param-ag",
+            BRIDGE: "fp8_param_gather=True, reuse_grad_buf_for_mxfp8_param_ag=True",
+        },
     ),
     (
         "dense",

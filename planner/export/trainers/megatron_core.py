@@ -288,8 +288,7 @@ def build_precision_config(run: PlannedRun) -> dict[str, object]:
     if "fp8" in config or megatron_settings.uses_aware_optimizer(run):
         # Megatron-Bridge's own is tensorwise: no attention in 8 bits on Hopper, master weights not those of FusedAdam
         config.setdefault("fp8_recipe", "delayed")
-    if megatron_settings.gathers_fp8(run):
-        config["fp8_param_gather"] = True
+    config |= megatron_settings.build_weight_fields(run)
     if megatron_settings.has_fp8_attention(run):
         config["fp8_dot_product_attention"] = True
     return config | {

@@ -94,7 +94,7 @@ def _build_script_body(run: PlannedRun) -> str:
         "ckpt_format": "fsdp_dtensor" if strategy.zero_stage > 1 else None,
         "use_tp_pp_dp_mapping": megatron_core.uses_pp_dp_order(run),
         "no_overlap_p2p_communication": strategy.vpp > 1 and not megatron_settings.overlaps_sends(run),
-        "fp8_param_gather": megatron_settings.gathers_fp8(run),
+        **megatron_settings.build_weight_fields(run),
         "optimizer_cpu_offload": "optimizer" in run.settings.offload,
         "use_precision_aware_optimizer": megatron_settings.uses_aware_optimizer(run),
         **megatron_settings.build_optimizer_formats(run),

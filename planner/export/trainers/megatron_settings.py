@@ -10,7 +10,12 @@ from collections.abc import Iterator
 
 from planner.cost.launch import list_graph_scopes
 from planner.export.run import PlannedRun
-from planner.trainers.megatron.settings import can_overlap_expert_comm, differs_from_own, runs_deep_ep
+from planner.trainers.megatron.settings import (
+    can_overlap_expert_comm,
+    differs_from_own,
+    keeps_mxfp8_weights,
+    runs_deep_ep,
+)
 
 SettingFields = dict[str, bool | str]
 
@@ -60,9 +65,11 @@ def build_graph_fields(run: PlannedRun) -> dict[str, str | list[str]]:
     return {"cuda_graph_impl": "transformer_engine", "cuda_graph_scope": list(scopes)} if scopes else {}
 
 
-def gathers_fp8(run: PlannedRun) -> bool:
-    """Whether weights are kept and gathered in 8 bits."""
-    return run.settings.gather == "fp8" and run.strategy.zero_stage > 0
+def build_weight_fields(run: PlannedRun) -> dict[str, bool]:
+    """Weights in 8 bits: gathered so, or in MXFP8 in 16 bits, in the buffer of the gradients."""
+    if keeps_mxfp8_weights(run.values):
+        return {"fp8_param_gather": True, "reuse_grad_buf_for_mxfp8_param_ag": True}
+    return {"fp8_param_gather": True} if run.settings.gather == "fp8" and run.strategy.zero_stage > 0 else {}
 
 
 def has_fp8_attention(run: PlannedRun) -> bool:

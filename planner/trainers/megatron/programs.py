@@ -27,6 +27,7 @@ from planner.trainers.megatron.settings import (
     KEEP_REMAINDERS_RULE,
     MEGATRON_SETTING_RULES,
     MEGATRON_WRITTEN_SETTINGS,
+    keeps_mxfp8_weights,
 )
 from planner.trainers.megatron.versions import BRIDGE_VERSIONS, LM_VERSIONS, NEMO_VERSIONS
 from planner.trainers.program import Program
@@ -292,6 +293,12 @@ NEMO = Program(
             "precision bf16, fp16, fp8 or mxfp8",
             lambda plan: plan.precision == "nvfp4",
             source="nemo/collections/llm/recipes/precision/mixed_precision.py",
+        ),
+        rules.Rule(
+            "weights",
+            "weights bf16 with precision mxfp8",
+            keeps_mxfp8_weights,
+            source="nemo/lightning/pytorch/plugins/mixed_precision.py, MegatronMixedPrecision",
         ),
         rules.accept_offloads("optimizer", source=_NEMO_CORE_SOURCE),
         *model_rules.reject_model_parts("mla", source="nemo/collections/llm/gpt/model/base.py, GPTConfig"),

@@ -77,6 +77,22 @@ def _lacks_aware_optimizer(plan: PlanValues) -> Flags:
     return np.asarray(plan.zero_stage) != 1 if not has_no_format else True
 
 
+def keeps_mxfp8_weights(plan: PlanValues) -> bool:
+    """Whether the weights are kept in MXFP8, and gathered in 16 bits in the buffer of the gradients."""
+    return plan.precision == "mxfp8" and plan.settings.get("weights") == "fp8"
+
+
+def _can_keep_fp8_weights(plan: PlanValues) -> Flags:
+    """Whether the weights can be kept in 8 bits (`fp8_param_gather`)."""
+    if keeps_mxfp8_weights(plan):
+        has_own_optimizer = not any(differs_from_own(plan, name) for name in ("moments", "master", "gather"))
+        can_keep, stages = has_own_optimizer and "optimizer" not in plan.offload, [1]
+    else:
+        dtypes = (plan.precision, plan.settings.get("weights"), plan.settings.get("gather"))
+        can_keep, stages = dtypes == ("fp8", "fp8", "fp8"), [1, 2, 3]
+    return np.isin(plan.zero_stage, stages) if can_keep else False
+
+
 def _has_fp8_attention_shape(plan: PlanValues) -> bool:
     """Whether cuDNN has a backward kernel of 8 bits for the model's attention (Transformer Engine 2.12,
     common/fused_attn/fused_attn.cpp, `nvte_get_fused_attn_backend`, and `get_attention_backend`).
@@ -121,16 +137,11 @@ MEGATRON_SETTING_RULES = (
     ),
     Rule(
         "weights",
-        "weights bf16, or fp8 with precision fp8, gather fp8 and ZeRO 1 to 3",
-        lambda plan: (
-            differs_from_own(plan, "weights")
-            and (
-                (np.asarray(plan.zero_stage) == 0)
-                | (plan.settings.get("weights") != "fp8" or plan.precision != "fp8")
-                | (plan.settings.get("gather") != "fp8")
-            )
-        ),
-        source="megatron/training/arguments.py, validate_args",
+        "weights bf16; fp8 with precision fp8, gather fp8 and ZeRO 1 to 3, or with precision mxfp8, ZeRO 1, and "
+        "moments and master weights of fp32 on the GPU",
+        lambda plan: differs_from_own(plan, "weights") and np.logical_not(_can_keep_fp8_weights(plan)),
+        source="megatron/training/arguments.py, validate_args; distributed_data_parallel_config.py, "
+        "reuse_grad_buf_for_mxfp8_param_ag",
     ),
     Rule(
         "layout",
