@@ -449,6 +449,20 @@ def test_every_field_of_the_model_is_that_of_its_configuration(program: ExportNa
     assert found == expected
 
 
+def test_maxtext_gets_the_sizes_that_its_named_configuration_has_otherwise_as_words() -> None:
+    run = build_model_run("deepseek-v3", "maxtext")
+    assert "model_name: deepseek3-671b" in TRAINERS["maxtext"].build_files(run, UserExtras())["maxtext.yml"]
+    assert "=1024" not in TRAINERS["maxtext"].build_files(run, UserExtras())["train.sh"]
+    changes = {"model.hidden_size": 1024, "model.tied_embeddings": True, "model.activation": "relu"}
+    changed = TRAINERS["maxtext"].build_files(change_plan(run, changes), UserExtras())["train.sh"]
+    words = shlex.split(changed.partition('"$CHECKPOINTS"')[2])
+    assert {word for word in words if "=" in word} == {
+        "base_emb_dim=1024",
+        "mlp_activations=[relu,linear]",
+        "logits_via_embedding=true",
+    }
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("program", ["deepspeed", "accelerate", "fsdp2"])
 def test_a_script_gets_the_configuration_of_the_model(program: ExportName, name: str) -> None:
