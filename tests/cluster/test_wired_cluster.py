@@ -221,6 +221,11 @@ def test_a_number_of_nodes_of_a_degraded_regular_cluster_keeps_its_levels() -> N
         select_nodes(cluster, 5)
 
 
+def test_failed_parts_of_a_very_large_cluster_are_refused() -> None:
+    with pytest.raises(InputError, match="too many nodes for failed parts"):
+        degraded("node-0", nodes=200_000)
+
+
 def test_hosts_with_fewer_devices_are_left_out() -> None:
     spec = parse_cluster_spec(
         build_wired_text().replace('name = "n[0-3]"', 'name = "n[0-2]"\n[[hosts]]\nname = "n3"\ndevices = 3'),
