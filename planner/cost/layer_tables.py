@@ -19,6 +19,7 @@ from planner.cost.arrays import Floats, Ints, find_unique_rows, sum_in_order
 from planner.cost.launch import list_graph_scopes
 from planner.cost.operators import compute_operator_times, compute_teacher_s, get_operator_cost, is_adapted
 from planner.cost.operators.attention import compute_cp_merge_s
+from planner.cost.operators.kept import get_residual_bytes
 from planner.cost.operators.operator_cost import LayerShard, PassTimes
 from planner.cost.operators.roofline import is_16bit_or_wider
 from planner.cost.scenario import Scenario
@@ -229,7 +230,7 @@ def _compute_layer_column(
     host_wait = _compute_host_wait(scenario, layer, shard, layer_times)
     layer_times = layer_times + host_wait
     sequence_bytes = _get_input_width(scenario, layer) * _compute_sequence_value_bytes(scenario, s)
-    input_bytes = sequence_bytes / shard.sequence_divisor
+    input_bytes = sequence_bytes / shard.sequence_divisor * (get_residual_bytes(scenario) / scenario.value_bytes)
     choice = scenario.recompute_choice
     selection = (
         select_by_default(scenario, layer, shard, operator_times, saved_bytes, input_bytes)

@@ -138,14 +138,13 @@ def compute_activation_bytes(
         largest_offloaded = find_last_axis_max(np.where(counts[:, :, :-1] > 0, offloaded[:, :, :-1], 0.0))
         kept_bytes = in_flight * sum_products(counts[:, :, :-1], (kept - offloaded)[:, :, :-1])
         activations = kept_bytes + np.minimum(2.0 * largest_offloaded, offloaded_bytes)
-    fragmentation_factor = 1.0 + (scenario.trainer.fragmentation_share if scenario.launch_mode == "eager" else 0.0)
     # the layer's input as it is received, and the next one's as it is sent; the gathered sequence and its gradient
     largest_input, largest_gathered = (
         find_last_axis_max(table[:, :-2])[layer_row, None] for table in (tables.input_bytes, tables.gathered_bytes)
     )
     return {
-        "activations": fragmentation_factor * (activations + at_work),
-        "logits": fragmentation_factor * (counts[:, :, -1] * saved[layer_row, -1:] - predicting),
+        "activations": activations + at_work,
+        "logits": counts[:, :, -1] * saved[layer_row, -1:] - predicting,
         "buffers": np.broadcast_to(2 * largest_input + largest_gathered, in_flight.shape),
     }
 

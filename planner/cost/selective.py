@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.cost import every_second
 from planner.cost.arrays import Floats, sum_in_order
 from planner.cost.operators import get_operator_cost
 from planner.cost.operators.operator_cost import LayerShard, PassTimes
@@ -230,6 +231,8 @@ class LayerSelection:
 
 def compute_repeated_shares(scenario: Scenario, layer: Layer) -> tuple[float, ...]:
     """Of each operator of a layer the share that selective recomputation repeats (0..1)."""
+    if scenario.recompute_choice is None and scenario.selective_recompute == "multiplies":
+        return every_second.compute_repeated_shares(scenario, layer.operators)
     if scenario.recompute_choice is None:
         return tuple(get_operator_cost(op).compute_selective_share(scenario, op) for op in layer.operators)
     return compute_tensor_shares(build_layer_graph(layer), scenario.recompute_choice).repeated
@@ -246,13 +249,13 @@ def select_by_default(
     """The trainer's own: what each operator says, or with every second multiply all but the layer's input and the
     outputs that are kept. `times`: of each operator; `saved_bytes`, `input_bytes`: of the layer, [keys].
     """
-    repeated_s = dropped_bytes = kept_output_bytes = zero = np.zeros_like(shard.tokens)
-    for op, op_times in zip(layer.operators, times, strict=True):
-        cost = get_operator_cost(op)
-        repeated_s = repeated_s + cost.compute_selective_share(scenario, op) * op_times.forward_s
-        dropped_bytes = dropped_bytes + cost.compute_dropped_bytes(scenario, op, shard)
-        kept_output_bytes = kept_output_bytes + cost.compute_kept_output_bytes(scenario, op, shard)
+    repeated_s = dropped_bytes = zero = np.zeros_like(shard.tokens)
+    shares = compute_repeated_shares(scenario, layer)
+    for op, share, op_times in zip(layer.operators, shares, times, strict=True):
+        repeated_s = repeated_s + share * op_times.forward_s
+        dropped_bytes = dropped_bytes + get_operator_cost(op).compute_dropped_bytes(scenario, op, shard)
     if scenario.selective_recompute == "multiplies":
+        kept_output_bytes = every_second.compute_kept_output_bytes(scenario, layer, shard)
         dropped_bytes = np.maximum(saved_bytes - (input_bytes + kept_output_bytes), 0.0)
     # unfused attention is repeated with what context parallelism sends
     context_share = 1.0 if scenario.attention_kernel == "unfused" else 0.0

@@ -33,6 +33,7 @@ TrainerChoiceName = Literal[ProgramName, TrainerName]
 LaunchMode = Literal["graph", "fused", "compiled", "eager"]
 GraphScope = Literal["attn", "mlp", "moe", "moe_router", "moe_preprocess"]
 """Parts of a layer that are a CUDA graph (`graph:attn+mlp`), by their names in `CudaGraphScope` of megatron-core."""
+KernelStyle = Literal["fused", "pytorch", "transformers", "autocast"]
 AttentionKernel = Literal["flash", "unfused"]
 CpCommType = Literal["ring", "all-gather", "all-to-all"]
 GradientDtype = Literal["fp32", "bf16"]

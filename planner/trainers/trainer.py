@@ -10,6 +10,7 @@ from planner.trainers.names import (
     CpCommType,
     Fp8Recipe,
     GradientDtype,
+    KernelStyle,
     LaunchMode,
     LossKernel,
     MasterDtype,
@@ -107,6 +108,8 @@ class Trainer:
     selective_recompute: Literal["cheap", "multiplies"] = "cheap"
     """What selective recomputation repeats beside norms and activations: nothing, or every second multiply too
     (torchtitan's selective op, `torchtitan/distributed/activation_checkpoint.py`)."""
+    joins_qkv: bool = False
+    """Whether queries, keys and values are one multiply, which every second one counts."""
     keeps_gathered_sequence: bool = False
     """Whether the sequence that tensor parallelism gathers is kept for the backward pass (PyTorch's DTensor), or
     gathered again (arXiv 2205.05198, section 4.2.2)."""
@@ -118,9 +121,10 @@ class Trainer:
     or the 16-bit one (torchao)."""
     fp8_recipe: Fp8Recipe = "delayed"
     """The scaling of fp8 without `--fp8-recipe`."""
-    fragmentation_share: float = 0.0
-    """Share of the activations (0..1) that an eager run's allocator reserves beyond them. Ours: no published
-    source states it."""
+    kernels: KernelStyle = "fused"
+    """Whose layers an eager run launches, by which its operators keep more than fused or compiled ones (`kept.py` of
+    `planner/cost/operators/`): kernels of PyTorch, modules of Hugging Face's transformers in 16 bit, or these under
+    autocast, with a residual stream of 32 bit."""
 
     overlaps_expert_comm: bool = False
     """Whether the all-to-all of one micro-batch runs beside the compute of another (Megatron-Bridge,

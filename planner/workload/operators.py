@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from planner.workload.spec import ModelSpec
+from planner.workload.spec import Activation, ModelSpec, Norm
 
 ShardDimension = Literal["column", "row", "none"]
 ShardDomain = Literal["tensor", "sequence", "expert"]
@@ -51,6 +51,9 @@ class Linear:
     kv_heads: int = 0
     rows: float = 1.0
     """Rows per token: positions of an image; a share where one token of a sequence is multiplied."""
+    parts: int = 1
+    """Multiplies of the same input that it is where they are not joined: of queries, keys and values, or of gate and
+    up."""
 
     @property
     def kv_parameters(self) -> int:
@@ -88,6 +91,8 @@ class ExpertLinear:
     experts: int
     topk: int
     bias: bool = False
+    parts: int = 1
+    """As of a Linear."""
 
     @property
     def expert_parameters(self) -> int:
@@ -146,6 +151,10 @@ class AttentionCore:
     window: int = 0
     attended_rows: int = 0
     """Rows per token that attend to each other; 0: a token is one row of the model's sequence."""
+    dropout: bool = False
+    """Drops probabilities."""
+    wide_softmax: bool = False
+    """Whether Hugging Face's module takes the softmax in 32 bit, and makes a 16-bit copy of it."""
 
     def compute_flops_per_pair(self) -> int:
         """FLOPs of the forward pass for one query-key pair, all heads."""
@@ -158,8 +167,8 @@ class TokenBytes:
 
     moved: float
     """Read and written in the forward pass."""
-    saved: float
-    """Saved for the backward pass."""
+    saved: float = 0.0
+    """Saved for the backward pass: of kind "listed"."""
     dropped: float = 0.0
     """Of its own saved bytes those that selective recomputation drops."""
     dropped_inputs: int = 0
@@ -183,6 +192,13 @@ class Pointwise:
     """Of kind "heads": values of queries, keys and values."""
     gated: bool = False
     """An activation that multiplies one width by another."""
+    function: Activation | Norm | Literal[""] = ""
+    """Of an activation and of a norm: which one."""
+    joined: bool = False
+    """Of kind "heads": queries, keys and values come of one multiply in Hugging Face's module, as views of its
+    output."""
+    shares_input: bool = False
+    """Reads what a norm before it saves (the MLP's norm beside attention's)."""
     dropout: bool = False
     """Drops values, by a mask of one byte each."""
     recomputed: bool = False

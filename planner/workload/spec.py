@@ -27,6 +27,7 @@ NonNegativeNumber = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 _CONFLICT_PROBLEM = "does not fit the other keys"
 ModelArchitecture = Literal["decoder", "encoder", "encoder-decoder"]
+Norm = Literal["layernorm", "rmsnorm"]
 Activation = Literal["silu", "gelu", "gelu-tanh", "quick-gelu", "relu", "squared-relu"]
 _GUIDE_REFERENCE = "as in docs/how-to/models.md, A model of your own; a list of operators has [[layers]] and input"
 
@@ -163,7 +164,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Of the MLP; default: silu in a gated one, gelu-tanh in one with biases (GPT-2, Megatron), else gelu."""
     activation_limit: NonNegativeNumber = 0.0
     """Above 0: the gate is cut off there, the other half at both sides, and 1 is added to it (gpt-oss)."""
-    norm: Literal["layernorm", "rmsnorm"] = "layernorm"
+    norm: Norm = "layernorm"
     norm_bias: bool = True
     """Whether a layernorm has a bias; an RMSNorm has none."""
     norm_epsilon: PositiveNumber = 1e-5

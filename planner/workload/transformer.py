@@ -106,7 +106,7 @@ def _is_moe(spec: ModelSpec, index: int) -> bool:
     return moe is not None and index >= moe.first_dense_layers and (index + 1) % moe.every == 0
 
 
-def _build_norm(spec: ModelSpec, name: str, width: int | None = None) -> Pointwise:
+def _build_norm(spec: ModelSpec, name: str, width: int | None = None, *, shares_input: bool = False) -> Pointwise:
     width = width or spec.hidden_size
     parameters = width * (2 if spec.norm == "layernorm" and spec.norm_bias else 1)
     return Pointwise(
@@ -116,6 +116,8 @@ def _build_norm(spec: ModelSpec, name: str, width: int | None = None) -> Pointwi
         "sequence",
         replicated_parameters=parameters,
         composite=spec.norm == "rmsnorm",
+        function=spec.norm,
+        shares_input=shares_input,
     )
 
 
@@ -130,6 +132,8 @@ def _build_attention(spec: ModelSpec, *, window: int, is_causal: bool, prefix: s
     head_dim, kv_heads = spec.head_size, spec.kv_head_count
     query_width, key_width = spec.heads * head_dim, kv_heads * head_dim
     qk_width, qkv_width = query_width + key_width, query_width + 2 * key_width
+    # GPT-2, GPT-NeoX (transformers 4.57, models/gpt2/modeling_gpt2.py, c_attn; gpt_neox, query_key_value)
+    is_joined = spec.norm == "layernorm" and spec.architecture == "decoder"
     qkv = Linear(
         f"{prefix}qkv",
         spec.hidden_size,
@@ -138,20 +142,38 @@ def _build_attention(spec: ModelSpec, *, window: int, is_causal: bool, prefix: s
         bias=spec.qkv_bias,
         kv_outputs=2 * key_width,
         kv_heads=kv_heads,
+        parts=1 if is_joined else 3,
     )
     operators: list[Operator] = [_build_norm(spec, f"{prefix}attention_norm"), qkv]
     operators += _build_relative_positions(spec, query_width)
     if spec.qk_norm:
         parameters = 2 * head_dim
-        operators.append(Pointwise(f"{prefix}qk_norm", "head_norm", qk_width, "tensor", 0, parameters))
+        norm = Pointwise(f"{prefix}qk_norm", "head_norm", qk_width, "tensor", 0, parameters, function=spec.norm)
+        operators.append(norm)
     has_rotary = spec.learned_positions == 0 and spec.relative_positions in ("none", "alibi")
     name, rotated_width = ("rotary", qk_width) if has_rotary else ("split_heads", 0)
     sinks = spec.heads if spec.attention_sinks else 0
     core_name, out_bias = f"{prefix}attention", spec.attention_out_bias
+    core = AttentionCore(
+        core_name,
+        spec.heads,
+        kv_heads,
+        head_dim,
+        head_dim,
+        causal=is_causal,
+        window=window,
+        dropout=spec.dropout,
+        wide_softmax=has_rotary,
+    )
     return [
         *operators,
-        Pointwise(f"{prefix}{name}", "heads", rotated_width, "tensor", sinks, kept_width=qkv_width, composite=True),
-        AttentionCore(core_name, spec.heads, kv_heads, head_dim, head_dim, causal=is_causal, window=window),
+        Pointwise(
+            *(f"{prefix}{name}", "heads", rotated_width, "tensor", sinks),
+            kept_width=qkv_width,
+            joined=is_joined,
+            composite=True,
+        ),
+        core,
         Linear(f"{prefix}attention_out", query_width, spec.hidden_size, "row", bias=out_bias),
         _build_residual(spec, f"{prefix}attention_residual"),
     ]
@@ -191,23 +213,29 @@ def _build_latent_attention(spec: ModelSpec, mla: MlaSpec, is_causal: bool) -> l
         _build_norm(spec, "kv_norm", mla.kv_lora_rank),
         Linear("kv_up", mla.kv_lora_rank, kv_up_width, "column", recomputed=True),
         Pointwise("rotary", "heads", qk_width, "tensor", kept_width=qkv_width, recomputed=True, composite=True),
-        AttentionCore("attention", heads, heads, qk_dim, mla.v_head_dim, causal=is_causal),
+        AttentionCore(
+            *("attention", heads, heads, qk_dim, mla.v_head_dim),
+            causal=is_causal,
+            dropout=spec.dropout,
+            wide_softmax=True,
+        ),
         Linear("attention_out", heads * mla.v_head_dim, hidden, "row", bias=spec.attention_out_bias),
         _build_residual(spec, "attention_residual"),
     ]
 
 
-def _build_activation(name: str, width: int, is_gated: bool, *, topk: int = 0, has_bias: bool = False) -> Pointwise:
+def _build_activation(spec: ModelSpec, name: str, width: int, *, topk: int = 0, has_bias: bool = False) -> Pointwise:
     """The MLP's non-linearity, of one width, or gated of two."""
     return Pointwise(
         name,
         "activation",
         width,
         "expert" if topk else "tensor",
-        gated=is_gated,
+        gated=spec.gated_mlp,
+        function=spec.mlp_activation,
         rows=topk or 1,
         unfused=has_bias,
-        composite=is_gated,
+        composite=spec.gated_mlp,
     )
 
 
@@ -215,9 +243,9 @@ def _build_mlp(spec: ModelSpec, width: int | None = None) -> list[Operator]:
     width = width or spec.ffn_size
     up_width = width * (2 if spec.gated_mlp else 1)
     return [
-        _build_norm(spec, "mlp_norm"),
-        Linear("mlp_up", spec.hidden_size, up_width, "column", bias=spec.mlp_bias),
-        _build_activation("mlp_activation", width, spec.gated_mlp),
+        _build_norm(spec, "mlp_norm", shares_input=spec.parallel_residual),
+        Linear("mlp_up", spec.hidden_size, up_width, "column", bias=spec.mlp_bias, parts=up_width // width),
+        _build_activation(spec, "mlp_activation", width),
         Linear("mlp_down", width, spec.hidden_size, "row", bias=spec.mlp_bias),
         _build_residual(spec, "mlp_residual"),
     ]
@@ -229,19 +257,19 @@ def _build_moe_mlp(spec: ModelSpec, moe: MoeSpec) -> list[Operator]:
     experts, has_bias = moe.experts, moe.expert_bias
     up_factor = 2 if spec.gated_mlp else 1
     operators: list[Operator] = [
-        _build_norm(spec, "mlp_norm"),
+        _build_norm(spec, "mlp_norm", shares_input=spec.parallel_residual),
         # DeepSeek-V3's authors count the router's selection bias with the parameters
         Linear("router", hidden, experts, "none", moe.router_bias, full_precision=True, saves_input=False),
         Pointwise("dispatch", "routing", hidden, "expert", rows=topk),
-        ExpertLinear("expert_up", hidden, up_factor * width, "column", experts, topk, has_bias),
-        _build_activation("expert_activation", width, spec.gated_mlp, topk=topk, has_bias=has_bias),
+        ExpertLinear("expert_up", hidden, up_factor * width, "column", experts, topk, has_bias, up_factor),
+        _build_activation(spec, "expert_activation", width, topk=topk, has_bias=has_bias),
         ExpertLinear("expert_down", width, hidden, "row", experts, topk, has_bias),
         Pointwise("combine", "routing", hidden, "expert", rows=topk),
     ]
     if moe.shared_ffn_size:
         operators += [
-            Linear("shared_up", hidden, up_factor * moe.shared_ffn_size, "column"),
-            _build_activation("shared_activation", moe.shared_ffn_size, spec.gated_mlp),
+            Linear("shared_up", hidden, up_factor * moe.shared_ffn_size, "column", parts=up_factor),
+            _build_activation(spec, "shared_activation", moe.shared_ffn_size),
             Linear("shared_down", moe.shared_ffn_size, hidden, "row"),
         ]
         if moe.shared_gate:

@@ -37,9 +37,8 @@ def change(q: Scenario, **values: str) -> Scenario:
 
 
 def build(framework: TrainerName, **model: object) -> Scenario:
-    """A tiny model under a trainer, without fragmentation."""
-    q = build_scenario(tiny(**model), lab(), global_batch=32, framework=framework)
-    return replace(q, trainer=replace(q.trainer, fragmentation_share=0.0))
+    """A tiny model under a trainer."""
+    return build_scenario(tiny(**model), lab(), global_batch=32, framework=framework)
 
 
 def held(q: Scenario, plan: Strategies, kind: str) -> float:

@@ -32,6 +32,10 @@ class SavedTensors:
             self._tensors.setdefault(key, tensor)
         return tensor
 
+    def drop(self, is_dropped: Callable[[Any], bool]) -> None:
+        """Counts some of them no more."""
+        self._tensors = {key: tensor for key, tensor in self._tensors.items() if not is_dropped(tensor)}
+
     @property
     def total_bytes(self) -> int:
         """Of all of them."""
@@ -86,7 +90,9 @@ def use_gpu_kernels() -> Iterator[None]:
     class Attention(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, query: Any, key: Any, value: Any) -> Any:
-            output = torch.empty_like(query[..., :1]).expand(*query.shape[:-1], value.shape[-1]).contiguous()
+            # tokens outside heads, so that the transpose after it is a view
+            batch, heads, length, _ = query.shape
+            output = query.new_empty(batch, length, heads, value.shape[-1]).transpose(1, 2)
             sums = query.new_empty(query.shape[:-1], dtype=torch.float32)
             ctx.save_for_backward(query, key, value, output, sums)
             return output
@@ -100,9 +106,74 @@ def use_gpu_kernels() -> Iterator[None]:
         return RmsNorm.apply(hidden, weight)
 
     def attend(query: Any, key: Any, value: Any, *arguments: Any, **named: Any) -> Any:
-        return Attention.apply(query, key, value)
+        heads = (query, key, value)
+        if torch.is_autocast_enabled("cpu"):
+            # autocast runs attention in 16 bit (aten/src/ATen/autocast_mode.h, AT_FORALL_LOWER_PRECISION_FP)
+            heads = tuple(tensor.to(torch.get_autocast_dtype("cpu")) for tensor in heads)
+        return Attention.apply(*heads)
 
     with pytest.MonkeyPatch.context() as patch:
+
+        def raise_to_power(values: Any, exponent: Any) -> Any:
+            is_wide = torch.is_autocast_enabled("cpu") and values.dtype != torch.float32
+            return power(values.float() if is_wide else values, exponent)
+
+        # autocast takes powers in 32 bit on a GPU (there, AT_FORALL_FP32), not on a CPU
+        power = torch.pow
+        patch.setattr(torch, "pow", raise_to_power)
         patch.setattr(functional, "rms_norm", normalize)
         patch.setattr(functional, "scaled_dot_product_attention", attend)
         yield
+
+
+class LiveTensors:
+    """Storages that operators made and that are still held, by whomever: autograd, or a cache of recomputation."""
+
+    def __init__(self, is_counted: Callable[[tuple[int, ...]], bool]) -> None:
+        self._is_counted = is_counted
+        self._sizes: dict[Any, tuple[int, str]] = {}
+        self._frozen: list[tuple[int, str]] | None = None
+
+    def add(self, tensor: Any) -> None:
+        """Counts a tensor as long as its storage lives."""
+        local = getattr(tensor, "_local_tensor", tensor)
+        if self._is_counted(tuple(local.shape)):
+            storage = local.untyped_storage()
+            reference = import_package("torch.multiprocessing.reductions").StorageWeakRef(storage)
+            self._sizes.setdefault(reference, (storage.nbytes(), f"{local.dtype} {list(local.shape)}"))
+
+    def freeze(self) -> None:
+        """From now on those that are alive now."""
+        self._frozen = self._list_alive()
+
+    def _list_alive(self) -> list[tuple[int, str]]:
+        if self._frozen is not None:
+            return self._frozen
+        return [size for reference, size in self._sizes.items() if not reference.expired()]
+
+    @property
+    def total_bytes(self) -> int:
+        """Of all that are alive."""
+        return sum(size_bytes for size_bytes, _ in self._list_alive())
+
+    def count_shapes(self) -> Counter[str]:
+        """How many there are of each type and shape."""
+        return Counter(shape for _, shape in self._list_alive())
+
+
+@contextmanager
+def record_live_tensors(is_counted: Callable[[tuple[int, ...]], bool]) -> Iterator[LiveTensors]:
+    """Records what operators make within, of the shapes that are counted; read it while what holds them lives."""
+    torch = import_package("torch")
+    pytree, live = import_package("torch.utils._pytree"), LiveTensors(is_counted)
+
+    class Recorder(import_package("torch.utils._python_dispatch").TorchDispatchMode):  # type: ignore[misc]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            made = func(*args, **(kwargs or {}))
+            for tensor in pytree.tree_leaves(made):
+                if isinstance(tensor, torch.Tensor):
+                    live.add(tensor)
+            return made
+
+    with Recorder():
+        yield live

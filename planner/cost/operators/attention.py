@@ -6,6 +6,7 @@ import numpy as np
 
 from planner.cost.arrays import Floats, Ints
 from planner.cost.operators import roofline
+from planner.cost.operators.kept import compute_pair_bytes, count_copied_heads
 from planner.cost.operators.operator_cost import LayerShard, OperatorCost, PassTimes, build_weightless_times
 from planner.cost.scenario import Scenario
 from planner.cost.settings import FlopsConvention
@@ -33,12 +34,14 @@ class AttentionCost(OperatorCost[AttentionCore]):
         return compute(scenario, op, shard)
 
     def compute_saved_bytes(self, scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats:
-        """Fused: the row sums of the softmax; unfused: its output, and dropout's mask and output."""
+        """Fused: the row sums of the softmax; unfused: its output, and dropout's mask and output
+        (arXiv 2205.05198, section 4.1), and where kernels are not joined the copies of `kept.py`.
+        """
         rows = shard.tokens * (op.attended_rows or 1)
         if scenario.attention_kernel == "unfused":
-            # in 16 bit 2 + 1 + 2 bytes a pair
             pairs = op.heads * rows * (op.attended_rows or scenario.workload.seq_length) / shard.tp
-            return (2 * scenario.value_bytes + 1.0) * pairs
+            copied_values = count_copied_heads(scenario, op) * (op.qk_dim + op.v_dim) * rows / shard.tp
+            return compute_pair_bytes(scenario, op) * pairs + scenario.value_bytes * copied_values
         # the output too where the multiply after it keeps a narrow copy of its own
         keeps_output = roofline.get_saved_input_bytes(scenario) < scenario.value_bytes
         output_bytes = op.v_dim * scenario.value_bytes if keeps_output else 0.0

@@ -52,15 +52,9 @@ class ConvolutionCost(OperatorCost[Convolution]):
             return np.zeros_like(shard.tokens)
         return shard.tokens * op.input_values * scenario.value_bytes
 
-    def compute_kept_output_bytes(self, scenario: Scenario, op: Convolution, shard: LayerShard) -> Floats:
-        """Half of its output, as of a dense multiply."""
-        if not op.saves_input:
-            return np.zeros_like(shard.tokens)
-        return 0.5 * shard.tokens * op.outputs * op.output_positions * scenario.value_bytes
-
-    def compute_selective_share(self, scenario: Scenario, op: Convolution) -> float:
-        """Every second one, where the trainer repeats every second multiply."""
-        return 0.5 if op.saves_input and scenario.selective_recompute == "multiplies" else 0.0
+    def compute_output_bytes(self, scenario: Scenario, op: Convolution, shard: LayerShard) -> Floats:
+        """Its channels at every position."""
+        return shard.tokens * op.outputs * op.output_positions * scenario.value_bytes
 
     def compute_forward_flops(self, op: Convolution, seq_length: int, convention: FlopsConvention) -> float:
         """Two a weight and position of the output."""

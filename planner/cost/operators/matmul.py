@@ -15,6 +15,7 @@ import numpy as np
 
 from planner.cost.arrays import Floats
 from planner.cost.operators import roofline
+from planner.cost.operators.kept import count_input_copies, get_kernels
 from planner.cost.operators.operator_cost import LayerShard, OperatorCost, PassTimes
 from planner.cost.scenario import Scenario
 from planner.cost.settings import FlopsConvention
@@ -87,10 +88,11 @@ class LinearCost(OperatorCost[Linear]):
         return _compute_pass_times(scenario, m, n, k, flops_per_s=flops_per_s, full_precision=op.full_precision)
 
     def compute_saved_bytes(self, scenario: Scenario, op: Linear, shard: LayerShard) -> Floats:
-        """Its input, in its own precision where the trainer keeps that copy."""
-        if not op.saves_input:
+        """Its input, in its own precision where the trainer keeps that copy; under autocast a copy for each part."""
+        if not op.saves_input and get_kernels(scenario) != "autocast":
             return np.zeros_like(shard.tokens)
         value_bytes = scenario.value_bytes if op.full_precision else roofline.get_saved_input_bytes(scenario)
+        value_bytes *= count_input_copies(scenario, op)
         input_bytes = op.rows * shard.tokens * op.inputs * value_bytes
         if op.shard == "row":
             return input_bytes / shard.tp
@@ -102,16 +104,8 @@ class LinearCost(OperatorCost[Linear]):
         token_divisor = shard.tp if op.shard == "column" else shard.sequence_divisor
         return op.rows * shard.tokens * op.outputs * scenario.value_bytes / token_divisor
 
-    def compute_kept_output_bytes(self, scenario: Scenario, op: Linear, shard: LayerShard) -> Floats:
-        """Half of its output: multiplies come in pairs that share an input, and every second one's output is kept."""
-        if not op.saves_input:
-            return np.zeros_like(shard.tokens)
-        return 0.5 * self.compute_output_bytes(scenario, op, shard)
-
     def compute_selective_share(self, scenario: Scenario, op: Linear) -> float:
-        """All of the up-projections of latent attention; in some trainers every second multiply."""
-        if scenario.selective_recompute == "multiplies":
-            return 1.0 if op.recomputed else 0.5 if op.saves_input else 0.0
+        """All of the up-projections of latent attention."""
         return 1.0 if op.recomputed and scenario.attention_kernel != "unfused" else 0.0
 
     def count_launches(self, op: Linear, shard: LayerShard, casts: float) -> Floats | float:
@@ -172,7 +166,8 @@ class ExpertLinearCost(OperatorCost[ExpertLinear]):
         """The routed rows, in their own precision where the trainer keeps that copy."""
         # rows that experts cut over tp multiply whole: the sequence gathered
         token_divisor = shard.tp / shard.etp if op.shard == "column" else shard.tp
-        return op.topk * shard.routed_tokens * op.inputs * roofline.get_saved_input_bytes(scenario) / token_divisor
+        value_bytes = roofline.get_saved_input_bytes(scenario) * count_input_copies(scenario, op)
+        return op.topk * shard.routed_tokens * op.inputs * value_bytes / token_divisor
 
     def compute_output_bytes(self, scenario: Scenario, op: ExpertLinear, shard: LayerShard) -> Floats:
         """The routed rows, cut as its input or its output is."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from planner.cost.arrays import Floats
 from planner.cost.operators import roofline
+from planner.cost.operators.kept import compute_chain_bytes, compute_kept_bytes
 from planner.cost.operators.matmul import compute_gemm_arithmetic_s
 from planner.cost.operators.operator_cost import LayerShard, OperatorCost, PassTimes, build_weightless_times
 from planner.cost.scenario import Scenario
@@ -24,29 +25,25 @@ _TEACHER_LOGIT_BYTES = 6.0
 
 
 def compute_token_bytes(op: Pointwise) -> TokenBytes:
-    """What an operator moves and saves per token, by its kind; activations as Korthikanti et al. 2022 (arXiv
-    2205.05198), section 4.1, counts them.
-    """
+    """What an operator moves per token, and what selective recomputation drops of what it keeps, by its kind."""
     width_bytes, mask_bytes = op.width * VALUE_BYTES, op.width if op.dropout else 0
     match op.kind:
-        case "norm":  # saves its input; its output is the input of the multiply after it
-            return TokenBytes(2 * width_bytes, width_bytes, dropped_inputs=op.width)
-        case "head_norm":  # saves its input; its output is what the heads save
-            return TokenBytes(2 * width_bytes, width_bytes, dropped=width_bytes)
-        case "heads":  # attention reads queries, keys and values in its backward pass
-            kept_bytes = op.kept_width * VALUE_BYTES
-            return TokenBytes(2 * width_bytes, kept_bytes, dropped=kept_bytes if op.recomputed else 0.0)
-        case "activation":  # GELU, SiLU, ...: saves what it reads; its output is the input of the multiply after it
-            read_bytes = (2 if op.gated else 1) * width_bytes
-            return TokenBytes(read_bytes + width_bytes, read_bytes, dropped_inputs=op.width)
-        case "residual":  # two tensors are read and their sum is written; dropout saves its mask alone
-            return TokenBytes(3 * width_bytes + mask_bytes, mask_bytes)
-        case "lookup":  # dropout's mask is saved, and written by the same kernel
-            return TokenBytes(2 * width_bytes, mask_bytes)
-        case "routing":  # the backward pass of a copy reads nothing but the gradient
-            return TokenBytes(2 * width_bytes, 0.0)
+        case "norm":  # its input stays, its output is the input of the multiply after it
+            return TokenBytes(2 * width_bytes, dropped_inputs=op.width)
+        case "head_norm":  # its input is dropped, its output is what the heads save
+            return TokenBytes(2 * width_bytes, dropped=width_bytes)
+        case "heads":
+            return TokenBytes(2 * width_bytes, dropped=op.kept_width * VALUE_BYTES if op.recomputed else 0.0)
+        case "activation":  # what it reads stays, its output is the input of the multiply after it
+            return TokenBytes(((2 if op.gated else 1) + 1) * width_bytes, dropped_inputs=op.width)
+        case "residual":  # two tensors are read and their sum is written
+            return TokenBytes(3 * width_bytes + mask_bytes)
+        case "lookup":  # dropout's mask is written by the same kernel
+            return TokenBytes(2 * width_bytes)
+        case "routing":
+            return TokenBytes(2 * width_bytes)
         case "parameters":
-            return TokenBytes(0.0, 0.0)
+            return TokenBytes(0.0)
         case "listed":
             assert op.listed_bytes is not None
             return op.listed_bytes
@@ -86,9 +83,8 @@ class PointwiseCost(OperatorCost[Pointwise]):
         )
 
     def compute_saved_bytes(self, scenario: Scenario, op: Pointwise, shard: LayerShard) -> Floats:
-        """Those of `compute_token_bytes`, scaled to the precision of the scenario."""
-        saved_bytes = op.rows * _get_tokens(op, shard) * compute_token_bytes(op).saved * scenario.value_bytes / 2.0
-        return saved_bytes / _get_token_divisor(op, shard)
+        """Those of `compute_kept_bytes`."""
+        return op.rows * _get_tokens(op, shard) * compute_kept_bytes(scenario, op) / _get_token_divisor(op, shard)
 
     def compute_output_bytes(self, scenario: Scenario, op: Pointwise, shard: LayerShard) -> Floats:
         """As many values as it is given, once where it is gated."""
@@ -100,7 +96,8 @@ class PointwiseCost(OperatorCost[Pointwise]):
             return np.zeros_like(shard.tokens)
         token_bytes = compute_token_bytes(op)
         multiply_input_bytes = token_bytes.dropped_inputs * roofline.get_saved_input_bytes(scenario)
-        bytes_per_token = multiply_input_bytes + token_bytes.dropped * scenario.value_bytes / 2.0
+        own_bytes = compute_chain_bytes(scenario, op) + token_bytes.dropped * scenario.value_bytes / 2.0
+        bytes_per_token = multiply_input_bytes + own_bytes
         return op.rows * _get_tokens(op, shard) * bytes_per_token / _get_token_divisor(op, shard)
 
     def compute_selective_share(self, scenario: Scenario, op: Pointwise) -> float:

@@ -91,8 +91,8 @@ class OperatorCost(Generic[OperatorT]):
         return np.zeros_like(shard.tokens)
 
     def compute_kept_output_bytes(self, scenario: Scenario, op: OperatorT, shard: LayerShard) -> Floats:
-        """Bytes of its output that are kept where selective recomputation repeats every second multiply."""
-        return np.zeros_like(shard.tokens)
+        """Bytes of its output, with what its backward pass needs beside it."""
+        return self.compute_output_bytes(scenario, op, shard)
 
     def compute_selective_share(self, scenario: Scenario, op: OperatorT) -> float:
         """Share of the operator that selective recomputation repeats."""

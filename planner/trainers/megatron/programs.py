@@ -84,7 +84,6 @@ MEGATRON_FSDP = replace(
     sharded_weight_bytes=0.0,
     grad_reduce_bytes=2.0,
     keeps_embedding_gathered=True,
-    fragmentation_share=0.08,
 )
 
 

@@ -18,6 +18,8 @@ DEEPSPEED = Trainer(
     grad_reduce_bytes=2.0,
     loss_bytes_per_logit=12.0,
     launch_mode="eager",
+    # modules in 16 bit, without autocast (deepspeed/runtime/engine.py, _configure_distributed_model)
+    kernels="transformers",
 )
 
 

@@ -26,11 +26,11 @@ FSDP2 = Trainer(
     saves_quantized_inputs=False,
     # torchao has no delayed scaling (torchao/float8/config.py)
     fp8_recipe="tensorwise",
-    fragmentation_share=0.08,
+    kernels="pytorch",
 )
 
 # the first (`FullyShardedDataParallel`), with the attention kernels of its time: memory as in FSDP2, but for a fused
-# cross-entropy and without fragmentation
+# cross-entropy
 FSDP1 = replace(
     FSDP2,
     name="fsdp",
@@ -38,7 +38,6 @@ FSDP1 = replace(
     loss="fused",
     saves_quantized_inputs=True,
     fp8_recipe="delayed",
-    fragmentation_share=0.0,
 )
 
 ACCEPT_PYTORCH_ACCELERATORS = rules.accept_accelerators(

@@ -27,7 +27,7 @@ HF_TRAINER = Trainer(
     launch_mode="eager",
     keeps_embedding_gathered=True,
     saves_quantized_inputs=False,
-    fragmentation_share=fsdp.FSDP2.fragmentation_share,
+    kernels="autocast",
 )
 
 HF_TRAINER_PROGRAM = Program(

@@ -215,8 +215,8 @@ TORCHTITAN = Program(
             name="0.3",
             since="2026-04",
             behaviour="the loss in chunks",
-            source="786e26f8, torchtitan/components/loss.py",
-            changes={**_FP32_REDUCTION, "loss": "chunked"},
+            source="786e26f8, torchtitan/components/loss.py; 3396a4b3, models/common/attention.py, FusedQKVLinear",
+            changes={**_FP32_REDUCTION, "loss": "chunked", "joins_qkv": True},
         ),
         ProgramVersion(
             name="0.2",

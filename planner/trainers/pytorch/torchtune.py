@@ -36,7 +36,7 @@ TORCHTUNE = Trainer(
     # `custom_sharded_layers` of the recipes: embedding and head are sharded apart from the root
     keeps_embedding_gathered=False,
     saves_quantized_inputs=False,
-    fragmentation_share=fsdp.FSDP2.fragmentation_share,
+    kernels="transformers",
 )
 
 _REJECT_SHARD_GROUPS = rules.reject_shard_groups("hybrid sharding came with d3ab3b7c")
