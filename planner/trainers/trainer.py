@@ -116,6 +116,9 @@ class Trainer:
     keeps_embedding_gathered: bool = False
     """Whether embedding and head stay gathered under ZeRO 3, from the forward to the backward pass: the root of an
     FSDP module is not resharded (`fully_shard`, `reshard_after_forward`)."""
+    keeps_dummy_gradients: bool = False
+    """Whether a 16-bit tensor of the shape of each weight stays, which autograd is given for a gradient that a kernel
+    has added to the accumulated ones (Transformer Engine 2.3, `get_dummy_wgrad` of pytorch/module/base.py)."""
     saves_quantized_inputs: bool = True
     """Whether fp8 and fp4 multiplies save the narrow copy of their input for the backward pass (Transformer Engine),
     or the 16-bit one (torchao)."""

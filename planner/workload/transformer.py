@@ -258,8 +258,13 @@ def _build_moe_mlp(spec: ModelSpec, moe: MoeSpec) -> list[Operator]:
     up_factor = 2 if spec.gated_mlp else 1
     operators: list[Operator] = [
         _build_norm(spec, "mlp_norm", shares_input=spec.parallel_residual),
-        # DeepSeek-V3's authors count the router's selection bias with the parameters
-        Linear("router", hidden, experts, "none", moe.router_bias, full_precision=True, saves_input=False),
+        # DeepSeek-V3's authors count the router's selection bias with the parameters; its input is saved once with
+        # that of shared experts, beside the copies that are routed
+        Linear(
+            *("router", hidden, experts, "none", moe.router_bias),
+            full_precision=True,
+            saves_input=not moe.shared_ffn_size,
+        ),
         Pointwise("dispatch", "routing", hidden, "expert", rows=topk),
         ExpertLinear("expert_up", hidden, up_factor * width, "column", experts, topk, has_bias, up_factor),
         _build_activation(spec, "expert_activation", width, topk=topk, has_bias=has_bias),

@@ -1,7 +1,7 @@
 """Layers of Hugging Face's transformers keep for the backward pass what the cost model says."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import msgspec
@@ -30,6 +30,12 @@ def build_llama_like(**fields: Any) -> ModelSpec:
     return msgspec.structs.replace(preset, **fields)
 
 
+def build_mixtral_like(**fields: Any) -> ModelSpec:
+    preset = read_model_preset("mixtral-8x7b")
+    assert isinstance(preset, ModelSpec) and preset.moe is not None
+    return msgspec.structs.replace(preset, moe=msgspec.structs.replace(preset.moe, expert_ffn_size=896), **fields)
+
+
 def build_gpt_like(hidden: int, heads: int, **fields: Any) -> ModelSpec:
     preset = read_model_preset("gpt-3-175b")
     assert isinstance(preset, ModelSpec)
@@ -53,6 +59,11 @@ MODELS: dict[str, tuple[str, dict[str, Any], ModelSpec]] = {
         "Qwen3Config",
         LLAMA | {"intermediate_size": 12288, "head_dim": 128},
         build_llama_like(ffn_size=12288, qk_norm=True),
+    ),
+    "mixtral": (
+        "MixtralConfig",
+        {"hidden_size": 256, "intermediate_size": 896, "num_attention_heads": 8, "num_key_value_heads": 2},
+        build_mixtral_like(hidden_size=256, heads=8, kv_heads=2, head_dim=32),
     ),
     "gpt2-xl": ("GPT2Config", GPT2, build_gpt_like(1600, 25)),
     "gpt-neox-20b": (
@@ -81,7 +92,10 @@ def run_forward(
     count = "n_layer" if config_name == "GPT2Config" else "num_hidden_layers"
     config = getattr(transformers, config_name)(**sizes, **{count: layers}, vocab_size=512, use_cache=False)
     weight_dtype = torch.float32 if is_autocast else torch.bfloat16
-    with import_package("torch._subclasses.fake_tensor").FakeTensorMode(allow_non_fake_inputs=True):
+    # which tokens an expert gets is a matter of values, which fake tensors have not
+    has_values = config_name == "MixtralConfig"
+    fake_mode = import_package("torch._subclasses.fake_tensor").FakeTensorMode(allow_non_fake_inputs=True)
+    with nullcontext() if has_values else fake_mode:
         model = transformers.AutoModel.from_config(config, attn_implementation=attention, dtype=weight_dtype)
         model.train()
         if is_checkpointed:
@@ -91,7 +105,8 @@ def run_forward(
         autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_autocast)
         with use_gpu_kernels(), leave_out_masks(), record_saved_tensors(weights) as saved, autocast:
             model(tokens)
-    saved.drop(lambda tensor: tensor.dim() == 2 and LENGTH not in tensor.shape)
+    if is_autocast:
+        saved.drop(lambda tensor: tensor.dim() == 2 and LENGTH not in tensor.shape)
     return saved
 
 
@@ -121,7 +136,8 @@ def compare(
 @pytest.mark.parametrize("name", MODELS)
 def test_modules_in_16_bit(name: str) -> None:
     real, planned = compare(name, "deepspeed")
-    assert planned == pytest.approx(real, rel=0.002)
+    # the masks that say which token each expert gets, in a model that is small
+    assert planned == pytest.approx(real, rel=0.006 if name == "mixtral" else 0.002)
 
 
 @pytest.mark.parametrize("name", ["llama-3-8b", "qwen3-8b", "gpt2-xl", "gpt-neox-20b"])

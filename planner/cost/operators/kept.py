@@ -48,6 +48,10 @@ def compute_kept_bytes(scenario: Scenario, op: Pointwise) -> float:
             return widths * op.width * value_bytes + compute_chain_bytes(scenario, op)
         case "residual" | "lookup":  # dropout keeps its mask alone
             return mask_bytes
+        case "routing" if op.name == "combine" and get_kernels(scenario) in ("transformers", "autocast"):
+            # outputs of experts, before and after they are multiplied by the router's weights and added up
+            # (models/mixtral/modeling_mixtral.py)
+            return 2 * op.width * value_bytes
         case "routing" | "parameters":  # the backward pass of a copy reads nothing but the gradient
             return 0.0
         case "listed":

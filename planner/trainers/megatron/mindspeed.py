@@ -18,7 +18,14 @@ from planner.trainers.megatron.programs import (
 from planner.trainers.program import Program
 
 # it replaces functions of megatron-core; parameters, gradients and optimizer are Megatron's
-MINDSPEED = replace(MEGATRON_CLASSIC, name="mindspeed", programs=("mindspeed",), calibration="megatron-classic")
+MINDSPEED = replace(
+    MEGATRON_CLASSIC,
+    name="mindspeed",
+    programs=("mindspeed",),
+    calibration="megatron-classic",
+    # layers of its own, without Transformer Engine
+    keeps_dummy_gradients=False,
+)
 
 _DUALPIPE_SOURCE = "mindspeed/features_manager/pipeline_parallel/dualpipev_feature.py, validate_args"
 _DUALPIPE_RULES = (

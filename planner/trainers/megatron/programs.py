@@ -62,6 +62,8 @@ MEGATRON = Trainer(
     grad_reduce_bytes=4.0,
     rank_orders=(MEGATRON_ORDER, MEGATRON_PP_DP_ORDER),
     loss_bytes_per_logit=8.0,
+    # `gradient_accumulation_fusion`, of the logits' matrix too (megatron/core/tensor_parallel/layers.py)
+    keeps_dummy_gradients=True,
     launch_mode="graph",
     overlaps_expert_comm=True,
     fuses_expert_kernels=True,
