@@ -1,8 +1,9 @@
 """Weight gradients that Transformer Engine hands to autograd in the place of those that it has already added up.
 
 Where a kernel adds a weight's gradient to the accumulated ones (`gradient_accumulation_fusion` of megatron-core),
-autograd still needs a tensor of the weight's shape. Transformer Engine makes one for each shape, and keeps it for good
-(2.11, pytorch/module/base.py, `get_dummy_wgrad`: of dense multiplies since 2.3, of grouped ones since 2.10).
+autograd still needs a tensor of the weight's shape. Transformer Engine makes one for each shape, and keeps it (2.11,
+pytorch/module/base.py, `get_dummy_wgrad`: of dense multiplies since 2.3, of grouped ones since 2.10; of the logits'
+matrix by megatron-core 0.16.1, tensor_parallel/layers.py).
 """
 
 from __future__ import annotations
@@ -34,12 +35,13 @@ def compute_dummy_gradient_bytes(scenario: Scenario, s: Strategies, plan_tables:
     for layer_type, layer in enumerate(layer_types):
         for op in layer.operators:
             if isinstance(op, ExpertLinear) or (isinstance(op, Linear) and op.name != "router"):
-                shape = (type(op), op.inputs, op.outputs, op.shard)
+                shape: tuple[object, ...] = (type(op), op.inputs, op.outputs, op.shard)
                 multiplies.setdefault(shape, op)
                 types_by_shape.setdefault(shape, []).append(layer_type)
-    for shape, op in multiplies.items():
-        cost = get_operator_cost(op)
-        matrix_bytes = WEIGHT_16BIT_BYTES * cost.count_weights(op, shard) / cost.count_matrices(op, shard)
-        is_on_stage = (stage_layers[:, :, types_by_shape[shape]] > 0).any(axis=2)
+    for key, multiply in multiplies.items():
+        cost = get_operator_cost(multiply)
+        matrix_bytes = WEIGHT_16BIT_BYTES * cost.count_weights(multiply, shard)
+        matrix_bytes = matrix_bytes / cost.count_matrices(multiply, shard)
+        is_on_stage = (stage_layers[:, :, types_by_shape[key]] > 0).any(axis=2)
         total_bytes = total_bytes + np.where(is_on_stage, matrix_bytes[:, None], 0.0)
     return total_bytes
