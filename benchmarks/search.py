@@ -14,7 +14,7 @@ import numpy as np
 
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
-from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.memory.peak import compute_peak_memory_bytes
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.settings import RANK_ORDERS
 from planner.cost.step import compute_step_costs

@@ -20,6 +20,7 @@ from planner.cost.launch import list_graph_scopes
 from planner.cost.operators import compute_operator_times, compute_teacher_s, get_operator_cost, is_adapted
 from planner.cost.operators.attention import compute_cp_merge_s
 from planner.cost.operators.kept import get_residual_bytes
+from planner.cost.operators.memory_bound import compute_head_backward_bytes
 from planner.cost.operators.operator_cost import LayerShard, PassTimes
 from planner.cost.operators.roofline import is_16bit_or_wider
 from planner.cost.scenario import Scenario
@@ -77,6 +78,8 @@ class LayerTables:
     keeps on the host."""
     input_bytes: Floats
     """The layer's input, all that full recomputation keeps."""
+    head_backward_bytes: Floats
+    """Of the head what is there of `saved_bytes`, or in place of it, when the gradient of its matrix is reduced."""
     prediction_bytes: Floats
     """Of `saved_bytes` of the head those of the layers of multi-token prediction."""
     gathered_bytes: Floats
@@ -254,6 +257,7 @@ def _compute_layer_column(
             scenario, layer, shard, (saved_bytes, kept_bytes, np.minimum(input_bytes, kept_bytes))
         ),
         input_bytes=input_bytes,
+        head_backward_bytes=compute_head_backward_bytes(scenario, layer, shard, saved_bytes),
         prediction_bytes=zero,
         gathered_bytes=np.where(shard.sequence_divisor > 1, 2 * sequence_bytes, 0.0),
         tp=replace(tensor_comm, repeated_share=share, selective_share=tensor_share * share),

@@ -18,7 +18,7 @@ from planner.cost.data_parallel import (
 )
 from planner.cost.flops import compute_recomputed_flops, compute_required_flops
 from planner.cost.layer_tables import LayerTables
-from planner.cost.memory import compute_recompute_layer_share
+from planner.cost.memory.activations import compute_recompute_layer_share
 from planner.cost.offload import compute_offload_s
 from planner.cost.pipeline.partition import compute_boundary_width
 from planner.cost.pipeline.stages import PlanTables, build_plan_tables

@@ -51,6 +51,8 @@ class StagePart(DocumentPart, frozen=True, kw_only=True):
     """Seconds of one micro-batch with exposed communication; recomputation counts as backward."""
     micro_batches_in_flight: NonNegativeFloat
     memory: MemoryBreakdownPart
+    moments: list[MemoryBreakdownPart]
+    """The same at each moment of the step."""
 
 
 class OperatorPart(DocumentPart, frozen=True, kw_only=True):

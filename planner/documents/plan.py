@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, g
 import msgspec
 
 from planner.cost.launch import LAUNCH_PATTERN
+from planner.cost.memory.moments import MemoryMoment
 from planner.cost.settings import (
     SETTINGS,
     AttentionKernel,
@@ -163,9 +164,14 @@ class MemoryBreakdownPart(DocumentPart, frozen=True, kw_only=True):
     buffers_bytes: Annotated[
         NonNegativeFloat, declare_figure("bytes", "communication buffers at the peak (worst stage)")
     ]
+    allocator_bytes: Annotated[
+        NonNegativeFloat, declare_figure("bytes", "reserved by the allocator beyond what is allocated (worst stage)")
+    ] = 0.0
     reserve_bytes: Annotated[NonNegativeFloat, declare_figure("bytes", "runtime reserve at the peak (worst stage)")]
     total_bytes: Annotated[PositiveFloat, declare_figure("bytes", "peak memory (worst stage)")]
     capacity_bytes: Annotated[PositiveFloat, declare_figure("bytes", "memory capacity of a device")]
+    moment: MemoryMoment | None = None
+    """When in the step memory is fullest; None: the document is older than this field."""
 
     @property
     def headroom_bytes(self) -> Annotated[float, declare_figure("bytes", "capacity minus total")]:

@@ -35,7 +35,7 @@ class Document(DocumentPart, frozen=True, kw_only=True):
 def _build_closed_schema(document: type[msgspec.Struct], title: str) -> dict[str, object]:
     """The schema of a document; mappings by name (`terms`, `cut_by`, ...) list all keys of the cost model."""
     from planner.cost.calibration import CALIBRATION_PARAMETERS
-    from planner.cost.memory import MEMORY_CATEGORIES
+    from planner.cost.memory.moments import MEMORY_CATEGORIES
     from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS
     from planner.search.space import SEARCH_RULES
 

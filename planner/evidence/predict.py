@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from planner.cost.flops import compute_model_flops, compute_recomputed_flops
-from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.memory.peak import compute_peak_memory_bytes
 from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_step_costs
@@ -20,6 +20,12 @@ from planner.search.space import SEARCH_RULES
 from planner.trainers.names import TrainerName
 
 _MEMORY_TOLERANCE = 1.03
+
+
+_UNMEASURED_CATEGORIES = {"device": (), "allocated": ("allocator", "reserve")}
+"""Categories of memory that a measurement does not hold, by its kind; of others, which are what the trainer's
+allocator has reserved, driver and libraries.
+"""
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,9 @@ def predict_run(run: MeasuredRun) -> RunPrediction:
     scenario = bound_run.scenario
     tables = build_plan_tables(scenario, plan)
     step_time_s = float(compute_step_costs(scenario, plan, tables).step_time_s[0])
-    memory_bytes = math.fsum(float(part[0]) for part in compute_peak_memory_bytes(scenario, plan, tables).values())
-    if run.get_text("memory_kind") != "device":
-        # trainers measure the memory of their allocator, without the runtime reserve of driver and libraries
-        memory_bytes -= scenario.runtime_reserve_bytes
+    unmeasured = _UNMEASURED_CATEGORIES.get(run.get_text("memory_kind"), ("reserve",))
+    category_bytes = compute_peak_memory_bytes(scenario, plan, tables)
+    memory_bytes = math.fsum(float(part[0]) for name, part in category_bytes.items() if name not in unmeasured)
     figure = convert_step_time(run, scenario, step_time_s)
     return RunPrediction(
         run,

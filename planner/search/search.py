@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.cost.arrays import Bools, Floats, Ints, sum_in_order
-from planner.cost.memory import compute_host_memory_bytes, compute_memory_totals_bytes, compute_peak_memory_bytes
+from planner.cost.memory.peak import compute_host_memory_bytes, compute_memory_totals_bytes, compute_peak_memory_bytes
 from planner.cost.operations.energy import compute_energy_j
 from planner.cost.pipeline.stages import PlanTables, build_plan_tables
 from planner.cost.scenario import Scenario

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planner.cost.memory import MEMORY_CATEGORIES
+from planner.cost.memory.moments import MEMORY_CATEGORIES
 from planner.cost.settings import SETTINGS
 from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS
 from planner.documents.check import CheckDocument, get_checked_answer

@@ -12,7 +12,9 @@ from planner.cluster.model.cluster import Cluster
 from planner.cluster.network.routed_network import RoutedNetwork
 from planner.cost.breakdown import OperatorRoofline, compute_rooflines, compute_waterfall_s
 from planner.cost.collectives import CollectiveChoice, record_choices
-from planner.cost.memory import compute_stage_memory_bytes, count_micro_batches_in_flight
+from planner.cost.memory.activations import count_micro_batches_in_flight
+from planner.cost.memory.moments import MEMORY_MOMENTS
+from planner.cost.memory.peak import PeakMemory, StageMemory, compute_stage_memory
 from planner.cost.pipeline.stages import build_all_stage_plan_tables, build_plan_tables
 from planner.cost.rank_groups import build_data_group, build_expert_data_group
 from planner.cost.scenario import Scenario, apply_setting, read_settings
@@ -35,7 +37,7 @@ from planner.documents.explain import (
     StagePart,
     WaterfallPart,
 )
-from planner.documents.plan import PlanDocument, PlanPart, SettingsPart
+from planner.documents.plan import MemoryBreakdownPart, PlanDocument, PlanPart, SettingsPart
 from planner.errors import InputError
 from planner.studies.bottleneck import explain_bottlenecks
 from planner.studies.plan_parts import build_memory_part, build_model_part, build_scenario_part
@@ -213,7 +215,9 @@ def explain_plan(
 def _build_stage_parts(scenario: Scenario, s: Strategies) -> list[StagePart]:
     """The parts of all pipeline stages, in order."""
     plan_tables = build_all_stage_plan_tables(scenario, s)
-    stage_bytes = compute_stage_memory_bytes(scenario, s, plan_tables)
+    memory = compute_stage_memory(scenario, s, plan_tables)
+    peak = memory.peak
+    stage_memory = PeakMemory({name: sizes[0] for name, sizes in peak.category_bytes.items()}, peak.moment[0])
     in_flight = count_micro_batches_in_flight(scenario, s, plan_tables)[0]
     layers = plan_tables.stages.layer_counts[0, :, :-2].sum(axis=1)
     stage_costs_s = compute_stage_times(scenario, s)
@@ -226,10 +230,18 @@ def _build_stage_parts(scenario: Scenario, s: Strategies) -> list[StagePart]:
             forward_s=float(forward[stage]),
             backward_s=float(backward[stage]),
             micro_batches_in_flight=float(in_flight[stage]),
-            memory=build_memory_part(scenario, {name: sizes[0] for name, sizes in stage_bytes.items()}, stage),
+            memory=build_memory_part(scenario, stage_memory, stage),
+            moments=_build_moment_parts(scenario, memory, stage),
         )
         for stage in range(len(layers))
     ]
+
+
+def _build_moment_parts(scenario: Scenario, memory: StageMemory, stage: int) -> list[MemoryBreakdownPart]:
+    """The memory of a device of one stage at each moment."""
+    category_bytes = {name: sizes[0, :, stage] for name, sizes in memory.moment_bytes.items()}
+    moments = PeakMemory(category_bytes, np.arange(len(MEMORY_MOMENTS)))
+    return [build_memory_part(scenario, moments, index) for index in range(len(MEMORY_MOMENTS))]
 
 
 def _build_roofline_part(scenario: Scenario, s: Strategies) -> RooflinePart:

@@ -14,7 +14,7 @@ from planner.cost.heterogeneous import (
     compute_pipeline_terms,
     compute_replica_terms,
 )
-from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.memory.peak import compute_peak_memory
 from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix
 from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario
@@ -42,7 +42,7 @@ def build_shares_plan_part(
         plan_tables = build_plan_tables(pool.shared_scenario, s)
         counts = np.array([replica_plan.micro_batches[pool_index]])
         terms_by_pool.append(compute_replica_terms(device_pools, pool_index, s, plan_tables, counts))
-        memory_by_pool.append(compute_peak_memory_bytes(pool.shared_scenario, s, plan_tables, counts))
+        memory_by_pool.append(compute_peak_memory(pool.shared_scenario, s, plan_tables, counts))
     times_s = [float(sum_in_order(terms.values())[0]) for terms, _ in terms_by_pool]
     slower_pool = int(times_s[1] > times_s[0])
     parts = []
@@ -95,7 +95,7 @@ def build_stages_plan_part(
     parts = []
     for pool_index in (pipeline_plan.front_pool, 1 - pipeline_plan.front_pool):
         segment, s = segments[pool_index], pipeline_plan.strategies[pool_index]
-        memory = compute_peak_memory_bytes(segment.scenario, segment.strategies, segment.plan_tables, n)
+        memory = compute_peak_memory(segment.scenario, segment.strategies, segment.plan_tables, n)
         parts.append(
             PoolPlanPart(
                 pool=device_pools[pool_index].name,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from planner.cluster.model.cluster import Cluster
-from planner.cost.arrays import Floats, sum_in_order
+from planner.cost.arrays import sum_in_order
 from planner.cost.flops import compute_required_flops
-from planner.cost.memory import MEMORY_CATEGORIES, compute_peak_memory_bytes
+from planner.cost.memory.moments import MEMORY_CATEGORIES, MEMORY_MOMENTS
+from planner.cost.memory.peak import PeakMemory, compute_peak_memory
 from planner.cost.operations.energy import ENERGY_PARTS, compute_energy_parts_j
 from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario, read_settings
@@ -97,7 +97,7 @@ def _build_scenario_plan_parts(
 ) -> list[PlanPart]:
     plan_tables = build_plan_tables(scenario, strategies)
     step_costs = compute_step_costs(scenario, strategies, plan_tables)
-    memory_bytes = compute_peak_memory_bytes(scenario, strategies, plan_tables)
+    memory = compute_peak_memory(scenario, strategies, plan_tables)
     sentences = (
         explain_bottlenecks(scenario, cluster, strategies, step_costs, plan_tables)
         if with_bottlenecks
@@ -126,7 +126,7 @@ def _build_scenario_plan_parts(
                 energy=EnergyPart(**{f"{name}_j": float(energy_parts_j[name][i]) for name in ENERGY_PARTS})
                 if has_power
                 else None,
-                memory=build_memory_part(scenario, memory_bytes, i),
+                memory=build_memory_part(scenario, memory, i),
                 bottleneck=sentences[i],
             )
         )
@@ -145,13 +145,14 @@ def build_strategy_part(strategies: Strategies, index: int) -> StrategyPart:
     return StrategyPart(**row)
 
 
-def build_memory_part(scenario: Scenario, memory_bytes: Mapping[str, Floats], index: int = 0) -> MemoryBreakdownPart:
-    """The memory part of plan `index`; `memory_bytes`: peak bytes per device by category, shape [plans]."""
-    bytes_by_category = {category: float(memory_bytes[category][index]) for category in MEMORY_CATEGORIES}
+def build_memory_part(scenario: Scenario, memory: PeakMemory, index: int = 0) -> MemoryBreakdownPart:
+    """The memory part of plan `index`; `memory`: of each plan, [plans]."""
+    bytes_by_category = {category: float(memory.category_bytes[category][index]) for category in MEMORY_CATEGORIES}
     return MemoryBreakdownPart(
         **{f"{category}_bytes": size_bytes for category, size_bytes in bytes_by_category.items()},
         total_bytes=math.fsum(bytes_by_category.values()),
         capacity_bytes=scenario.accelerator.memory_bytes,
+        moment=MEMORY_MOMENTS[int(memory.moment[index])],
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from planner.cost.arrays import Floats, Ints, round_significant, sum_in_order
 from planner.cost.calibration import CALIBRATION_PARAMETERS, combine_calibration, compute_calibration_spreads
-from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.memory.peak import compute_peak_memory_bytes
 from planner.cost.operations.energy import compute_energy_j
 from planner.cost.pipeline.stages import build_plan_tables, replace_layer_tables
 from planner.cost.scenario import Scenario

@@ -10,7 +10,7 @@ import numpy as np
 
 from planner.cluster.model.cluster import Cluster
 from planner.cost.arrays import Floats, round_significant
-from planner.cost.memory import MEMORY_CATEGORIES
+from planner.cost.memory.moments import MEMORY_CATEGORIES
 from planner.cost.pipeline.stages import PlanTables, build_plan_tables, replace_layer_tables
 from planner.cost.scenario import Scenario, check_scenario
 from planner.cost.step import compute_step_costs

@@ -65,6 +65,20 @@ class Trainer:
     ZeRO 2 on (arXiv 1910.02054, section 5)."""
     gradient_copy_bytes: float = 0.0
     """Of `gradient_bytes` those of 16-bit gradients beside the accumulated ones."""
+    frees_gradients: bool = False
+    """Whether there are gradients from the first backward pass to the optimizer's step alone
+    (`zero_grad(set_to_none=True)` of torch/optim/optimizer.py), or in buffers at all times."""
+    accumulates_unsharded: Literal["never", "pipeline", "always"] = "never"
+    """Where sharded gradients are whole up to the last of several micro-batches: nowhere; under pipeline parallelism
+    (torch 2.13, `backward_maybe_with_nosync` of torch/distributed/pipelining/stage.py); wherever they are accumulated
+    (`set_requires_gradient_sync` of torch/distributed/fsdp/_fully_shard/_fully_shard.py)."""
+    has_stream_pools: bool = False
+    """Whether what is gathered and reduced is allocated on streams of its own, whose memory no other stream uses
+    (`planner/cost/memory/model_state.py`)."""
+    keeps_weights_gathered_in_pipeline: bool = False
+    """Whether a pipeline stage's weights stay gathered under ZeRO 3 from one micro-batch to the next (torchtitan
+    0.3.0, `get_fsdp_reshard_after_forward_policy` of torchtitan/distributed/fsdp.py; torch 2.13,
+    `set_reshard_after_backward` of torch/distributed/pipelining/stage.py)."""
     optimizer_bytes: float = 12.0
     """Bytes per parameter: 32-bit master weights and Adam's two moments, at all times; sharded from ZeRO 1 on
     (arXiv 1910.02054, section 3.1)."""

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cost.breakdown import compute_rooflines, compute_waterfall_s
-from planner.cost.memory import MEMORY_CATEGORIES, compute_peak_memory_bytes, compute_stage_memory_bytes
+from planner.cost.memory.moments import MEMORY_CATEGORIES
+from planner.cost.memory.peak import compute_peak_memory_bytes, compute_stage_memory_bytes
 from planner.cost.pipeline.partition import compute_layer_prefix
 from planner.cost.pipeline.stages import build_all_stage_plan_tables
 from planner.cost.scenario import Scenario, build_scenario

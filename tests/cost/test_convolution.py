@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model.presets import load_cluster_spec
 from planner.cost.flops import compute_model_flops
-from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.memory.peak import compute_peak_memory_bytes
 from planner.cost.operators.convolution import ConvolutionCost
 from planner.cost.operators.matmul import LinearCost, compute_gemm_arithmetic_s
 from planner.cost.operators.operator_cost import LayerShard

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from planner.cost.memory import compute_peak_memory_bytes, count_micro_batches_in_flight
+from planner.cost.memory.activations import count_micro_batches_in_flight
+from planner.cost.memory.peak import compute_peak_memory_bytes
 from planner.cost.pipeline.stages import build_all_stage_plan_tables, build_plan_tables
 from planner.cost.rank_groups import RankLayout, build_data_group, build_expert_data_group
 from planner.cost.scenario import Scenario

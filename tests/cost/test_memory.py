@@ -5,7 +5,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from planner.cost.memory import MEMORY_CATEGORIES, compute_peak_memory_bytes, count_micro_batches_in_flight
+from planner.cost.memory.activations import count_micro_batches_in_flight
+from planner.cost.memory.moments import MEMORY_CATEGORIES
+from planner.cost.memory.peak import compute_peak_memory_bytes
 from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import build_scenario
 from planner.cost.strategies import build_strategy

@@ -11,7 +11,9 @@ import pytest
 
 import planner
 from planner.cluster.model.cluster import Host
-from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.memory.moments import MEMORY_MOMENTS
+from planner.cost.memory.peak import compute_stage_memory
+from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies, build_strategy
@@ -42,7 +44,9 @@ def plan(recompute: str = "selective", **degrees: int) -> Strategies:
 
 
 def held(q: Scenario, s: Strategies, kind: str = "activations") -> float:
-    return float(compute_peak_memory_bytes(q, s)[kind][0])
+    """Bytes of the worst stage while its last layer's backward pass is at work."""
+    memory = compute_stage_memory(q, s, build_plan_tables(q, s))
+    return float(memory.moment_bytes[kind][0, MEMORY_MOMENTS.index("last_layer_backward")].max())
 
 
 def term(q: Scenario, s: Strategies, name: str) -> float:

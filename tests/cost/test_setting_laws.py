@@ -9,8 +9,9 @@ import pytest
 
 from planner.cost.flops import compute_attention_flops, compute_required_flops
 from planner.cost.layer_tables import build_layer_shard
-from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.memory.peak import compute_peak_memory_bytes, compute_stage_memory
 from planner.cost.operators import compute_operator_times, get_operator_cost
+from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies, build_strategy
@@ -54,10 +55,11 @@ def compute(q: Scenario, plan: Strategies) -> float:
 def test_a_loss_holds_its_bytes_per_logit() -> None:
     q, plan, tokens, vocab, hidden = build("fsdp2"), build_strategy(dp=16), 1024, 8192, 512
     logits = {name: held(change(q, loss=name), plan, "logits") for name in ("plain", "compiled", "fused", "chunked")}
-    assert logits["plain"] - logits["compiled"] == tokens * vocab * (14 - 4)
+    plain_bytes = q.trainer.loss_bytes_per_logit
+    assert logits["plain"] - logits["compiled"] == tokens * vocab * (plain_bytes - 4)
     assert logits["fused"] == logits["compiled"]
     # eager: chunks of the plain loss, and the 32-bit gradient of the hidden states
-    assert logits["plain"] - logits["chunked"] == pytest.approx(tokens * (vocab * 14 * 7 / 8 - 4 * hidden))
+    assert logits["plain"] - logits["chunked"] == pytest.approx(tokens * (vocab * plain_bytes * 7 / 8 - 4 * hidden))
     compiled = replace(q, launch_mode="compiled")
     assert held(change(compiled, loss="chunked"), plan, "logits") < logits["chunked"]
 
@@ -65,8 +67,9 @@ def test_a_loss_holds_its_bytes_per_logit() -> None:
 def test_a_loss_moves_its_bytes_three_times() -> None:
     q, plan = replace(build("fsdp2"), launch_mode="graph"), build_strategy(dp=16)
     saved_s = compute(change(q, loss="plain"), plan) - compute(change(q, loss="fused"), plan)
+    more_bytes = q.trainer.loss_bytes_per_logit - 4
     micro_batches, bandwidth = 2, q.accelerator.memory_bandwidth_bytes_per_s * q.calibration.memory_efficiency
-    assert saved_s == pytest.approx(micro_batches * 3 * 10 * 1024 * 8192 / bandwidth)
+    assert saved_s == pytest.approx(micro_batches * 3 * more_bytes * 1024 * 8192 / bandwidth)
     # in chunks the same bytes move, and the head's multiplies have more edges
     assert compute(change(q, loss="chunked"), plan) > compute(q, plan)
 
@@ -125,10 +128,18 @@ def test_weights_that_are_never_resharded_are_gathered_once_and_stay() -> None:
     q = replace(build("fsdp2"), dp_overlap=False)
     plan, parameters = build_strategy(dp=16, zero_stage=3), q.workload.parameters
     never, always = change(q, reshard="never"), change(q, reshard="always")
-    assert held(never, plan, "weights") == pytest.approx(2 * parameters)
-    ends, layer = 2 * 8192 * 512, (parameters - 2 * 8192 * 512 - 512) / 8
-    assert held(q, plan, "weights") == pytest.approx(2 * (2 * layer + ends), rel=1e-3)
-    assert held(always, plan, "weights") == pytest.approx(2 * (layer + ends / 2), rel=1e-3)
+    end, layer = 8192 * 512, (parameters - 2 * 8192 * 512 - 512) / 8
+
+    def compute_weights(scenario: Scenario) -> list[float]:
+        """By moment."""
+        memory = compute_stage_memory(scenario, plan, build_plan_tables(scenario, plan))
+        return memory.moment_bytes["weights"][0, :, 0].tolist()
+
+    passing = [2 * layer, 4 * layer, 2 * (layer + end), 0.0, 0.0]
+    assert compute_weights(q) == pytest.approx([2 * end, *passing], rel=1e-3)
+    assert compute_weights(always) == pytest.approx([0.0, *passing], rel=1e-3)
+    whole = 2 * parameters
+    assert compute_weights(never) == pytest.approx([whole, whole, whole - 2 * end, *passing[2:]], rel=1e-3)
     own_s, once_s, scatter_s = (
         float(compute_step_costs(scenario, plan).terms["data_parallel"][0])
         for scenario in (q, never, replace(q, trainer=replace(q.trainer, gather_bytes=1e-9)))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from planner.cost import collectives
 from planner.cost.layer_tables import build_layer_shard, build_layer_tables
-from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.memory.peak import compute_peak_memory_bytes
 from planner.cost.operators import compute_operator_times
 from planner.cost.operators.attention import count_attended_pairs
 from planner.cost.pipeline.stages import build_plan_tables

@@ -14,7 +14,7 @@ from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.spec import parse_cluster_spec
-from planner.cost.memory import compute_memory_totals_bytes, compute_peak_memory_bytes
+from planner.cost.memory.peak import compute_memory_totals_bytes, compute_peak_memory_bytes
 from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import compute_pipeline_bound_s, compute_step_costs

@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from planner.cost.memory import MEMORY_CATEGORIES
+from planner.cost.memory.moments import MEMORY_CATEGORIES
 from planner.cost.step import STEP_TERMS
 from planner.report.charts.chart_spec import build_chart_spec
 from planner.report.charts.chart_svg import render_chart_svg, render_svg_file

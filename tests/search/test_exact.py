@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cluster.model.cluster import Host
-from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.memory.peak import compute_peak_memory_bytes
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import STRATEGY_FIELDS, build_strategy, join_strategies

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from planner.cost.arrays import sum_in_order
 from planner.cost.heterogeneous import BoundPools, bind_pools, compute_pipeline_terms, compute_replica_terms
-from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.memory.peak import compute_peak_memory_bytes
 from planner.cost.pipeline.partition import compute_layer_prefix
 from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import build_scenario

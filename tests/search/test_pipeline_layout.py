@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from planner.cost.flops import compute_required_flops
-from planner.cost.memory import compute_stage_memory_bytes
+from planner.cost.memory.peak import compute_stage_memory_bytes
 from planner.cost.pipeline.partition import list_chunk_layers
 from planner.cost.pipeline.stages import build_all_stage_plan_tables
 from planner.cost.scenario import Scenario

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cluster.model.cluster import Host
-from planner.cost.memory import compute_host_memory_bytes, compute_peak_memory_bytes
+from planner.cost.memory.peak import compute_host_memory_bytes, compute_peak_memory_bytes
 from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.settings import SETTINGS

@@ -12,7 +12,7 @@ import pytest
 
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model.spec import parse_cluster_spec
-from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.memory.peak import compute_peak_memory_bytes
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import build_strategy

@@ -19,7 +19,7 @@ import numpy as np
 from planner.cluster.build.power import POWER_STATES
 from planner.cost.arrays import Floats, Ints, sum_in_order, sum_products, take_columns
 from planner.cost.layer_tables import LayerTables, build_layer_tables
-from planner.cost.memory import compute_recompute_layer_share
+from planner.cost.memory.activations import compute_recompute_layer_share
 from planner.cost.operators import get_operator_cost
 from planner.cost.pipeline.partition import count_layers
 from planner.cost.pipeline.stages import PlanTables, build_plan_tables

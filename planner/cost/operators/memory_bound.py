@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.cost.arrays import Floats
+from planner.cost.arrays import Floats, sum_in_order
 from planner.cost.operators import roofline
 from planner.cost.operators.kept import compute_chain_bytes, compute_kept_bytes
 from planner.cost.operators.matmul import compute_gemm_arithmetic_s
 from planner.cost.operators.operator_cost import LayerShard, OperatorCost, PassTimes, build_weightless_times
 from planner.cost.scenario import Scenario
 from planner.trainers.trainer import LOSS_CHUNKS
-from planner.workload.operators import VALUE_BYTES, Loss, Pointwise, TokenBytes
+from planner.workload.operators import VALUE_BYTES, Layer, Loss, Pointwise, TokenBytes
 
 _FUSED_LOGIT_BYTES = 4.0
 """Of one logit in 16 bit and its gradient, where one kernel makes it (compiled: AOTAutograd of torch 2.13 saves the
@@ -143,6 +143,19 @@ class LossCost(OperatorCost[Loss]):
         logit_bytes = _get_moved_logit_bytes(scenario) / (LOSS_CHUNKS if is_chunked else 1) + teacher_bytes
         hidden_bytes = _HIDDEN_GRADIENT_BYTES * scenario.workload.hidden_size if is_chunked else 0.0
         return op.rows * shard.tokens * (op.vocab_size * logit_bytes / shard.tp + hidden_bytes)
+
+
+def compute_head_backward_bytes(scenario: Scenario, layer: Layer, shard: LayerShard, saved_bytes: Floats) -> Floats:
+    """Of the `saved_bytes` of the head what is there when the gradient of its matrix is reduced, [keys]: all but what
+    the loss has; of a chunked loss the 16-bit logits of a chunk and the gradient of all hidden states.
+    """
+    losses = [op for op in layer.operators if isinstance(op, Loss)]
+    loss_bytes = sum_in_order(LossCost().compute_saved_bytes(scenario, op, shard) for op in losses) if losses else 0.0
+    if scenario.loss != "chunked":
+        return saved_bytes - loss_bytes
+    logits = sum(op.vocab_size * op.rows for op in losses) * shard.tokens / shard.tp / LOSS_CHUNKS
+    hidden = sum(op.rows for op in losses) * shard.tokens * scenario.workload.hidden_size
+    return saved_bytes - loss_bytes + logits * scenario.value_bytes + hidden * _HIDDEN_GRADIENT_BYTES
 
 
 def _get_moved_logit_bytes(scenario: Scenario) -> float:

@@ -251,10 +251,10 @@ class StageParameters:
 
     dense: Floats
     expert: Floats
-    embedding_and_head: Floats
-    """Those of `dense` that embedding and head have."""
-    larger_end: Floats
-    """Of embedding and head the larger on the stage."""
+    embedding: Floats
+    """Those of `dense` that the embedding has."""
+    head: Floats
+    """Those of `dense` that the head has, a copy of the embedding's matrix included."""
     largest_dense: Floats
     """Of the layer that has most, [plans]."""
     largest_expert: Floats
@@ -370,13 +370,11 @@ def compute_stage_parameters(
         copied = np.maximum(copied, workload.embedding.sharded_parameters * looks_up / tp)
     dense = sum_products(counts, dense_by_type[:, None, :]) + copied
     ends = counts[:, :, -2:] * dense_by_type[:, None, -2:]
-    larger_end = np.maximum(ends[:, :, 0], ends[:, :, 1] + copied)
-    embedding_and_head = sum_products(counts[:, :, -2:], dense_by_type[:, None, -2:]) + copied
     return StageParameters(
         dense=take_columns(dense, unique.inverse),
         expert=take_columns(sum_products(counts, expert_by_type[:, None, :]), unique.inverse),
-        embedding_and_head=take_columns(embedding_and_head, unique.inverse),
-        larger_end=take_columns(larger_end, unique.inverse),
+        embedding=take_columns(ends[:, :, 0], unique.inverse),
+        head=take_columns(ends[:, :, 1] + copied, unique.inverse),
         largest_dense=dense_by_type[:, :-2].max(axis=1)[unique.inverse],
         largest_expert=expert_by_type[:, :-2].max(axis=1)[unique.inverse],
     )

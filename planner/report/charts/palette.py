@@ -30,6 +30,7 @@ MEMORY_COLOURS = {
     "activations": _YELLOW,
     "logits": _ORANGE,
     "buffers": _GREEN,
+    "allocator": _MAUVE,
     "reserve": _SAGE,
 }
 BOUND_COLOURS = {"compute": _INDIGO, "memory": _YELLOW, "launch": _PINK}

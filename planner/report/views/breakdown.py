@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from planner.cost.memory import MEMORY_CATEGORIES
+from planner.cost.memory.moments import MEMORY_CATEGORIES, MOMENT_TITLES
 from planner.report.report import (
     BarChart,
     BarSegment,
@@ -105,6 +105,11 @@ def build_step_table(
     return ReportTable(
         title, build_columns(("term", "time", "share", "overlapped"), rows, drop_order=("overlapped",))
     )
+
+
+def format_moment(memory: MemoryBreakdownPart) -> str:
+    """When memory is fullest, in words; empty where it is not known."""
+    return "" if memory.moment is None else MOMENT_TITLES[memory.moment]
 
 
 def build_memory_table(title: str, memory: MemoryBreakdownPart) -> ReportTable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from planner.cost.memory import MEMORY_CATEGORIES
+from planner.cost.memory.moments import MEMORY_CATEGORIES
 from planner.documents.explain import (
     CollectivePart,
     ExplainDocument,
@@ -35,8 +35,16 @@ from planner.units import format_bytes, format_seconds, format_si
 
 _MAX_STAGES = 16
 _NEGLIGIBLE_SHARE = 5e-5
-_CATEGORY_LETTERS = dict(zip(MEMORY_CATEGORIES, "wgoalbr", strict=True))
+_CATEGORY_LETTERS = dict(zip(MEMORY_CATEGORIES, "wgoalbcr", strict=True))
 """Of the categories of memory, in bars."""
+_DROP_RANKS = dict(
+    zip(
+        ("activations", "logits", "gradients", "weights", "optimizer", "allocator", "buffers", "reserve"),
+        range(1, 9),
+        strict=True,
+    )
+)
+"""Of the categories of memory: a narrow terminal leaves out the highest first."""
 _KERNEL_PARTS = frozenset(
     ("ideal", "attention", "other_arithmetic", "efficiency", "memory", "launches", "host", "imbalance")
 )
@@ -53,6 +61,7 @@ def build_explain_report(document: ExplainDocument) -> Report:
         (f"stage {item.stage}: {item.layers} layers, {item.micro_batches_in_flight:.3g} in flight", item.memory)
         for item in document.stages
     ]
+    fullest = max(document.stages, key=lambda stage: stage.memory.total_bytes)
     return Report(
         command="explain",
         title=title,
@@ -61,12 +70,18 @@ def build_explain_report(document: ExplainDocument) -> Report:
         tables=[
             _build_waterfall_table(parts, document.step_time_s),
             _build_stage_table(document.stages),
+            _build_moment_table(fullest),
             _build_operator_table(operators),
             _build_collective_table(document.collectives),
         ],
         charts=[
             _build_waterfall_chart(parts, document.step_time_s),
             breakdown.build_memory_bars("Memory of each stage's devices", memories, "stage"),
+            breakdown.build_memory_bars(
+                f"Memory over the step, stage {fullest.stage}",
+                [(breakdown.format_moment(memory), memory) for memory in fullest.moments],
+                "moment",
+            ),
             _build_roofline_chart(document.roofline, operators),
         ],
         sentences=list(_enumerate_sentences(document)),
@@ -147,6 +162,27 @@ def _build_stage_table(stages: list[StagePart]) -> ReportTable:
         bars.append([*bar, (max(0.0, 1 - share), ".")])
     legend = ", ".join(f"{letter} {category}" for category, letter in _CATEGORY_LETTERS.items())
     return ReportTable("Stages", columns, bars=bars, bar_legend=f"memory: {legend}, . free", max_rows=_MAX_STAGES)
+
+
+def _build_moment_table(stage: StagePart) -> ReportTable:
+    """Memory of the fullest stage at each moment of the step, by category; the fullest moment is marked."""
+    titles = [
+        breakdown.format_moment(memory) + (" (peak)" if memory.moment == stage.memory.moment else "")
+        for memory in stage.moments
+    ]
+    columns = [Column("moment", titles, is_text=True)]
+    columns.append(Column("total", [format_bytes(memory.total_bytes) for memory in stage.moments]))
+    for category in MEMORY_CATEGORIES:
+        sizes = [getattr(memory, f"{category}_bytes") for memory in stage.moments]
+        if any(sizes):
+            columns.append(
+                Column(
+                    category,
+                    [format_bytes(size) for size in sizes],
+                    drop_rank=_DROP_RANKS[category],
+                )
+            )
+    return ReportTable(f"Memory over the step, stage {stage.stage}", columns)
 
 
 def _build_operator_table(operators: Sequence[tuple[OperatorPart, float]]) -> ReportTable:

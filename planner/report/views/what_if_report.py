@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from planner.cost.memory.moments import MEMORY_CATEGORIES
 from planner.cost.settings import SETTINGS
 from planner.documents.figures import FigureUnit, flatten_part, format_figure_value
 from planner.documents.plan import PlanPart
@@ -155,10 +156,10 @@ def _enumerate_rows(document: WhatIfDocument) -> Iterator[_WhatIfRow]:
                 label = f"{plan_words.format_term_name(name)}{suffix}"
                 yield _build_row(label, seconds, new_terms[name], format_seconds)
     yield _build_row("memory", old.memory.total_bytes, new.memory.total_bytes, format_bytes)
-    for field in old.memory.__struct_fields__:
-        old_bytes, new_bytes = float(getattr(old.memory, field)), float(getattr(new.memory, field))
-        if field != "total_bytes" and (old_bytes or new_bytes):
-            yield _build_row(field.removesuffix("_bytes"), old_bytes, new_bytes, format_bytes)
+    for name in (*MEMORY_CATEGORIES, "capacity"):
+        old_bytes, new_bytes = (getattr(memory, f"{name}_bytes") for memory in (old.memory, new.memory))
+        if old_bytes or new_bytes:
+            yield _build_row(name, old_bytes, new_bytes, format_bytes)
     unit = f"{plan_words.get_throughput_unit(before.model)}s/s"
     rates = (plan_words.get_throughput_per_s(side.model, side.plan) for side in (before, after))
     for suffix, old_rate, new_rate in zip(("", " a device"), *rates, strict=True):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from planner.cluster.model.cluster import Cluster
-from planner.cost.memory import compute_host_memory_bytes, compute_peak_memory_bytes
+from planner.cost.memory.peak import compute_host_memory_bytes, compute_peak_memory_bytes
 from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario, compute_required_memory_bytes
 from planner.cost.strategies import FULL_RECOMPUTE, RECOMPUTE_MODES, Strategies

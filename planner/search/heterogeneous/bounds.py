@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.cost.arrays import Floats, Ints, sum_in_order, sum_products
+from planner.cost.arrays import Floats, Ints, sum_products
 from planner.cost.layer_tables import LayerTables
-from planner.cost.memory import compute_activation_bytes, compute_model_state_bytes
+from planner.cost.memory.model_state import Progress
+from planner.cost.memory.moments import MEMORY_MOMENTS
+from planner.cost.memory.peak import compute_stage_memory_in_flight
 from planner.cost.pipeline.partition import assign_layers
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_pipeline_bound_s
@@ -158,17 +160,15 @@ def _compute_stage_bytes(
     for layer_type in range(layer_type_count):
         counts[3 * layer_type : 3 * layer_type + 3, layer_type] = (1, layers, 2 * layers)
     tables = build_stage_tables(scenario, s, counts, 0, layer_tables)
-    state_bytes = (
-        sum_in_order(compute_model_state_bytes(scenario, s, tables.parameters, s.zero_stage).values())
-        + scenario.runtime_reserve_bytes
-    )
-    single_in_flight_bytes, double_in_flight_bytes = (
-        state_bytes
-        + sum_in_order(
-            compute_activation_bytes(scenario, s, tables, s.recompute, np.full(state_bytes.shape, in_flight)).values()
-        )
-        for in_flight in (1.0, 2.0)
-    )
+    micro_batches = np.ones_like(s.pp)
+
+    def compute_bytes(in_flight: float) -> Floats:
+        """While the last layer is at work, which the peak is never below."""
+        progress = Progress(micro_batches, np.full(tables.parameters.dense.shape, in_flight))
+        memory = compute_stage_memory_in_flight(scenario, s, tables, progress)
+        return memory.total_bytes[:, MEMORY_MOMENTS.index("last_layer_backward")]
+
+    single_in_flight_bytes, double_in_flight_bytes = compute_bytes(1.0), compute_bytes(2.0)
     micro_batch_bytes = (
         np.zeros_like(single_in_flight_bytes)
         if scenario.offload.activations

@@ -11,11 +11,7 @@ import numpy as np
 from planner.cost.arrays import Bools, Floats, Ints, find_distinct_values, sum_in_order
 from planner.cost.heterogeneous import BoundPools, compute_replica_terms
 from planner.cost.layer_tables import LayerTables, build_layer_tables
-from planner.cost.memory import (
-    compute_host_memory_bytes,
-    compute_memory_totals_bytes,
-    compute_peak_memory_bytes,
-)
+from planner.cost.memory.peak import compute_host_memory_bytes, compute_memory_totals_bytes, compute_peak_memory_bytes
 from planner.cost.pipeline.partition import compute_layer_prefix
 from planner.cost.pipeline.stages import IN_FLIGHT_ROUNDS, PlanTables, build_plan_tables
 from planner.cost.scenario import Scenario

@@ -19,7 +19,7 @@ import numpy as np
 from planner.cost.arrays import Bools, Floats, Ints, sum_in_order
 from planner.cost.heterogeneous import build_single_chunk_stages
 from planner.cost.layer_tables import LayerTables
-from planner.cost.memory import compute_activation_bytes, compute_model_state_bytes, count_micro_batches_in_flight
+from planner.cost.memory.peak import compute_stage_memory_bytes
 from planner.cost.pipeline.stages import PlanTables, join_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
@@ -87,10 +87,7 @@ def compute_stage_fits(
     """
     counts = np.concatenate([contents.counts, np.tile(embedding_and_head, (len(contents.counts), 1))], axis=1)
     stage_tables = build_stage_tables(scenario, s, counts, position, tables)
-    in_flight = count_micro_batches_in_flight(scenario, s, stage_tables, micro_batches)
-    memory_parts = compute_model_state_bytes(scenario, s, stage_tables.parameters, s.zero_stage)
-    memory_parts |= compute_activation_bytes(scenario, s, stage_tables, s.recompute, in_flight)
-    memory_bytes = sum_in_order(memory_parts.values()) + scenario.runtime_reserve_bytes
+    memory_bytes = sum_in_order(compute_stage_memory_bytes(scenario, s, stage_tables, micro_batches).values())
     fits: Bools = memory_bytes <= scenario.accelerator.memory_bytes
     return fits
 

@@ -17,7 +17,7 @@ import numpy as np
 from planner.cost.arrays import Floats, Ints, sum_in_order, sum_products
 from planner.cost.heterogeneous import BoundPools, PipelineSegment, build_segment, compute_pipeline_terms
 from planner.cost.layer_tables import LayerTables
-from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.memory.peak import compute_peak_memory_bytes
 from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix
 from planner.cost.strategies import Strategies
 from planner.search.heterogeneous.best_first import REL_TOL, HeteroPlan, compute_limit_s, search_best_first

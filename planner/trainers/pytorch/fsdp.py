@@ -15,14 +15,19 @@ FSDP2 = Trainer(
     sharded_weight_bytes=0.0,
     gradient_bytes=4.0,
     grad_reduce_bytes=2.0,
-    loss_bytes_per_logit=14.0,
+    # the 16-bit logits are deleted before the backward pass (torchtitan 0.3.0, trainer.py): the logarithm of the
+    # softmax, its gradient and that of the 32-bit logits
+    loss_bytes_per_logit=12.0,
     launch_mode="eager",
     usual_zero_stage=3,
     # torchtitan's default; PyTorch's `_ContextParallelOptions` rotates keys and values with an all-gather
     cp_comm_type="all-gather",
     selective_recompute="multiplies",
     keeps_gathered_sequence=True,
-    keeps_embedding_gathered=True,
+    frees_gradients=True,
+    has_stream_pools=True,
+    accumulates_unsharded="pipeline",
+    keeps_weights_gathered_in_pipeline=True,
     saves_quantized_inputs=False,
     # torchao has no delayed scaling (torchao/float8/config.py)
     fp8_recipe="tensorwise",
@@ -36,6 +41,7 @@ FSDP1 = replace(
     name="fsdp",
     programs=("fsdp2", "accelerate"),
     loss="fused",
+    keeps_embedding_gathered=True,
     saves_quantized_inputs=True,
     fp8_recipe="delayed",
 )

@@ -1,0 +1,148 @@
+"""Activations, logits and communication buffers on a device of each stage, at each moment of a step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from planner.cost.arrays import (
+    Floats,
+    Ints,
+    find_last_axis_max,
+    find_unique_rows,
+    sum_products,
+    take_columns,
+)
+from planner.cost.memory.model_state import Progress, stack_moments
+from planner.cost.pipeline.stages import IN_FLIGHT_ROUNDS, PlanTables, compute_in_flight_passes
+from planner.cost.scenario import Scenario
+from planner.cost.strategies import FULL_RECOMPUTE, Strategies
+
+
+def count_micro_batches_in_flight(
+    scenario: Scenario, s: Strategies, plan_tables: PlanTables, micro_batches: Ints | None = None
+) -> Floats:
+    """Most micro-batches in flight on each stage, shape [plans, stages]; `micro_batches`: those of a rank's
+    step, where ranks are not all alike. GPipe runs all forward passes before the first backward pass.
+    """
+    step_micro_batches = scenario.global_batch // (s.dp * s.micro_batch) if micro_batches is None else micro_batches
+    if scenario.pipeline_schedule == "gpipe":
+        # without a pipeline each micro-batch has its backward pass before the next
+        in_flight = np.where(s.pp == 1, 1.0, step_micro_batches)
+        return np.repeat(in_flight[:, None], plan_tables.parameters.dense.shape[1], axis=1)
+    # beyond a few rounds every round of the schedule is like the one before
+    simulated = np.clip(step_micro_batches, 1, IN_FLIGHT_ROUNDS * s.pp)
+    unique, rows = find_unique_rows(plan_tables.stage_rows, simulated), plan_tables.stage_rows
+    first = unique.first_index
+    in_flight = compute_in_flight_passes(
+        plan_tables.stages, rows[first], s.pp[first], s.vpp[first], simulated[first], scenario.pipeline_schedule
+    )
+    return take_columns(in_flight, unique.inverse)
+
+
+def compute_progress(
+    scenario: Scenario, s: Strategies, plan_tables: PlanTables, micro_batches: Ints | None = None
+) -> Progress:
+    """How many micro-batches a step has and how many of them are in flight; `micro_batches` as in
+    `count_micro_batches_in_flight`.
+    """
+    in_flight = count_micro_batches_in_flight(scenario, s, plan_tables, micro_batches)
+    if micro_batches is None:
+        micro_batches = scenario.global_batch // (s.dp * s.micro_batch)
+    return Progress(micro_batches, in_flight)
+
+
+def compute_activation_bytes(
+    scenario: Scenario, s: Strategies, plan_tables: PlanTables, recompute_modes: Ints, in_flight: Floats
+) -> dict[str, Floats]:
+    """Kept activations, the logits, and buffers in bytes under `recompute_modes`, shape [plans, moments, stages]
+    each; of one moment for all where they do not change.
+
+    `in_flight`: micro-batches in flight, shape [plans, stages]. The head is left as soon as it is entered, so it has
+    the logits of one micro-batch, and so do the layers of multi-token prediction before it; under recomputation the
+    layer at work is restored beside what is kept.
+    """
+    tables, layer_row = plan_tables.layer_tables, plan_tables.layer_row
+    saved, dropped = tables.saved_bytes, tables.dropped_bytes
+    least = np.minimum(tables.input_bytes, saved - dropped)
+    kept_by_mode = np.concatenate([saved, saved - dropped, least])
+    restored_by_mode = np.concatenate([np.zeros_like(saved), dropped, saved - least])
+    row = recompute_modes * len(saved) + layer_row
+    kept, restored = (take_columns(table, row)[:, None, :] for table in (kept_by_mode, restored_by_mode))
+    counts = take_columns(plan_tables.stages.layer_counts, plan_tables.stage_rows)
+    kept = _keep_other_layers(scenario, s, recompute_modes, kept, saved[layer_row])
+    predicting = counts[:, :, -1] * tables.prediction_bytes[layer_row, -1:]
+    is_present = counts[:, :, :-2] > 0
+    restored_layer = find_last_axis_max(np.where(is_present, restored[:, :, :-2], 0.0))
+    kept_layer = find_last_axis_max(np.where(is_present, kept[:, :, :-2], 0.0))
+    per_micro_batch = sum_products(counts[:, :, :-1], kept[:, :, :-1])
+    activations, others = in_flight * per_micro_batch, (in_flight - 1.0) * per_micro_batch
+    if scenario.offload.activations:
+        offloaded = compute_offloaded_layer_bytes(scenario, s, plan_tables, recompute_modes)
+        offloaded_bytes = in_flight * sum_products(counts[:, :, :-1], offloaded[:, :, :-1])
+        # on their way out or in: the layer at work and the one before it
+        largest_offloaded = find_last_axis_max(np.where(counts[:, :, :-1] > 0, offloaded[:, :, :-1], 0.0))
+        kept_bytes = in_flight * sum_products(counts[:, :, :-1], (kept - offloaded)[:, :, :-1])
+        activations = kept_bytes + np.minimum(2.0 * largest_offloaded, offloaded_bytes)
+        others = np.where(in_flight > 1.0, activations * (in_flight - 1.0) / np.maximum(in_flight, 1.0), 0.0)
+    head_bytes = counts[:, :, -1] * saved[layer_row, -1:] - predicting
+    head_backward_bytes = counts[:, :, -1] * tables.head_backward_bytes[layer_row, -1:]
+    logits = {"loss": head_bytes, "head_backward": head_backward_bytes}
+    # the layer's input as it is received, and the next one's as it is sent; the gathered sequence and its gradient
+    largest_input, largest_gathered = (
+        find_last_axis_max(table[:, :-2])[layer_row, None] for table in (tables.input_bytes, tables.gathered_bytes)
+    )
+    buffers = np.broadcast_to(2 * largest_input + largest_gathered, in_flight.shape)
+    return {
+        "activations": stack_moments(
+            {
+                "loss": activations + predicting,
+                "head_backward": activations + predicting,
+                # the backward pass of multi-token prediction comes before that of the other layers
+                "last_layer_backward": activations + np.maximum(restored_layer, predicting),
+                "first_layer_backward": others + kept_layer + restored_layer,
+                "embedding_backward": others,
+            },
+            in_flight,
+        ),
+        "logits": stack_moments(logits, in_flight),
+        "buffers": buffers[:, None],
+    }
+
+
+def compute_offloaded_layer_bytes(
+    scenario: Scenario, s: Strategies, plan_tables: PlanTables, recompute_modes: Ints
+) -> Floats:
+    """Bytes of one micro-batch on the host of one layer of each type, where activations are offloaded, shape
+    [plans, 1, layer types].
+    """
+    offloaded_by_mode, layer_row = plan_tables.layer_tables.offloaded_bytes, plan_tables.layer_row
+    row = recompute_modes * len(offloaded_by_mode[0]) + layer_row
+    offloaded = take_columns(np.concatenate(offloaded_by_mode), row)[:, None, :]
+    return _keep_other_layers(scenario, s, recompute_modes, offloaded, offloaded_by_mode[0][layer_row])
+
+
+def _keep_other_layers(
+    scenario: Scenario, s: Strategies, recompute_modes: Ints, kept: Floats, saved: Floats
+) -> Floats:
+    """What layers keep on average where full recomputation leaves some of them out, which keep `saved`
+    [plans, layer types]; shape [plans, 1, layer types], as `kept`.
+    """
+    if scenario.recompute_layers is None:
+        return kept
+    other_layers_share = 1.0 - compute_full_recompute_share(scenario, s)[:, None, None]
+    partly_kept = kept + other_layers_share * (saved[:, None, :] - kept)
+    return np.where((recompute_modes == FULL_RECOMPUTE)[:, None, None], partly_kept, kept)
+
+
+def compute_full_recompute_share(scenario: Scenario, s: Strategies) -> Floats:
+    """Share of a stage's layers that full recomputation repeats, shape [plans]: all, or a number of them."""
+    if scenario.recompute_layers is None:
+        return np.ones(len(s))
+    return np.minimum(1.0, scenario.recompute_layers * s.pp * s.vpp / scenario.workload.layer_count)
+
+
+def compute_recompute_layer_share(scenario: Scenario, s: Strategies) -> Floats:
+    """Share of the layers that each plan's recompute mode is at work in, shape [plans]: only full recomputation may
+    leave some of them out.
+    """
+    return np.where(s.recompute == FULL_RECOMPUTE, compute_full_recompute_share(scenario, s), 1.0)

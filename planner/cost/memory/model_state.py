@@ -1,0 +1,246 @@
+"""Weights, gradients and optimizer state on a device of each stage, at each moment of a step.
+
+ZeRO (Rajbhandari et al. 2019, arXiv 1910.02054): stage 1 shards the optimizer state over the data-parallel ranks, 2
+also the gradients, 3 also the weights. What is sharded is whole while it is at work, in units: a layer, the
+embedding, the head (torch 2.13, `fully_shard` of torch/distributed/fsdp/_fully_shard; torchtitan 0.3.0,
+`apply_fsdp_to_decoder` of torchtitan/distributed/fsdp.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.cost.arrays import Bools, Floats, Ints
+from planner.cost.memory.moments import MEMORY_MOMENTS
+from planner.cost.pipeline.stages import StageParameters, compute_sharded_parameters
+from planner.cost.scenario import Scenario
+from planner.cost.schedules.catalog import count_copies
+from planner.cost.strategies import Strategies
+from planner.workload.techniques import WEIGHT_16BIT_BYTES
+
+
+def compute_model_state_bytes(
+    scenario: Scenario, s: Strategies, parameters: StageParameters, zero_stage: Ints, progress: Progress
+) -> dict[str, Floats]:
+    """Weights, gradients and optimizer state in bytes under `zero_stage` [plans], shape [plans, moments, stages]
+    each; of one moment for all where they do not change.
+    """
+    state = scenario.trainer_state
+    unsharded = parameters.dense + parameters.expert
+    sharded = compute_sharded_parameters(scenario, s, parameters)
+    weights = _compute_weight_bytes(scenario, s, parameters, zero_stage, unsharded, sharded)
+    optimizer_bytes = state.optimizer_bytes
+    if scenario.offload.optimizer:
+        optimizer_bytes = 0.0 if scenario.trainer.updates_on_host else optimizer_bytes - state.moment_bytes
+    optimizer = optimizer_bytes * np.where(zero_stage[:, None] >= 1, sharded, unsharded)
+    gradients, sharded_gradients = _compute_gradient_bytes(
+        scenario, s, parameters, zero_stage, unsharded, sharded, progress
+    )
+    return {
+        "weights": weights,
+        "gradients": gradients,
+        "optimizer": optimizer[:, None],
+        "allocator": _compute_allocator_bytes(scenario, parameters, zero_stage, sharded_gradients),
+    }
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the micro-batches of a step are when most of them are in flight."""
+
+    micro_batches: Ints
+    """Of a step on each rank, [plans]."""
+    in_flight: Floats
+    """Most of them in flight on each stage, [plans, stages]."""
+
+    @property
+    def accumulates(self) -> Bools:
+        """Whether a stage has gradients of earlier micro-batches then, [plans, stages]."""
+        return self.micro_batches[:, None] > np.ceil(self.in_flight)
+
+    def take(self, index: Ints) -> Progress:
+        """Of the plans at `index`."""
+        return Progress(self.micro_batches[index], self.in_flight[index])
+
+
+@dataclass(frozen=True)
+class _Units:
+    """Parameters of what is gathered and reduced at once, on a device of each stage, [plans, stages]."""
+
+    layer: Floats
+    """The largest layer."""
+    embedding: Floats
+    head: Floats
+
+
+def _get_units(parameters: StageParameters) -> _Units:
+    layer = (parameters.largest_dense + parameters.largest_expert)[:, None] + np.zeros_like(parameters.dense)
+    return _Units(layer, parameters.embedding, parameters.head)
+
+
+def stack_moments(values: Mapping[str, Floats], like: Floats) -> Floats:
+    """Values of shape [plans, stages] by moment as one array [plans, moments, stages]; zero at other moments."""
+    zero = np.zeros_like(like)
+    return np.stack([values.get(moment, zero) for moment in MEMORY_MOMENTS], axis=1)
+
+
+def _has_whole_pipeline_weights(scenario: Scenario, s: Strategies) -> Bools:
+    """Whether a stage's weights stay gathered between micro-batches, [plans]."""
+    is_kept = scenario.trainer.keeps_weights_gathered_in_pipeline
+    return (s.pp > 1) & is_kept
+
+
+def _compute_weight_bytes(
+    scenario: Scenario,
+    s: Strategies,
+    parameters: StageParameters,
+    zero_stage: Ints,
+    unsharded: Floats,
+    sharded: Floats,
+) -> Floats:
+    """Weights, the teacher's too, [plans, moments, stages]."""
+    state, is_sharded = scenario.trainer_state, zero_stage >= 3
+    weights = state.weight_bytes * unsharded[:, None]
+    if is_sharded.any() or scenario.offload.weights:
+        gathered = state.weight_bytes * compute_gathered_parameters(scenario, s, parameters)
+        kept_bytes = 0.0 if scenario.offload.weights else state.sharded_weight_bytes
+        partly = np.minimum(kept_bytes * sharded[:, None] + gathered, weights)
+        weights = partly if scenario.offload.weights else np.where(is_sharded[:, None, None], partly, weights)
+    teacher = scenario.techniques.teacher
+    if teacher is not None:
+        copies = count_copies(scenario.pipeline_schedule, s)
+        teacher_bytes = WEIGHT_16BIT_BYTES * teacher.parameters / (s.tp * s.pp)[:, None, None]
+        weights = weights + copies[:, None, None] * teacher_bytes
+    return weights
+
+
+def compute_gathered_parameters(scenario: Scenario, s: Strategies, parameters: StageParameters) -> Floats:
+    """Parameters that a device of each stage has gathered under ZeRO 3, [plans, moments, stages].
+
+    The unit at work and what is fetched for the next one; embedding and head at all times of a micro-batch where the
+    trainer keeps them, as the root of a module. A unit is freed before its gradient is reduced. Never resharded after
+    the forward pass, or kept gathered between the micro-batches of a pipeline: all whose backward pass has not been.
+    """
+    unit = _get_units(parameters)
+    kept = unit.embedding + unit.head if scenario.trainer.keeps_embedding_gathered else np.zeros_like(unit.layer)
+    is_chunked = scenario.loss == "chunked"
+    head = np.maximum(unit.head, kept)
+    passing = {
+        # only a chunked loss multiplies by the head, which else is there because it has not been resharded
+        "loss": kept if scenario.reshard == "always" and not is_chunked else head,
+        "head_backward": head if is_chunked else kept + unit.layer,
+        "last_layer_backward": 2.0 * unit.layer + kept,
+        "first_layer_backward": unit.layer + np.maximum(unit.embedding, kept),
+        "embedding_backward": kept,
+    }
+    whole = parameters.dense + parameters.expert
+    if scenario.reshard == "never":
+        never = {**passing, "loss": whole, "head_backward": whole, "last_layer_backward": whole - unit.head}
+        gathered = stack_moments(never, whole)
+    else:
+        gathered = stack_moments(passing, whole)
+    keeps_stage = _has_whole_pipeline_weights(scenario, s)
+    if keeps_stage.any():
+        late = ("first_layer_backward", "embedding_backward")
+        moments = late if scenario.reshard == "always" else MEMORY_MOMENTS[:-1]
+        in_pipeline = stack_moments({**passing, **dict.fromkeys(moments, whole)}, whole)
+        gathered = np.where(keeps_stage[:, None, None], in_pipeline, gathered)
+    return np.minimum(gathered, whole[:, None])
+
+
+def _compute_gradient_bytes(
+    scenario: Scenario,
+    s: Strategies,
+    parameters: StageParameters,
+    zero_stage: Ints,
+    unsharded: Floats,
+    sharded: Floats,
+    progress: Progress,
+) -> tuple[Floats, Floats]:
+    """Gradients, those accumulated and those of the unit at work; and of them those of a rank's shard; [plans,
+    moments, stages] each.
+    """
+    state, is_sharded = scenario.trainer_state, (zero_stage >= 2)[:, None]
+    whole_bytes, shard_bytes = state.gradient_bytes * unsharded, state.gradient_bytes * sharded
+    unit = _get_units(parameters)
+    if not scenario.trainer.frees_gradients:
+        partly = np.minimum(shard_bytes + state.gradient_bytes * unit.layer, whole_bytes)
+        return np.where(is_sharded, partly, whole_bytes)[:, None], shard_bytes[:, None]
+    sum_bytes, shard_sum_bytes = np.where(is_sharded, shard_bytes, whole_bytes), shard_bytes
+    stays_whole = (progress.micro_batches > 1) & (scenario.trainer.accumulates_unsharded != "never")
+    if scenario.trainer.accumulates_unsharded == "pipeline":
+        stays_whole &= s.pp > 1
+    if stays_whole.any():
+        # without a reduction they are summed in its format
+        whole_sum_bytes = scenario.trained_share * scenario.trainer.grad_reduce_bytes * unsharded
+        is_whole = is_sharded & stays_whole[:, None]
+        sum_bytes, shard_sum_bytes = (
+            np.where(is_whole, whole_sum_bytes, sum_bytes),
+            np.where(is_whole, 0.0, shard_bytes),
+        )
+
+    # of the first micro-batch the head's come before the others
+    head_share = np.divide(unit.head, unsharded, out=np.zeros_like(unsharded), where=unsharded > 0)
+
+    def stack_sums(sums: Floats, last: Floats) -> Floats:
+        reduced_head = np.where(progress.accumulates, sums, head_share * sums)
+        moments = {
+            "loss": np.where(progress.accumulates, sums, 0.0),
+            "head_backward": reduced_head,
+            "last_layer_backward": reduced_head,
+            "first_layer_backward": sums,
+            "embedding_backward": sums,
+            "optimizer_step": last,
+        }
+        return stack_moments(moments, unsharded)
+
+    at_work = stack_moments(_compute_unit_gradient_bytes(scenario, unit), unsharded)
+    gradients = stack_sums(sum_bytes, np.where(is_sharded, shard_bytes, whole_bytes))
+    return gradients + np.where(is_sharded[:, None], at_work, 0.0), stack_sums(shard_sum_bytes, shard_bytes)
+
+
+def _compute_allocator_bytes(
+    scenario: Scenario, parameters: StageParameters, zero_stage: Ints, sharded_gradients: Floats
+) -> Floats:
+    """What PyTorch's allocator keeps for streams of collectives while nothing is allocated there, [plans, moments,
+    stages].
+
+    A block that was allocated on a stream is used again on it alone (torch 2.13, c10/cuda/CUDACachingAllocator.cpp),
+    so a device has room for the most of each stream at all moments. `fully_shard` allocates what it gathers, of the
+    unit at work and of the one that is fetched, on the all-gather's stream, and sharded gradients on the
+    reduce-scatter's (torch/distributed/fsdp/_fully_shard/_fsdp_collectives.py).
+    """
+    if not scenario.trainer.has_stream_pools:
+        return np.zeros((1, 1, 1))
+    unit = _get_units(parameters)
+    most = unit.layer + np.maximum(unit.layer, np.maximum(unit.embedding, unit.head))
+    fetched = {
+        "head_backward": np.zeros_like(most) if scenario.loss == "chunked" else unit.layer,
+        "last_layer_backward": unit.layer,
+        "first_layer_backward": unit.embedding,
+    }
+    idle_bytes = scenario.trainer_state.weight_bytes * (most[:, None] - stack_moments(fetched, most))
+    gathered_bytes = np.where((zero_stage >= 3)[:, None, None], idle_bytes, 0.0)
+    idle = np.where((zero_stage >= 2)[:, None, None], sharded_gradients[:, -1:] - sharded_gradients, 0.0)
+    return idle + gathered_bytes
+
+
+def _compute_unit_gradient_bytes(scenario: Scenario, unit: _Units) -> dict[str, Floats]:
+    """Of the unit at work its gradient and what is reduced of it, beside what is still being reduced of the unit
+    before it, [plans, stages] by moment. The head's is summed over the chunks of a loss in the format of the
+    reduction.
+    """
+    share = scenario.trained_share
+    made = share * scenario.trainer.weight_bytes
+    reduced = share * scenario.trainer.grad_reduce_bytes
+    is_chunked = scenario.loss == "chunked"
+    return {
+        "loss": reduced * unit.head if is_chunked else np.zeros_like(unit.head),
+        "head_backward": ((reduced if is_chunked else made) + reduced) * unit.head,
+        "last_layer_backward": made * unit.layer + reduced * np.maximum(unit.layer, unit.head),
+        "first_layer_backward": (made + reduced) * unit.layer,
+        "embedding_backward": made * unit.embedding + reduced * np.maximum(unit.embedding, unit.layer),
+    }
