@@ -6,7 +6,7 @@ import numpy as np
 
 from planner.cost.arrays import Floats, Ints
 from planner.cost.operators import roofline
-from planner.cost.operators.kept import compute_pair_bytes, count_copied_heads
+from planner.cost.operators.kept import compute_pair_bytes
 from planner.cost.operators.operator_cost import LayerShard, OperatorCost, PassTimes, build_weightless_times
 from planner.cost.scenario import Scenario
 from planner.cost.settings import FlopsConvention
@@ -35,12 +35,14 @@ class AttentionCost(OperatorCost[AttentionCore]):
 
     def compute_saved_bytes(self, scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats:
         """Fused: the row sums of the softmax; unfused: its output, and dropout's mask and output
-        (arXiv 2205.05198, section 4.1), and where kernels are not joined the copies of `kept.py`.
+        (arXiv 2205.05198, section 4.1), and what it copies of grouped keys and values.
         """
         rows = shard.tokens * (op.attended_rows or 1)
         if scenario.attention_kernel == "unfused":
             pairs = op.heads * rows * (op.attended_rows or scenario.workload.seq_length) / shard.tp
-            copied_values = count_copied_heads(scenario, op) * (op.qk_dim + op.v_dim) * rows / shard.tp
+            # keys and values once for each head of queries (`repeat_kv` of transformers 4.57, modeling_llama.py;
+            # megatron-core 0.16.1, transformer/dot_product_attention.py)
+            copied_values = (op.heads - op.kv_heads) * (op.qk_dim + op.v_dim) * rows / shard.tp
             return compute_pair_bytes(scenario, op) * pairs + scenario.value_bytes * copied_values
         # the output too where the multiply after it keeps a narrow copy of its own
         keeps_output = roofline.get_saved_input_bytes(scenario) < scenario.value_bytes

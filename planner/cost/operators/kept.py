@@ -105,10 +105,3 @@ def compute_pair_bytes(scenario: Scenario, op: AttentionCore) -> float:
     if op.wide_softmax and get_kernels(scenario) in ("transformers", "autocast"):
         pair_bytes += max(_WIDE_BYTES, value_bytes) if value_bytes < _WIDE_BYTES else 0.0
     return pair_bytes + (value_bytes + _MASK_BYTES if op.dropout else 0.0)
-
-
-def count_copied_heads(scenario: Scenario, op: AttentionCore) -> int:
-    """Heads of keys and values that unfused attention of Hugging Face's modules copies for grouped queries, and keeps
-    (`repeat_kv` of modeling_llama.py).
-    """
-    return op.heads - op.kv_heads if get_kernels(scenario) in ("transformers", "autocast") else 0
