@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 
 from planner.cost.arrays import (
@@ -61,6 +63,27 @@ def compute_activation_bytes(
     the logits of one micro-batch, and so do the layers of multi-token prediction before it; under recomputation the
     layer at work is restored beside what is kept.
     """
+    activations, logits, buffers = _compute_moments(scenario, s, plan_tables, recompute_modes, in_flight)
+    return {
+        "activations": stack_moments(activations, in_flight),
+        "logits": stack_moments(logits, in_flight),
+        "buffers": buffers[:, None],
+    }
+
+
+def compute_fullest_activation_bytes(
+    scenario: Scenario, s: Strategies, plan_tables: PlanTables, recompute_modes: Ints, in_flight: Floats
+) -> Floats:
+    """The sum of the categories of `compute_activation_bytes` at the moment when it is largest, [plans, stages]."""
+    activations, logits, buffers = _compute_moments(scenario, s, plan_tables, recompute_modes, in_flight)
+    sums = [sizes + logits[moment] if moment in logits else sizes for moment, sizes in activations.items()]
+    return reduce(np.maximum, sums) + buffers
+
+
+def _compute_moments(
+    scenario: Scenario, s: Strategies, plan_tables: PlanTables, recompute_modes: Ints, in_flight: Floats
+) -> tuple[dict[str, Floats], dict[str, Floats], Floats]:
+    """Kept activations by moment, logits by moment where there are any, and buffers, [plans, stages] each."""
     tables, layer_row = plan_tables.layer_tables, plan_tables.layer_row
     saved, dropped = tables.saved_bytes, tables.dropped_bytes
     least = np.minimum(tables.input_bytes, saved - dropped)
@@ -92,21 +115,15 @@ def compute_activation_bytes(
         find_last_axis_max(table[:, :-2])[layer_row, None] for table in (tables.input_bytes, tables.gathered_bytes)
     )
     buffers = np.broadcast_to(2 * largest_input + largest_gathered, in_flight.shape)
-    return {
-        "activations": stack_moments(
-            {
-                "loss": activations + predicting,
-                "head_backward": activations + predicting,
-                # the backward pass of multi-token prediction comes before that of the other layers
-                "last_layer_backward": activations + np.maximum(restored_layer, predicting),
-                "first_layer_backward": others + kept_layer + restored_layer,
-                "embedding_backward": others,
-            },
-            in_flight,
-        ),
-        "logits": stack_moments(logits, in_flight),
-        "buffers": buffers[:, None],
+    kept_activations = {
+        "loss": activations + predicting,
+        "head_backward": activations + predicting,
+        # the backward pass of multi-token prediction comes before that of the other layers
+        "last_layer_backward": activations + np.maximum(restored_layer, predicting),
+        "first_layer_backward": others + kept_layer + restored_layer,
+        "embedding_backward": others,
     }
+    return kept_activations, logits, buffers
 
 
 def compute_offloaded_layer_bytes(

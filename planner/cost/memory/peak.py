@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.cost.arrays import Floats, Ints, find_last_axis_max, find_unique_rows, sum_in_order, take_columns
-from planner.cost.memory.activations import compute_activation_bytes, compute_progress
+from planner.cost.memory.activations import (
+    compute_activation_bytes,
+    compute_fullest_activation_bytes,
+    compute_progress,
+)
 from planner.cost.memory.model_state import Progress, compute_model_state_bytes
 from planner.cost.memory.moments import MEMORY_CATEGORIES, MEMORY_MOMENTS
 from planner.cost.pipeline.stages import IN_FLIGHT_ROUNDS, PlanTables, build_plan_tables
@@ -129,7 +133,7 @@ def compute_host_memory_bytes(
     `compute_memory_totals_bytes`. What is offloaded is what the device has less than it would without.
     """
     without_offload, with_offload = (
-        _compute_halves(bound, s, plan_tables, zero_stages, recompute_modes)
+        _compute_halves(bound, s, plan_tables, zero_stages, recompute_modes, by_moment=True)
         for bound in (replace(scenario, offload=NO_OFFLOAD), scenario)
     )
     states, activations = (
@@ -146,9 +150,11 @@ def _compute_halves(
     zero_stages: Sequence[int],
     recompute_modes: Sequence[int],
     micro_batches: Ints | None = None,
+    *,
+    by_moment: bool = False,
 ) -> tuple[list[Floats], list[Floats]]:
     """Model state under each ZeRO stage, activations under each recompute mode, shape [plans, moments, stages] each;
-    state of one moment for all where it does not change.
+    of one moment for all where no state changes, activations then of the fullest but `by_moment`.
     """
     progress = compute_progress(scenario, s, plan_tables, micro_batches)
     # the micro-batches decide which gradients there are: all alike beyond those that are ever in flight
@@ -164,11 +170,16 @@ def _compute_halves(
         parts = compute_model_state_bytes(scenario, owners, owner_parameters, stages, owner_progress)
         return take_columns(sum_in_order(parts.values()), unique.inverse)
 
-    def compute_mode_bytes(mode: int) -> Floats:
-        modes = np.full(len(s), mode)
-        return sum_in_order(compute_activation_bytes(scenario, s, plan_tables, modes, progress.in_flight).values())
+    states = list(map(compute_state_bytes, zero_stages))
+    needs_moments = by_moment or any(state.shape[1] > 1 for state in states)
 
-    return list(map(compute_state_bytes, zero_stages)), list(map(compute_mode_bytes, recompute_modes))
+    def compute_mode_bytes(mode: int) -> Floats:
+        stage_values = scenario, s, plan_tables, np.full(len(s), mode), progress.in_flight
+        if not needs_moments:
+            return compute_fullest_activation_bytes(*stage_values)[:, None]
+        return sum_in_order(compute_activation_bytes(*stage_values).values())
+
+    return states, list(map(compute_mode_bytes, recompute_modes))
 
 
 def _compute_peak_totals(states: list[Floats], activations: list[Floats]) -> Floats:
