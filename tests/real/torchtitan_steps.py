@@ -34,6 +34,16 @@ class Step:
     adam: str = "fused"
     """Or foreach."""
     flavor: str = "8B"
+    pp: int = 1
+    stage: int = 0
+    """Pipeline rank, with `vpp` chunks."""
+    vpp: int = 1
+    schedule: str = "1F1B"
+
+    @property
+    def chunk_indices(self) -> range:
+        """Of the rank among all chunks of the pipeline."""
+        return range(self.stage, self.pp * self.vpp, self.pp)
 
 
 def run_step(step: Step) -> dict[str, Peak]:
@@ -42,11 +52,11 @@ def run_step(step: Step) -> dict[str, Peak]:
     """
     torch = import_package("torch")
     fake = import_package("torch._subclasses.fake_tensor")
-    with _use_cpu(), start_process_group(step.ranks):
-        model = build_model(step)
+    with use_cpu(), start_process_group(step.ranks):
+        (model,) = build_modules(step)
         with fake.FakeTensorMode(allow_non_fake_inputs=True):
             model.to_empty(device="cpu")
-            compute_loss = _build_loss(step, model)
+            compute_loss = build_loss(step, model)
             optimizer = torch.optim.AdamW(model.parameters(), **{step.adam: True})
             tokens = torch.zeros(1, step.seq_length, dtype=torch.long)
             tracker = StepTracker([model])
@@ -82,8 +92,8 @@ def _take_step(step: Step, model: Any, compute_loss: Any, optimizer: Any, tokens
     tracker.enter("")
 
 
-def build_model(step: Step) -> Any:
-    """torchtitan's model without values, wrapped as torchtitan does."""
+def build_modules(step: Step) -> list[Any]:
+    """torchtitan's model without values, or the chunks of a pipeline rank, wrapped as torchtitan does."""
     torch = import_package("torch")
     config, models = import_package("torchtitan.config"), import_package("torchtitan.models.llama3")
     distributed = import_package("torchtitan.distributed")
@@ -93,7 +103,8 @@ def build_model(step: Step) -> Any:
     for layer in model_config.layers:
         layer.attention.rope = dataclasses.replace(layer.attention.rope, max_seq_len=step.seq_length)
     parallelism = config.ParallelismConfig(
-        data_parallel_shard_degree=step.ranks,
+        data_parallel_shard_degree=step.ranks // step.pp,
+        pipeline_parallel_degree=step.pp,
         fsdp_reshard_after_forward=step.reshard,
         spmd_backend="partial_dtensor",
     )
@@ -104,19 +115,28 @@ def build_model(step: Step) -> Any:
     with torch.device("meta"):
         model = model_config.build()
     policies = {"none": None, "selective": checkpointing.SelectiveAC.Config(), "full": checkpointing.FullAC.Config()}
-    import_package("torchtitan.models.llama3.parallelize").parallelize_llama(
-        model,
-        parallel_dims=dims,
-        training=config.TrainingConfig(seq_len=step.seq_length),
-        parallelism=parallelism,
-        compile_config=config.CompileConfig(enable=False),
-        ac_config=policies[step.recompute],
-        dump_folder="",
-    )
-    return model
+    modules = [model] if step.pp == 1 else _split_model(step, model)
+    for module in modules:
+        import_package("torchtitan.models.llama3.parallelize").parallelize_llama(
+            module,
+            parallel_dims=dims,
+            training=config.TrainingConfig(seq_len=step.seq_length),
+            parallelism=parallelism,
+            compile_config=config.CompileConfig(enable=False),
+            ac_config=policies[step.recompute],
+            dump_folder="",
+        )
+    return modules
 
 
-def _build_loss(step: Step, model: Any) -> Any:
+def _split_model(step: Step, model: Any) -> list[Any]:
+    """The chunks of the rank: torchtitan counts embedding and head as a layer each."""
+    pipelines = import_package("torchtitan.distributed.pipeline_parallel")
+    names = pipelines._generate_llm_fqn_per_model_part(step.pp * step.vpp, step.layers)
+    return [pipelines._split_module(model, names[index]) for index in step.chunk_indices]
+
+
+def build_loss(step: Step, model: Any) -> Any:
     """torchtitan's loss, to be called with the output, the labels and the number of tokens."""
     losses = import_package("torchtitan.components.loss")
     plain = losses.CrossEntropyLoss.Config(global_vocab_size=model.config.vocab_size)
@@ -129,7 +149,7 @@ def _build_loss(step: Step, model: Any) -> Any:
 
 
 @contextmanager
-def _use_cpu() -> Iterator[None]:
+def use_cpu() -> Iterator[None]:
     """torchtitan on the CPU, with the kernels of a GPU; FlexAttention keeps what FlashAttention does."""
     torch, functional = import_package("torch"), import_package("torch.nn.functional")
     attention = import_package("torchtitan.models.common.attention")
