@@ -173,8 +173,6 @@ def _list_unused_words(run: MeasuredRun) -> list[str]:
     sharding = run.get_text("sharding")
     if sharding and sharding.lower() not in SHARDING_WORDS:
         unused.append(f"sharding={sharding}")
-    if run.get_text("memory_rank") in ("first", "last", "mean") and run.get_count("pp") != 1:
-        unused.append(f"memory_rank={run.get_text('memory_rank')} (as max)")
     if run.get_text("memory_kind") == "estimated":
         unused.append("memory_kind=estimated")
     if run.get_text("memory_kind") == "reserved":

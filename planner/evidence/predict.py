@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from planner.cost.arrays import sum_in_order
 from planner.cost.flops import compute_model_flops, compute_recomputed_flops
-from planner.cost.memory.peak import compute_peak_memory_bytes
-from planner.cost.pipeline.stages import build_plan_tables
+from planner.cost.memory.moments import MEMORY_CATEGORIES
+from planner.cost.memory.peak import compute_stage_memory
+from planner.cost.pipeline.stages import PlanTables, build_all_stage_plan_tables, build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import RECOMPUTE_MODES, Strategies
@@ -68,9 +69,7 @@ def predict_run(run: MeasuredRun) -> RunPrediction:
     scenario = bound_run.scenario
     tables = build_plan_tables(scenario, plan)
     step_time_s = float(compute_step_costs(scenario, plan, tables).step_time_s[0])
-    unmeasured = _UNMEASURED_CATEGORIES.get(run.get_text("memory_kind"), ("reserve",))
-    category_bytes = compute_peak_memory_bytes(scenario, plan, tables)
-    memory_bytes = math.fsum(float(part[0]) for name, part in category_bytes.items() if name not in unmeasured)
+    memory_bytes = _compute_measured_memory_bytes(run, scenario, plan, tables)
     figure = convert_step_time(run, scenario, step_time_s)
     return RunPrediction(
         run,
@@ -81,6 +80,23 @@ def predict_run(run: MeasuredRun) -> RunPrediction:
         bound_run.not_modelled,
         scenario.trainer.name,
     )
+
+
+def _compute_measured_memory_bytes(
+    run: MeasuredRun, scenario: Scenario, plan: Strategies, tables: PlanTables
+) -> float:
+    """The peak of what the run measured, on the rank that it measured: of the fullest stage, of the first or the last
+    one, or the mean of all.
+    """
+    unmeasured = _UNMEASURED_CATEGORIES.get(run.get_text("memory_kind"), ("reserve",))
+    rank = run.get_text("memory_rank")
+    if rank in ("last", "mean"):
+        tables = build_all_stage_plan_tables(scenario, plan)
+    moment_bytes = compute_stage_memory(scenario, plan, tables).moment_bytes
+    measured_bytes = sum_in_order(moment_bytes[name] for name in MEMORY_CATEGORIES if name not in unmeasured)
+    stage_bytes = measured_bytes[0].max(axis=0)
+    by_rank = {"first": stage_bytes[0], "last": stage_bytes[-1], "mean": stage_bytes.mean()}
+    return float(by_rank.get(rank, stage_bytes.max()))
 
 
 def predict_runs(runs: Collection[MeasuredRun]) -> tuple[list[RunPrediction], list[SkippedRunPart]]:

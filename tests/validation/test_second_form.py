@@ -150,7 +150,6 @@ def test_an_unknown_trainer_is_named_with_the_nearest_one() -> None:
         ("launch", "graph:mamba", "launch=graph:mamba (as fused)"),
         ("dp_overlap", "grad", "dp_overlap=grad (as yes)"),
         ("sharding", "somehow", "sharding=somehow"),
-        ("memory_rank", "last", "memory_rank=last (as max)"),
         ("memory_kind", "reserved", "memory_kind=reserved (as allocated)"),
     ],
 )
@@ -272,3 +271,10 @@ def test_the_version_of_a_trainer_is_that_which_is_named_or_in_force(
 ) -> None:
     run = read(trainer=trainer, trainer_version=version, date=date, sharding="none", launch="")
     assert bind_run(run).scenario.trainer.version == wanted
+
+
+def test_memory_is_of_the_rank_that_was_measured() -> None:
+    ranks = ("max", "first", "last", "mean")
+    by_rank = {rank: predict_run(read(memory_rank=rank)).memory_predicted_gib for rank in ranks}
+    # the first stage has most micro-batches in flight
+    assert by_rank["max"] == by_rank["first"] > by_rank["mean"] > by_rank["last"]
