@@ -79,7 +79,11 @@ def bind_run(run: MeasuredRun) -> BoundRun:
         unstated_columns,
         replace(space, allowed=_add_defaults(allowed, run, unstated_columns)),
         defaulted_settings,
-        (*list_unused_facts(run, cluster), *run_scenario.not_modelled, *_list_unused_words(run)),
+        (
+            *list_unused_facts(run, cluster),
+            *run_scenario.not_modelled,
+            *_list_unused_words(run, run_scenario.scenario),
+        ),
     )
 
 
@@ -167,15 +171,15 @@ def _add_defaults(
     return with_defaults
 
 
-def _list_unused_words(run: MeasuredRun) -> list[str]:
+def _list_unused_words(run: MeasuredRun, scenario: Scenario) -> list[str]:
     """What the row states of sharding and of the measurement, and is not read."""
     unused = []
     sharding = run.get_text("sharding")
     if sharding and sharding.lower() not in SHARDING_WORDS:
         unused.append(f"sharding={sharding}")
     if run.get_text("memory_kind") == "estimated":
-        unused.append("memory_kind=estimated")
-    if run.get_text("memory_kind") == "reserved":
-        # the allocator's free blocks have no term
+        unused.append("memory_kind=estimated (as reserved)")
+    if run.get_text("memory_kind") == "reserved" and not scenario.trainer.has_stream_pools:
+        # free blocks of other allocators than those of streams have no term
         unused.append("memory_kind=reserved (as allocated)")
     return unused

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from planner.cost.arrays import sum_in_order
 from planner.cost.flops import compute_model_flops, compute_recomputed_flops
-from planner.cost.memory.moments import MEMORY_CATEGORIES
 from planner.cost.memory.peak import compute_stage_memory
 from planner.cost.pipeline.stages import PlanTables, build_all_stage_plan_tables, build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import RECOMPUTE_MODES, Strategies
 from planner.evidence.bind_run import BoundRun, bind_run
+from planner.evidence.memory_kinds import find_omitted_categories
 from planner.evidence.runs import MeasuredRun, RowError, SkippedRunPart
 from planner.progress import track_steps
 from planner.search.search import SearchTarget, search_plans
@@ -23,15 +22,9 @@ from planner.trainers.names import TrainerName
 _MEMORY_TOLERANCE = 1.03
 
 
-_UNMEASURED_CATEGORIES = {"device": (), "allocated": ("allocator", "reserve")}
-"""Categories of memory that a measurement does not hold, by its kind; of others, which are what the trainer's
-allocator has reserved, driver and libraries.
-"""
-
-
 @dataclass(frozen=True)
 class RunPrediction:
-    """One run and its prediction.
+    """One run and its prediction; of memory what the run's kind of figure counts.
 
     `assumed_values`: the columns that the row leaves open, with the assumed values; `not_modelled`: what the row
     states and the prediction does not use; `trainer`: the one that stands for the row's.
@@ -70,6 +63,8 @@ def predict_run(run: MeasuredRun) -> RunPrediction:
     tables = build_plan_tables(scenario, plan)
     step_time_s = float(compute_step_costs(scenario, plan, tables).step_time_s[0])
     memory_bytes = _compute_measured_memory_bytes(run, scenario, plan, tables)
+    if run.memory_kind == "unknown":
+        assumed_values = (*assumed_values, "memory_kind=reserved")
     figure = convert_step_time(run, scenario, step_time_s)
     return RunPrediction(
         run,
@@ -88,13 +83,11 @@ def _compute_measured_memory_bytes(
     """The peak of what the run measured, on the rank that it measured: of the fullest stage, of the first or the last
     one, or the mean of all.
     """
-    unmeasured = _UNMEASURED_CATEGORIES.get(run.get_text("memory_kind"), ("reserve",))
+    omitted_categories = find_omitted_categories(run.memory_kind or "unknown")
     rank = run.get_text("memory_rank")
     if rank in ("last", "mean"):
         tables = build_all_stage_plan_tables(scenario, plan)
-    moment_bytes = compute_stage_memory(scenario, plan, tables).moment_bytes
-    measured_bytes = sum_in_order(moment_bytes[name] for name in MEMORY_CATEGORIES if name not in unmeasured)
-    stage_bytes = measured_bytes[0].max(axis=0)
+    stage_bytes = compute_stage_memory(scenario, plan, tables).compute_stage_peaks_bytes(omitted_categories)[0]
     by_rank = {"first": stage_bytes[0], "last": stage_bytes[-1], "mean": stage_bytes.mean()}
     return float(by_rank.get(rank, stage_bytes.max()))
 

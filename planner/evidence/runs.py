@@ -12,6 +12,7 @@ from typing import cast
 from planner.documents.schema import DocumentPart
 from planner.errors import InputError, escape_nonprintable, find_nearest_name
 from planner.evidence.columns import REQUIRED_RUN_COLUMNS, RUN_COLUMNS, CellError, CellValue
+from planner.evidence.memory_kinds import MemoryKind
 
 _MAX_ROWS = 100_000
 _MAX_CELL_CHARS = 2_000
@@ -75,6 +76,13 @@ class MeasuredRun:
     def peak_memory_gib(self) -> float | None:
         """Peak memory of a device in GiB, of the kind `memory_kind`."""
         return self.get_number("peak_memory_gib")
+
+    @property
+    def memory_kind(self) -> MemoryKind | None:
+        """What the peak memory counts; None where none was measured."""
+        if self.peak_memory_gib is None:
+            return None
+        return cast(MemoryKind, self.get_text("memory_kind") or "unknown")
 
     @property
     def flops_convention(self) -> str:

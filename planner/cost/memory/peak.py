@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,6 +51,14 @@ class StageMemory:
             for category, values in self.moment_bytes.items()
         }
         return PeakMemory(category_bytes, moment)
+
+    def compute_stage_peaks_bytes(self, omitted_categories: Collection[str] = ()) -> Floats:
+        """The most bytes of each stage at any moment, [plans, stages], of all categories but `omitted_categories`:
+        the moment may be another than that of the peak of all.
+        """
+        counted = [category for category in MEMORY_CATEGORIES if category not in omitted_categories]
+        stage_bytes: Floats = sum_in_order(self.moment_bytes[category] for category in counted).max(axis=1)
+        return stage_bytes
 
 
 def compute_stage_memory(

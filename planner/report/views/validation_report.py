@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from planner.evidence.memory_kinds import COMPARED_AS, MemoryKind
 from planner.evidence.runs import SkippedRunPart
 from planner.evidence.statistics import PredictionErrors
 from planner.evidence.validation_document import (
     CrossValidationPart,
     MeasuredRunPart,
+    MemoryErrorsPart,
     ValidationDocument,
 )
 from planner.report.report import (
@@ -35,6 +37,7 @@ _METRICS = {
 _RUN_HEADINGS = ("id", "measured", "predicted", "error", "GiB", "predicted GiB", "error GiB")
 _FOLD_HEADINGS = ("rows", "mean", "median", "90th pct", "worst")
 _SUMMARY_HEADINGS = ("runs of", *_FOLD_HEADINGS, "rank corr", "with memory", "mean", "worst")
+_MEMORY_HEADINGS = ("memory as measured", "trainer", "runs", "signed mean", "mean", "within 10%", "worst", "left out")
 
 
 def build_validation_report(document: ValidationDocument) -> Report:
@@ -59,6 +62,7 @@ def build_validation_report(document: ValidationDocument) -> Report:
         tables=[*([runs] if rows else []), *build_error_tables(document)],
         charts=[
             *_enumerate_scatters(rows),
+            *_enumerate_memory_scatters(rows),
             *([_build_error_bars(document)] if document.overall.figure is not None else []),
         ],
         cases=[ReportCase(row.source, row.id, failure=format_excess_error(row, document)) for row in rows]
@@ -82,8 +86,12 @@ def _enumerate_facts(document: ValidationDocument) -> Iterator[tuple[str, str]]:
 
 
 def build_error_tables(document: ValidationDocument) -> list[ReportTable]:
-    """Errors by source and overall, skipped runs, and the errors of fits that left something out."""
+    """Errors by source and overall, of memory by what was measured, of fits that left something out; skipped runs."""
     tables = [ReportTable("Errors by source", build_columns(_SUMMARY_HEADINGS, list(_enumerate_summaries(document))))]
+    if document.memory:
+        memory_rows = [_format_memory_cells(part) for part in document.memory]
+        columns = build_columns(_MEMORY_HEADINGS, memory_rows, (0, 1, 7), ("left out",))
+        tables.append(ReportTable("Errors of memory by what was measured", columns))
     if document.skipped:
         skipped = [(run.id, run.reason) for run in document.skipped]
         tables.append(ReportTable("Skipped", build_columns(("skipped", "why"), skipped, (0, 1))))
@@ -111,6 +119,7 @@ def _build_run_record(row: MeasuredRunPart) -> dict[str, RecordValue]:
     return {name: getattr(row, name) for name in keys} | {
         "memory_measured_bytes": None if measured_gib is None else measured_gib * _GIB_BYTES,
         "memory_predicted_bytes": row.memory_predicted_gib * _GIB_BYTES,
+        "memory_kind": row.memory_kind,
         "filled": row.filled,
         "not_modelled": row.not_modelled,
         "trainer": row.trainer,
@@ -124,7 +133,7 @@ def _build_run_record(row: MeasuredRunPart) -> dict[str, RecordValue]:
 def _build_skipped_record(run: SkippedRunPart) -> dict[str, RecordValue]:
     """A row of the table that is no run, with the reason."""
     keys = ("source", "model", "accelerator", "metric", "measured", "predicted", "error_pct")
-    memory_keys = ("memory_measured_bytes", "memory_predicted_bytes")
+    memory_keys = ("memory_measured_bytes", "memory_predicted_bytes", "memory_kind")
     record: dict[str, RecordValue] = {"id": run.id, **dict.fromkeys((*keys, *memory_keys))}
     record |= {"filled": [], "not_modelled": [], **dict.fromkeys(("trainer", "predicted_as", "quality"))}
     return record | {"met": None, "skipped": run.reason}
@@ -142,6 +151,21 @@ def _enumerate_scatters(rows: list[MeasuredRunPart]) -> Iterator[PointChart]:
         axes = ChartAxis("measured", unit), ChartAxis("predicted", unit)
         if points:
             yield PointChart(title, *axes, [PointSeries("", points)], has_diagonal=True)
+
+
+def _enumerate_memory_scatters(rows: list[MeasuredRunPart]) -> Iterator[PointChart]:
+    """Predicted over measured memory, a series for each kind of figure, where any was measured."""
+    points: dict[str, list[ChartPoint]] = {}
+    for row in rows:
+        measured_gib, predicted_gib = row.memory_measured_gib, row.memory_predicted_gib
+        if row.memory_kind is not None and measured_gib is not None and measured_gib > 0:
+            text = f"{row.id}: {predicted_gib:.1f} GiB, {100 * (predicted_gib / measured_gib - 1):+.1f}%"
+            point = ChartPoint(measured_gib * _GIB_BYTES, predicted_gib * _GIB_BYTES, text)
+            points.setdefault(_format_memory_kind(row.memory_kind), []).append(point)
+    if points:
+        series = [PointSeries(kind, kind_points) for kind, kind_points in points.items()]
+        axes = ChartAxis("measured", "B"), ChartAxis("predicted", "B")
+        yield PointChart("Peak memory per device", *axes, series, has_diagonal=True)
 
 
 def _build_error_bars(document: ValidationDocument) -> BarChart:
@@ -179,6 +203,20 @@ def _enumerate_summaries(document: ValidationDocument) -> Iterator[tuple[str, ..
             memory_cells = (str(memory.rows), f"{memory.mean_pct:.1f}%", f"{memory.worst_pct:.1f}%")
         rank = "" if correlation is None else f"{correlation:.3f}"
         yield (source, *_format_error_cells(part.figure), rank, *memory_cells)
+
+
+def _format_memory_cells(part: MemoryErrorsPart) -> tuple[str, ...]:
+    """The errors of one kind of memory, of all trainers or one, under `_MEMORY_HEADINGS`."""
+    figures = (f"{part.mean_error_pct:+.1f}%", f"{part.errors.mean_pct:.1f}%", f"{part.within_10_pct:.0f}%")
+    worst, omitted = f"{part.errors.worst_pct:.1f}%", ", ".join(part.omitted)
+    kind = _format_memory_kind(part.memory_kind)
+    return (kind, "all" if part.trainer is None else part.trainer, str(part.errors.rows), *figures, worst, omitted)
+
+
+def _format_memory_kind(kind: MemoryKind) -> str:
+    """What a figure of memory counts, and as what it is compared where that is not known."""
+    other_kind = COMPARED_AS.get(kind)
+    return kind if other_kind is None else f"{kind} (as {other_kind})"
 
 
 def _enumerate_fold_rows(part: CrossValidationPart) -> Iterator[tuple[str, ...]]:
