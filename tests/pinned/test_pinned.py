@@ -40,7 +40,11 @@ def test_a_document_keeps_the_laws_and_its_figures(name: str) -> None:
         assert sum(plan["terms"].values()) == pytest.approx(plan["step_time_s"], rel=1e-9)
         assert min(plan["terms"].values()) >= 0
         if memory := plan.get("memory"):
-            parts = [value for key, value in memory.items() if key.endswith("_bytes") and key not in ("total_bytes", "capacity_bytes")]
+            parts = [
+                value
+                for key, value in memory.items()
+                if key.endswith("_bytes") and key not in ("total_bytes", "capacity_bytes")
+            ]
             assert sum(parts) == pytest.approx(memory["total_bytes"], rel=1e-9)
             assert memory["total_bytes"] <= memory["capacity_bytes"]
 
