@@ -79,7 +79,7 @@ def build_explain_report(document: ExplainDocument) -> Report:
             breakdown.build_memory_bars("Memory of each stage's devices", memories, "stage"),
             breakdown.build_memory_bars(
                 f"Memory over the step, stage {fullest.stage}",
-                [(breakdown.format_moment(memory), memory) for memory in fullest.moments],
+                list(zip(_format_moments(fullest), fullest.moments, strict=True)),
                 "moment",
             ),
             _build_roofline_chart(document.roofline, operators),
@@ -165,12 +165,8 @@ def _build_stage_table(stages: list[StagePart]) -> ReportTable:
 
 
 def _build_moment_table(stage: StagePart) -> ReportTable:
-    """Memory of the fullest stage at each moment of the step, by category; the fullest moment is marked."""
-    titles = [
-        breakdown.format_moment(memory) + (" (peak)" if memory.moment == stage.memory.moment else "")
-        for memory in stage.moments
-    ]
-    columns = [Column("moment", titles, is_text=True)]
+    """Memory of a stage at each moment of the step, by category."""
+    columns = [Column("moment", _format_moments(stage), is_text=True)]
     columns.append(Column("total", [format_bytes(memory.total_bytes) for memory in stage.moments]))
     for category in MEMORY_CATEGORIES:
         sizes = [getattr(memory, f"{category}_bytes") for memory in stage.moments]
@@ -183,6 +179,14 @@ def _build_moment_table(stage: StagePart) -> ReportTable:
                 )
             )
     return ReportTable(f"Memory over the step, stage {stage.stage}", columns)
+
+
+def _format_moments(stage: StagePart) -> list[str]:
+    """The moments of the step; the fullest is marked."""
+    return [
+        breakdown.format_moment(memory) + (" (peak)" if memory.moment == stage.memory.moment else "")
+        for memory in stage.moments
+    ]
 
 
 def _build_operator_table(operators: Sequence[tuple[OperatorPart, float]]) -> ReportTable:
