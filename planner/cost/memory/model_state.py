@@ -126,19 +126,24 @@ def compute_gathered_parameters(scenario: Scenario, s: Strategies, parameters: S
     """
     unit = _get_units(parameters)
     kept = unit.embedding + unit.head if scenario.trainer.keeps_embedding_gathered else np.zeros_like(unit.layer)
+    whole = parameters.dense + parameters.expert
     is_chunked = scenario.loss == "chunked"
     head = np.maximum(unit.head, kept)
     passing = {
         # only a chunked loss multiplies by the head, which else is there because it has not been resharded
         "loss": kept if scenario.reshard == "always" and not is_chunked else head,
         "head_backward": head if is_chunked else kept + unit.layer,
-        "last_layer_backward": 2.0 * unit.layer + kept,
+        "last_layer_backward": np.minimum(2.0 * unit.layer, whole - unit.head) + kept,
         "first_layer_backward": unit.layer + np.maximum(unit.embedding, kept),
         "embedding_backward": kept,
     }
-    whole = parameters.dense + parameters.expert
     if scenario.reshard == "never":
-        never = {**passing, "loss": whole, "head_backward": whole, "last_layer_backward": whole - unit.head}
+        never = {
+            **passing,
+            "loss": whole,
+            "head_backward": whole,
+            "last_layer_backward": whole - np.where(kept > 0, 0.0, unit.head),
+        }
         gathered = stack_moments(never, whole)
     else:
         gathered = stack_moments(passing, whole)
