@@ -61,6 +61,8 @@ FILES = [
     if isinstance(part, File) and part.language == "toml" and not part.name and page.path.parent.name != "hardware_db"
 ]
 
+COST_MODEL = "docs/explanation/cost-model.md"
+
 
 def test_there_are_pages_and_commands() -> None:
     assert len(PAGES) >= 20
@@ -118,6 +120,21 @@ def test_every_make_target_of_the_documentation_exists() -> None:
     assert {"plan", "test", "lint", "docs", "answers"} <= targets
     rules = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert targets <= set(rules)
+
+
+def test_every_file_that_the_documentation_names_exists() -> None:
+    named = {
+        (path.name, name)
+        for path in PAGE_PATHS
+        for name in re.findall(r"`((?:planner|tests|hardware_db)/[\w./-]*)`", path.read_text("utf-8"))
+    }
+    assert ("cost-model.md", "planner/cost/memory/") in named
+    assert sorted((page, name) for page, name in named if not (ROOT / name).exists()) == []
+    # files of the folder that a section names before them
+    (text,) = re.findall(r"### A step as a timeline\n(.*?)\n### ", (ROOT / COST_MODEL).read_text("utf-8"), re.DOTALL)
+    in_folder = re.findall(r"`([a-z_]+\.py)` \(", text)
+    assert len(in_folder) == 4
+    assert all((ROOT / "planner" / "cost" / "memory" / name).is_file() for name in in_folder)
 
 
 @pytest.fixture(scope="module")

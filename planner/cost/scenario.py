@@ -167,7 +167,7 @@ class Scenario:
     host: Host | None = None
     devices_per_host: int = 1
     runtime_reserve_bytes: float = 2.0 * 2**30
-    """Driver, communication library and fragmentation, on each GPU."""
+    """Driver and libraries, on each GPU."""
     power: PowerModel | None = None
     """Power of GPUs, nodes, network and cooling; None: unknown."""
     techniques: Techniques = DEFAULT_TECHNIQUES
@@ -343,7 +343,7 @@ def check_scenario(scenario: Scenario) -> None:
 
 
 def compute_runtime_reserve_bytes(memory_bytes: float) -> float:
-    """Bytes that driver, communication library and fragmentation take of a GPU's memory."""
+    """Bytes that driver and libraries take of a GPU's memory."""
     return _RESERVE_BYTES + _RESERVE_SHARE * memory_bytes
 
 
