@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.evidence.memory_kinds import COMPARED_AS, MemoryKind
+from planner.evidence.memory_kinds import COMPARED_AS, MEMORY_KINDS, MemoryKind
 from planner.evidence.runs import SkippedRunPart
 from planner.evidence.statistics import PredictionErrors
 from planner.evidence.validation_document import (
@@ -155,15 +155,17 @@ def _enumerate_scatters(rows: list[MeasuredRunPart]) -> Iterator[PointChart]:
 
 def _enumerate_memory_scatters(rows: list[MeasuredRunPart]) -> Iterator[PointChart]:
     """Predicted over measured memory, a series for each kind of figure, where any was measured."""
-    points: dict[str, list[ChartPoint]] = {}
-    for row in rows:
-        measured_gib, predicted_gib = row.memory_measured_gib, row.memory_predicted_gib
-        if row.memory_kind is not None and measured_gib is not None and measured_gib > 0:
-            text = f"{row.id}: {predicted_gib:.1f} GiB, {100 * (predicted_gib / measured_gib - 1):+.1f}%"
-            point = ChartPoint(measured_gib * _GIB_BYTES, predicted_gib * _GIB_BYTES, text)
-            points.setdefault(_format_memory_kind(row.memory_kind), []).append(point)
-    if points:
-        series = [PointSeries(kind, kind_points) for kind, kind_points in points.items()]
+    series = []
+    for kind in MEMORY_KINDS:
+        points = []
+        for row in rows:
+            measured_gib, predicted_gib = row.memory_measured_gib, row.memory_predicted_gib
+            if row.memory_kind == kind and measured_gib is not None and measured_gib > 0:
+                text = f"{row.id}: {predicted_gib:.1f} GiB, {100 * (predicted_gib / measured_gib - 1):+.1f}%"
+                points.append(ChartPoint(measured_gib * _GIB_BYTES, predicted_gib * _GIB_BYTES, text))
+        if points:
+            series.append(PointSeries(_format_memory_kind(kind), points))
+    if series:
         axes = ChartAxis("measured", "B"), ChartAxis("predicted", "B")
         yield PointChart("Peak memory per device", *axes, series, has_diagonal=True)
 
