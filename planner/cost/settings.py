@@ -131,11 +131,11 @@ def normalize_router(text: str) -> str:
 
 
 def normalize_packing(text: str) -> str:
-    """A value of `--packing`; 2k is 2048. Raises ValueError, whose text says what was expected."""
+    """A value of `--packing`; 2K is 2048. Raises ValueError, whose text says what was expected."""
     if text in _PACKINGS:
         return text
-    digits = text.removesuffix("k")
-    tokens = int(digits) * (1024 if text.endswith("k") else 1) if digits.isdecimal() and len(digits) < 10 else 0
+    digits = text.lower().removesuffix("k")
+    tokens = int(digits) * (1 if digits == text else 1024) if digits.isdecimal() and len(digits) < 10 else 0
     if not 1 <= tokens <= _MAX_DOCUMENT_TOKENS:
         raise ValueError(
             f"{', '.join(_PACKINGS)}, or tokens of a document, from 1 to {_MAX_DOCUMENT_TOKENS}, such as 2048"

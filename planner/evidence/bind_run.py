@@ -20,11 +20,13 @@ from planner.evidence.run_trainers import (
     find_trainer_name,
     find_version_name,
     get_trainer_defaults,
+    list_run_programs,
 )
 from planner.evidence.runs import MeasuredRun, RowError
 from planner.search.space import Space
-from planner.trainers.names import TrainerName
+from planner.trainers.names import ProgramName, TrainerName
 from planner.trainers.recompute import DEFAULT_MODULES
+from planner.trainers.registry import TRAINERS_BY_NAME, find_default_attention
 
 _PRECISION_ALIASES = {"amp_bf16": "bf16", "amp_fp16": "fp16", "amp_fp8": "fp8", "": "bf16"}
 _RECOMPUTE_CODES = {**{name: code for code, name in enumerate(RECOMPUTE_MODES)}, "no": 0}
@@ -34,12 +36,14 @@ _RECOMPUTE_CODES = {**{name: code for code, name in enumerate(RECOMPUTE_MODES)},
 class BoundRun:
     """A run as input of the cost model.
 
-    `unstated_columns`: those that the row leaves open; `default_space`: the space with the trainer's defaults of
-    these, `space` without; `defaulted_settings`: settings that the trainer's default decided, as `column=value`;
-    `not_modelled`: what the row states and the model has no term for.
+    `programs`: of which one has to run what is filled in, where one can; `unstated_columns`: those that the row
+    leaves open; `default_space`: the space with the trainer's defaults of these, `space` without;
+    `defaulted_settings`: settings that the trainer's default decided, as `column=value`; `not_modelled`: what the row
+    states and the model has no term for.
     """
 
     scenario: Scenario
+    programs: tuple[ProgramName, ...]
     cluster: Cluster
     space: Space
     unstated_columns: tuple[str, ...]
@@ -61,23 +65,24 @@ def bind_run(run: MeasuredRun) -> BoundRun:
             cluster,
             global_batch=global_batch,
             precision=_PRECISION_ALIASES.get(precision, precision),
-            attention=cast(AttentionKernel, run.get_text("attention") or "flash"),
+            attention=cast(AttentionKernel, run.get_text("attention") or find_default_attention(cluster.accelerator)),
             framework=trainer_name,
             trainer_version=find_version_name(run),
             launch=_get_launch_mode(run, trainer_name),
         )
-        scenario, defaulted_settings = _apply_default_settings(scenario, run)
+        scenario, defaulted_settings = _apply_default_settings(scenario, run, cluster.devices_per_node)
         run_scenario = apply_run_settings(scenario, run)
     except InputError as error:
         raise RowError(" ".join(str(error).split())) from None
-    allowed, unstated_columns = _build_allowed_values(run)
+    allowed, unstated_columns = _build_allowed_values(run, trainer_name)
     space = Space(cluster.devices, global_batch, allowed)
     return BoundRun(
         run_scenario.scenario,
+        list_run_programs(run),
         cluster,
         space,
         unstated_columns,
-        replace(space, allowed=_add_defaults(allowed, run, unstated_columns)),
+        replace(space, allowed=_add_defaults(allowed, run, trainer_name, unstated_columns)),
         defaulted_settings,
         (
             *list_unused_facts(run, cluster),
@@ -99,10 +104,15 @@ def _get_launch_mode(run: MeasuredRun, trainer_name: TrainerName) -> str | None:
     return "compiled" if trainer_name == "fsdp2" and "8" in run.get_text("precision") else None
 
 
-def _apply_default_settings(scenario: Scenario, run: MeasuredRun) -> tuple[Scenario, tuple[str, ...]]:
+def _apply_default_settings(
+    scenario: Scenario, run: MeasuredRun, devices_per_node: int
+) -> tuple[Scenario, tuple[str, ...]]:
     """The trainer's defaults of the settings that the row leaves open, and which these are."""
-    applied = []
-    for name, text in get_trainer_defaults(run).items():
+    applied, defaults = [], dict(get_trainer_defaults(run))
+    if run.get_text("sharding").lower() == "hybrid_shard":
+        # of torch.distributed.fsdp.ShardingStrategy: shards within a node, replicas between nodes
+        defaults["shard_group"] = str(devices_per_node)
+    for name, text in defaults.items():
         if name in SETTINGS and not run.get_text(name):
             setting = SETTINGS[name]
             scenario = apply_setting(scenario, setting, setting.parse_name(text))
@@ -110,7 +120,9 @@ def _apply_default_settings(scenario: Scenario, run: MeasuredRun) -> tuple[Scena
     return scenario, tuple(applied)
 
 
-def _build_allowed_values(run: MeasuredRun) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
+def _build_allowed_values(
+    run: MeasuredRun, trainer_name: TrainerName
+) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
     """Pinned values by dimension, and the columns that the row leaves open."""
     allowed: dict[str, tuple[int, ...]] = {}
     unstated_columns = []
@@ -141,23 +153,31 @@ def _build_allowed_values(run: MeasuredRun) -> tuple[dict[str, tuple[int, ...]],
     _, word_stage = SHARDING_WORDS.get(run.get_text("sharding").lower(), (None, None))
     stated_stage = run.get_count("zero_stage")
     zero_stage = word_stage if stated_stage is None else stated_stage
+    ranks = (run.get_count("dp") or 2) * (run.get_count("cp") or 1)
     if zero_stage is None:
         unstated_columns.append("sharding")
+    if ranks == 1 or (zero_stage == 3 and run.require_count("devices") == 1):
+        allowed["zero_stage"] = (0,)
+    elif zero_stage is not None:
+        allowed["zero_stage"] = (zero_stage,)
+    elif trainer_name in ("megatron", "megatron-classic") and not list_run_programs(run):
         # Megatron has had the distributed optimizer since the summer of 2022, as long as FlashAttention
-        zero_stage = 0 if run.get_text("attention") == "unfused" else 1
-    elif zero_stage == 3 and run.require_count("devices") == 1:
-        zero_stage = 0
-    ranks = (run.get_count("dp") or 2) * (run.get_count("cp") or 1)
-    allowed["zero_stage"] = (zero_stage if ranks > 1 else 0,)
+        allowed["zero_stage"] = (0 if run.get_text("attention") == "unfused" else 1,)
     return allowed, tuple(unstated_columns)
 
 
 def _add_defaults(
-    allowed: Mapping[str, tuple[int, ...]], run: MeasuredRun, unstated_columns: tuple[str, ...]
+    allowed: Mapping[str, tuple[int, ...]],
+    run: MeasuredRun,
+    trainer_name: TrainerName,
+    unstated_columns: tuple[str, ...],
 ) -> dict[str, tuple[int, ...]]:
     """The allowed values with the trainer's default of each column that the row leaves open."""
-    with_defaults = dict(allowed)
-    for column, text in get_trainer_defaults(run).items():
+    with_defaults, defaults = dict(allowed), get_trainer_defaults(run)
+    if "zero_stage" not in allowed:
+        usual_stage = TRAINERS_BY_NAME[trainer_name].usual_zero_stage
+        with_defaults["zero_stage"] = (int(defaults.get("zero_stage", usual_stage)),)
+    for column, text in defaults.items():
         if column not in unstated_columns:
             continue
         if column == "recompute":

@@ -108,8 +108,9 @@ def find_run_plan(bound_run: BoundRun) -> tuple[Strategies, tuple[str, ...]]:
     """The plan of a run, and the assumed values.
 
     What the row leaves open is as the trainer's default where that fits; else as in the best plan that fits; where
-    none does, as in the plan that needs the least memory: the run did fit, and the lean plan is the likelier one.
-    Raises RowError where the run breaks a rule.
+    none does, as in the plan that needs the least memory: the run did fit, and the lean plan is the likelier one. It
+    is a plan that the row's program runs, unless what the row states breaks a rule of the program. Raises RowError
+    where the run breaks a rule of all plans.
     """
     part = bound_run.scenario.accelerator
     # the run fitted, so plans that exceed the memory by no more than the error of the memory model are allowed
@@ -119,18 +120,22 @@ def find_run_plan(bound_run: BoundRun) -> tuple[Strategies, tuple[str, ...]]:
     spaces = [bound_run.default_space]
     if bound_run.space != bound_run.default_space:
         spaces.append(bound_run.space)
-    for space in spaces:
-        result = search_plans(scenario, space, SearchTarget(top=1))
-        if result.stats.feasible:
+    ruled = replace(scenario, programs=bound_run.programs)
+    for candidates in (ruled, scenario) if bound_run.programs and bound_run.unstated_columns else (scenario,):
+        for space in spaces:
+            result = search_plans(candidates, space, SearchTarget(top=1))
+            if result.stats.feasible:
+                break
+        plan, is_over_memory = result.best, not result.stats.feasible
+        if is_over_memory:
+            plan = result.nearest_miss
+        if len(plan):
             break
-    plan, is_over_memory = result.best, False
-    if not result.stats.feasible:
-        plan, is_over_memory = result.nearest_miss, True
-        if not len(plan):
-            violated_rules = [rule for rule in SEARCH_RULES if result.stats.rejected_by[rule]]
-            raise RowError(
-                f"no such plan: {', '.join(violated_rules) or 'tp x pp x cp x dp is not the number of devices'}"
-            )
+    else:
+        violated_rules = [rule for rule in SEARCH_RULES if result.stats.rejected_by[rule]]
+        raise RowError(
+            f"no such plan: {', '.join(violated_rules) or 'tp x pp x cp x dp is not the number of devices'}"
+        )
     row = plan.get_row(0)
     readable_values = {
         "recompute": RECOMPUTE_MODES[row["recompute"]],

@@ -20,7 +20,7 @@ SHARDING_WORDS: dict[str, tuple[TrainerName | None, int | None]] = {
     "fsdp2": ("fsdp2", 3),
     "full_shard": ("fsdp", 3),
     "shard_grad_op": ("fsdp", 2),
-    "hybrid_shard": ("fsdp", None),
+    "hybrid_shard": ("fsdp", 3),
     "no_shard": (None, 0),
     # DeepSpeed: zero_optimization.stage
     "zero-3": ("deepspeed", 3),
@@ -95,6 +95,12 @@ def find_run_version(run: MeasuredRun) -> ProgramVersion | None:
     date = run.get_text("date")
     date = date if "-" in date else date and f"{date}-12"
     return named or program.find_version_of_date(date) or (program.versions[-1] if date else program.newest_version)
+
+
+def list_run_programs(run: MeasuredRun) -> tuple[ProgramName, ...]:
+    """The program that the column `trainer` names; none where it names a kind of plans, or nothing."""
+    program = _find_run_program(run)
+    return () if program is None else (program.name,)
 
 
 def find_version_name(run: MeasuredRun) -> str:

@@ -246,6 +246,49 @@ def test_the_trainers_default_comes_before_the_best_plan_and_the_leanest() -> No
     assert fat.assumed_values[-1].startswith("memory=")
 
 
+DENSE = dict.fromkeys(RUN_COLUMNS, "") | {
+    "id": BRIDGE, "model": "m", "layers": "80", "hidden": "8192", "heads": "64", "kv_heads": "8", "ffn": "28672",
+    "vocab": "128256", "seq": "8192", "accelerator": "h100-sxm-80gb", "devices": "64", "global_batch": "64",
+    "precision": "bf16", "metric": "step_time_s", "value": "10",
+}  # fmt: skip
+"""A row that states the model, the machine and the batch alone, of a model that needs all of 64 GPUs' memory."""
+
+
+@pytest.mark.parametrize(
+    ("trainer", "stages"),
+    [
+        ("deepspeed", {"zero3"}),
+        ("composer", {"zero3"}),
+        ("hf-trainer", {"zero2", "zero3"}),
+        ("torchtitan", {"zero2", "zero3"}),
+        ("maxtext", {"zero3"}),
+    ],
+)
+def test_what_a_row_leaves_open_is_a_plan_that_its_trainer_runs(trainer: str, stages: set[str]) -> None:
+    filled = set(predict_run(read(**DENSE | {"trainer": trainer})).assumed_values)
+    assert {"tp=1", "pp=1", "vpp=1", "cp=1"} <= filled
+    assert filled & {f"sharding={stage}" for stage in stages}
+
+
+def test_a_stated_value_that_the_trainer_does_not_run_is_kept() -> None:
+    assert "tp=" not in " ".join(predict_run(read(**DENSE | {"trainer": "composer", "tp": "8"})).assumed_values)
+
+
+def test_hybrid_sharding_without_a_group_is_within_a_node() -> None:
+    one = bind_run(read(**DENSE | {"trainer": "composer", "sharding": "HYBRID_SHARD"}))
+    assert (one.scenario.shard_group, one.space.allowed["zero_stage"]) == (8, (3,))
+    assert "shard_group=8" in one.defaulted_settings
+
+
+def test_tokens_of_documents_are_read_as_the_option_reads_them() -> None:
+    assert bind_run(read(**DENSE | {"trainer": "torchtitan", "packing": "2K"})).scenario.packing == "2048"
+
+
+def test_attention_is_unfused_where_flash_attention_does_not_run() -> None:
+    cells = DENSE | {"accelerator": "v100-sxm2-32gb", "precision": "fp16", "trainer": "megatron-lm", "attention": ""}
+    assert bind_run(read(**cells)).scenario.attention_kernel == "unfused"
+
+
 def test_an_open_tensor_parallel_degree_may_be_one() -> None:
     (line,) = read_published_rows("mbridge-26.04-LLAMA3_70B-h100-FP8-n64-gbs256-tp4pp8cp1ep1")
     (run,) = parse_run_table(format_table(line | {"tp": "", "pp": "", "dp": ""}), "mine.csv").runs

@@ -194,6 +194,6 @@ MAXTEXT_PROGRAM = Program(
             ),
         ),
     ),
-    # at e591f30c, src/maxtext/configs/base.yml: remat_policy full
-    defaults={"vpp": "1", "cp": "1", "ep": "1", "recompute": "full"},
+    # at e591f30c, src/maxtext/configs/base.yml: remat_policy full, ici_fsdp_parallelism -1
+    defaults={"vpp": "1", "cp": "1", "ep": "1", "recompute": "full", "zero_stage": "3"},
 )
