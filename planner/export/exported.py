@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from planner.errors import InputError
-from planner.export.launcher import LaunchJob, build_field_notes, fill_launcher_fields
+from planner.export.launcher import (
+    LaunchJob,
+    build_field_notes,
+    fill_launcher_fields,
+    limit_checkpoint_interval,
+)
 from planner.export.launchers import LAUNCHERS
 from planner.export.run import PlannedRun
 from planner.export.trainer import FileTexts, TrainerExport, UnsupportedSetting, UserExtras
@@ -33,17 +38,25 @@ def export_plan(
     notes = _collect_trainer_notes(run, trainer)
     if trainer.needs_script and not extras.arguments:
         notes.append(f"{trainer_name} runs a script of yours: `bash train.sh SCRIPT ...`, or --arguments")
+    if launcher_name is None:
+        if field_values:
+            key, value = "--with", next(iter(field_values))
+            raise InputError("needs a launcher", key=key, value=value, expected="also --launcher")
+        return ExportedPlan(trainer.build_files(run, extras), tuple(notes))
+    launcher = LAUNCHERS[launcher_name]
+    _check_launcher_support(run, launcher_name, trainer_name)
+    fields = fill_launcher_fields(run, launcher, field_values)
+    job_s = launcher.compute_job_s(run, fields)
+    if job_s is not None and not trainer.saves_before_end:
+        planned_steps, run = run.checkpoint_steps, limit_checkpoint_interval(run, job_s)
+        if run.checkpoint_steps < planned_steps:
+            notes.append(
+                f"a checkpoint every {run.checkpoint_steps:,} steps, where the plan has {planned_steps:,}: "
+                f"{trainer_name} saves none at the end of a job of {job_s // 3600} h"
+            )
     files = trainer.build_files(run, extras)
-    if launcher_name is not None:
-        launcher = LAUNCHERS[launcher_name]
-        _check_launcher_support(run, launcher_name, trainer_name)
-        job = LaunchJob(run, trainer_name, files, fill_launcher_fields(run, launcher, field_values))
-        notes += [*launcher.build_notes(run), *build_field_notes(run, launcher, field_values)]
-        files = files | launcher.build_files(job)
-    elif field_values:
-        key, value = "--with", next(iter(field_values))
-        raise InputError("needs a launcher", key=key, value=value, expected="also --launcher")
-    return ExportedPlan(files, tuple(notes))
+    notes += [*launcher.build_notes(run), *build_field_notes(run, launcher, field_values)]
+    return ExportedPlan(files | launcher.build_files(LaunchJob(run, trainer_name, files, fields)), tuple(notes))
 
 
 def _check_trainer_support(run: PlannedRun, trainer: TrainerExport) -> None:
@@ -84,9 +97,8 @@ def _build_support_error(
 def _collect_trainer_notes(run: PlannedRun, trainer: TrainerExport) -> list[str]:
     """Notes for the user on a supported plan."""
     notes = list(trainer.build_notes(run))
-    trainer_names = list_trainers_of_program(trainer.name)
-    if run.framework not in trainer_names:
-        replan_hint = f"plan with --trainer {' or '.join(trainer_names)}"
+    if run.framework not in list_trainers_of_program(trainer.name):
+        replan_hint = f"plan with --trainer {trainer.name}"
         notes.append(f"the plan's times and bytes are of {run.framework}, not of {trainer.name}: {replan_hint}")
     program = trainer.program
     if run.trainer_version and run.trainer_version != f"{program.name}@{program.version}":

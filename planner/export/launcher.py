@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.errors import InputError, find_nearest_name
 from planner.export.run import PlannedRun
@@ -18,6 +18,8 @@ _TIME_LIMIT_FACTOR = 1.25
 """Factor of a time limit over the training time, for checkpoints and failures,"""
 _STARTUP_TIME_S = 1800
 """and the seconds that are added for the start."""
+_JOB_CHECKPOINTS = 24
+"""Checkpoints in a job whose trainer saves none at its end."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Launcher:
     """The properties of a plan, with the trainer's name, that it does not support."""
     build_notes: Callable[[PlannedRun], Iterable[str]] = lambda run: ()
     """Deviations from the plan."""
+    compute_job_s: Callable[[PlannedRun, Mapping[str, str]], int | None] = lambda run, field_values: None
+    """Seconds of one of the jobs that the run is split into, by the fields; None where one job is the whole run."""
 
 
 def fill_launcher_fields(run: PlannedRun, launcher: Launcher, given_values: Mapping[str, str]) -> dict[str, str]:
@@ -99,6 +103,14 @@ def compute_time_limit_s(run: PlannedRun) -> int | None:
         return None
     time_limit_s = run.training_time_s * _TIME_LIMIT_FACTOR + _STARTUP_TIME_S
     return int(-(-time_limit_s // 60) * 60)
+
+
+def limit_checkpoint_interval(run: PlannedRun, job_s: int) -> PlannedRun:
+    """The run with a checkpoint at least once in a 24th of a job, hourly in a job of a day: at the end of a job the
+    steps since its last checkpoint are lost.
+    """
+    steps = max(1, int(job_s / _JOB_CHECKPOINTS / run.step_time_s))
+    return replace(run, checkpoint_steps=min(run.checkpoint_steps, steps))
 
 
 def build_image_field(run: PlannedRun) -> LauncherField:

@@ -59,6 +59,8 @@ class TrainerExport:
     """Deviations from the plan that do not change the result of training."""
     needs_script: bool = False
     """Whether it runs a training script of the user's."""
+    saves_before_end: bool = False
+    """Whether it reads EXIT_MINUTES."""
 
     @property
     def name(self) -> ExportName:

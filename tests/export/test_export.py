@@ -7,11 +7,13 @@ import os
 import re
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from planner.export.exported import export_plan as export_run
 from planner.export.launchers import LAUNCHERS
 from planner.export.trainer import UserExtras
 from planner.export.trainers import TRAINERS
@@ -240,6 +242,31 @@ def test_slurm_has_the_size_and_the_time_of_the_plan(tmp_path: Path) -> None:
     hours, minutes, _ = map(int, clock.split(":"))
     limit = int(days) * 86_400 + hours * 3600 + minutes * 60
     assert plan.training_time_s < limit < 1.5 * plan.training_time_s + 3600
+
+
+@pytest.mark.parametrize("trainer", list(TRAINERS))
+def test_a_job_that_is_queued_again_has_saved_checkpoints(trainer: str) -> None:
+    """However rare failures are: a job of 12 hours would else begin each time where the one before it began."""
+    plan = replace(build_run(PLANS_BY_TRAINER[trainer][0]), checkpoint_steps=10**6, tokens=10**15)
+    exported = export_run(plan, trainer, UserExtras(), "slurm", {"hours": "12"})
+    steps = int(43_200 / 24 / plan.step_time_s)
+    text = "".join(exported.files.values())
+    if TRAINERS[trainer].saves_before_end:
+        assert "1000000" in text
+        assert "EXIT_MINUTES" in "".join(text for name, text in exported.files.items() if name != "slurm.sbatch")
+    else:
+        assert re.search(rf"\b{steps}\b", text)
+        assert "1000000" not in text
+        assert any(note.startswith(f"a checkpoint every {steps:,} steps") for note in exported.notes)
+    # one job for the whole run
+    whole = export_run(plan, trainer, UserExtras(), "slurm", {"hours": "999999999"})
+    assert "1000000" in "".join(whole.files.values())
+
+
+def test_hours_limit_a_job_of_a_plan_without_tokens() -> None:
+    plan = replace(build_run("dense"), tokens=None)
+    assert "--time" not in build_launcher_file("slurm", plan, "megatron-lm")
+    assert "#SBATCH --time=0-02:00:00\n" in build_launcher_file("slurm", plan, "megatron-lm", hours="2")
 
 
 def test_a_job_that_ends_before_the_run_is_queued_again(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ script puts the job back into the queue (`scontrol requeue`), and it goes on fro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from planner.errors import InputError
 from planner.export.launcher import (
     Launcher,
@@ -19,6 +21,8 @@ from planner.export.text import format_comments, format_exports, quote_words
 from planner.export.trainer import MASTER_PORT, TRAIN_SCRIPT, FileTexts
 from planner.units import DAY_S, parse_count
 
+_USUAL_HOURS = 24
+"""Hours of a job."""
 _SIGNAL_TIME_S = 300
 """Seconds before the end of a job at which it is queued again,"""
 _EXIT_TIME_S = 1200
@@ -48,12 +52,12 @@ def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
         LauncherField("qos", "", "quality of service"),
         LauncherField("image", "", "container image, where the cluster has pyxis"),
         LauncherField("mounts", "", "mounts of the container, SRC:DST,..."),
-        LauncherField("hours", "24", "hours of a job, after which it is queued again until the run is done"),
+        LauncherField("hours", "", "hours of a job (24), after which it is queued again until the run is done"),
     )
 
 
 def _build_sbatch_options(job: LaunchJob) -> list[str]:
-    run, time_limit_s = job.run, _compute_job_limit_s(job)
+    run, time_limit_s = job.run, _compute_job_limit_s(job.run, job.field_values)
     options = [
         f"--job-name={run.name}",
         f"--nodes={run.nodes}",
@@ -78,13 +82,23 @@ def _build_sbatch_options(job: LaunchJob) -> list[str]:
     ]
 
 
-def _compute_job_limit_s(job: LaunchJob) -> int | None:
-    """Seconds of one job; None where the plan has no tokens. Raises InputError for hours that are no number."""
-    time_limit_s = compute_time_limit_s(job.run)
-    hours = parse_count(job.field_values["hours"], key="--with hours", example="24")
+def _compute_job_limit_s(run: PlannedRun, field_values: Mapping[str, str]) -> int | None:
+    """Seconds of one job; None where neither the plan's tokens nor hours limit it. Raises InputError for hours that
+    are no number.
+    """
+    time_limit_s, stated_hours = compute_time_limit_s(run), field_values["hours"]
+    if not stated_hours:
+        return None if time_limit_s is None else min(time_limit_s, _USUAL_HOURS * 3600)
+    hours = parse_count(stated_hours, key="--with hours", example="24")
     if hours < 1:
         raise InputError("out of range", key="--with hours", value=hours, expected="at least 1")
-    return None if time_limit_s is None else min(time_limit_s, hours * 3600)
+    return hours * 3600 if time_limit_s is None else min(time_limit_s, hours * 3600)
+
+
+def _compute_job_s(run: PlannedRun, field_values: Mapping[str, str]) -> int | None:
+    """Seconds of one job of several."""
+    limit_s = _compute_job_limit_s(run, field_values)
+    return limit_s if limit_s is not None and limit_s < run.training_time_s else None
 
 
 def _format_time(time_s: int) -> str:
@@ -113,7 +127,7 @@ def _build_files(job: LaunchJob) -> FileTexts:
     else:
         node_rank, hostfile_export, srun_options = "$SLURM_NODEID", "", []
         master_address = 'MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)\n'
-    time_limit_s = _compute_job_limit_s(job)
+    time_limit_s = _compute_job_limit_s(job.run, job.field_values)
     text = (
         "#!/usr/bin/env bash\n"
         + "".join(f"#SBATCH {option}\n" for option in _build_sbatch_options(job))
@@ -140,4 +154,4 @@ def _build_files(job: LaunchJob) -> FileTexts:
     return {"slurm.sbatch": text, **build_hosts_file(run)}
 
 
-LAUNCHER = Launcher("slurm", _build_files, _list_fields)
+LAUNCHER = Launcher("slurm", _build_files, _list_fields, compute_job_s=_compute_job_s)

@@ -197,4 +197,5 @@ TRAINER = TrainerExport(
     lambda run: {BRIDGE_SCRIPT_FILE: _render_script(run)},
     megatron_core.build_megatron_environment,
     megatron_core.build_megatron_core_notes,
+    saves_before_end=True,
 )

@@ -148,4 +148,5 @@ TRAINER = TrainerExport(
     _build_script_body,
     build_environment=megatron_core.build_megatron_environment,
     build_notes=megatron_core.build_megatron_core_notes,
+    saves_before_end=True,
 )

@@ -187,4 +187,5 @@ TRAINER = TrainerExport(
     lambda run: {NEMO_SCRIPT_FILE: _render_script(run)},
     megatron_core.build_megatron_environment,
     _build_notes,
+    saves_before_end=True,
 )
