@@ -14,6 +14,7 @@ from planner.trainers.program import Program, ProgramVersion, apply_version
 from planner.trainers.registry import (
     PROGRAMS_BY_NAME,
     TRAINERS_BY_NAME,
+    is_newest_version,
     list_trainers_of_program,
     parse_trainer_version,
 )
@@ -125,6 +126,9 @@ class TrainersDocument(Document, frozen=True, kw_only=True):
 
 def build_trainers_document(name: str | None = None) -> TrainersDocument:
     """The trainer of this name, NAME or NAME@VERSION; None: all. Raises InputError for an unknown name or version."""
+    plain_name, _, version_text = (name or "").casefold().partition("@")
+    if name is not None and is_newest_version(plain_name, version_text):
+        name = plain_name
     if name is not None and "@" in name:
         program, version = parse_trainer_version(name.casefold(), "NAME")
         return TrainersDocument(schema_version=SCHEMA_VERSION, trainers=[_build_program_part(program, version)])

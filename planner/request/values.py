@@ -177,8 +177,8 @@ def parse_choice(value: OptionValue, key: str, names: Sequence[str]) -> str:
 
 
 def parse_trainer(value: OptionValue, key: str, names: Sequence[str]) -> str:
-    """A trainer as NAME, one of `names`, or as NAME@VERSION with the version's own name. Raises InputError for an
-    unknown name, and for an unknown version, with those that are known.
+    """A trainer as NAME, one of `names`, also at its newest version; or as NAME@VERSION with the version's own name.
+    Raises InputError for an unknown name, and for an unknown version, with those that are known.
     """
     text = format_option_value(value).strip()
     name, has_version, version = text.partition("@")
@@ -186,8 +186,10 @@ def parse_trainer(value: OptionValue, key: str, names: Sequence[str]) -> str:
     if not has_version:
         return name
     # the registry is slow to import, and few requests name a version
-    from planner.trainers.registry import parse_trainer_version
+    from planner.trainers.registry import is_newest_version, parse_trainer_version
 
+    if is_newest_version(name, version.casefold()):
+        return name
     program, program_version = parse_trainer_version(f"{name}@{version.casefold()}", key)
     return f"{program.name}@{program_version.name}"
 

@@ -97,15 +97,15 @@ class Program:
         dated = self.find_version_of_date(text)
         if dated is not None:
             return dated
-        known = [version.name for version in self.versions]
+        known = list(dict.fromkeys((self.version, *(version.name for version in self.versions))))
         raise InputError(
             f"unknown version of {self.name}",
             key=key,
             value=f"{self.name}@{text}",
             expected=(
                 f"one of {', '.join(known)}, or a month from {self.versions[-1].since} on"
-                if known
-                else f"{self.name} alone: no version is known in which it behaved otherwise"
+                if self.versions
+                else f"{self.name} or {self.name}@{self.version}: no version is known in which it behaved otherwise"
             ),
             suggestion=find_nearest_name(text, known),
         )

@@ -126,6 +126,16 @@ def choose_trainer(
     return TrainerChoice(named_trainer, TRAINERS_BY_NAME[named_trainer].programs)
 
 
+def is_newest_version(name: str, version: str) -> bool:
+    """Whether a program of this name has its files and rules at this version, which no `ProgramVersion` names."""
+    program = next((program for program in PROGRAMS_BY_NAME.values() if program.name == name), None)
+    return (
+        program is not None
+        and version == program.version
+        and all(version != known.name for known in program.versions)
+    )
+
+
 def parse_trainer_version(text: str, key: str = "--trainer") -> tuple[Program, ProgramVersion]:
     """The program and its version of NAME@VERSION. Raises InputError for a name that is no program's, and for an
     unknown version.

@@ -10,6 +10,9 @@ from typing import get_args
 
 import pytest
 
+from planner.errors import InputError
+from planner.request.options import TRAINERS
+from planner.request.values import parse_trainer
 from planner.trainers.names import ExportName, ProgramName, TrainerName
 from tests.cli.run import call
 
@@ -256,6 +259,17 @@ def test_an_older_version_has_what_it_did_otherwise_and_the_document_names_it() 
         losses[training["trainer"]] = training["loss"]
     assert losses == {"torchtitan@2024-10": "plain", "torchtitan@0.1": "compiled", "torchtitan@0.3": "chunked"}
     assert read_training("--trainer", "megatron-bridge@25.11", "-c", "dgx-b200")["framework"] == "megatron-classic"
+
+
+def test_the_version_that_the_list_prints_is_one_of_trainer() -> None:
+    for part in json.loads(call("planner", "trainers", "list", "-f", "json").stdout)["trainers"]:
+        if part["version"]:
+            named = f"{part['name']}@{part['version']}"
+            shown = json.loads(call("planner", "trainers", "show", named, "-f", "json").stdout)["trainers"]
+            assert [one["name"] for one in shown] == [part["name"]]
+            assert parse_trainer(named, "--trainer", TRAINERS) in (part["name"], named)
+    with pytest.raises(InputError, match=r"core_v0\.16\.1, core_v0\.15"):
+        parse_trainer("megatron-lm@9", "--trainer", TRAINERS)
 
 
 @pytest.mark.parametrize(

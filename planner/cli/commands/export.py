@@ -35,7 +35,9 @@ def _parse_exported_trainer(value: OptionValue, key: str) -> str:
     name = str(value).casefold()
     if name in get_args(PlannedProgramName):
         program = registry.PROGRAMS_BY_NAME[name]  # type: ignore[index]
-        expected = f"{' or '.join(program.nearest_exports)}: their files are nearest to those of {name}"
+        nearest = program.nearest_exports
+        words = "its files are" if len(nearest) == 1 else "their files are"
+        expected = f"{' or '.join(nearest)}: {words} nearest to those of {name}"
         raise InputError(f"no files are written for {name}", key=key, value=value, expected=expected)
     return parse_choice(value, key, get_args(ExportName))
 
