@@ -18,6 +18,9 @@ NANOTRON = Trainer(
     # 16-bit gradients are added after the backward pass; it is reduced
     gradient_bytes=6.0,
     gradient_copy_bytes=2.0,
+    # `_accumulate_grad` there; DistributedDataParallel without ZeRO (`make_ddp` of trainer.py)
+    frees_gradient_copies=True,
+    gradient_bucket_bytes=2.0,
     grad_reduce_bytes=4.0,
     # `_ShardedCrossEntropy` of parallel/tensor_parallel/functional.py: 16-bit logits, their 32-bit copy, and its
     # difference to the maximum, in which the softmax is computed

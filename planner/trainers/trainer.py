@@ -65,6 +65,22 @@ class Trainer:
     ZeRO 2 on (arXiv 1910.02054, section 5)."""
     gradient_copy_bytes: float = 0.0
     """Of `gradient_bytes` those of 16-bit gradients beside the accumulated ones."""
+    frees_gradient_copies: bool = False
+    """Whether these are there from a micro-batch's backward pass to its end alone, or at all times."""
+    gradient_bucket_bytes: float = 0.0
+    """Bytes per parameter without ZeRO: copies of gradients in the buckets of their reduction, at all times (torch
+    2.13, torch/nn/parallel/distributed.py: `gradient_as_bucket_view` is False; csrc/distributed/c10d/reducer.cpp)."""
+    reduce_bucket_elements: float = 0.0
+    """Elements of a buffer that sharded gradients are copied to and reduced from; 0: they are reduced by unit
+    (DeepSpeed 0.19.8, `reduce_bucket_size` of deepspeed/runtime/zero/config.py)."""
+    reuse_distance_parameters: float = 0.0
+    """Under ZeRO 3 parameters stay gathered that are used again before so many others (DeepSpeed 0.19.8,
+    `stage3_max_reuse_distance` there)."""
+    offloads_gradients: bool = False
+    """Whether an optimizer on the host has the sharded gradients there."""
+    host_copy_bytes: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    """By ZeRO stage: bytes on the host per parameter of an optimizer that is there, beside its state and the
+    gradients."""
     frees_gradients: bool = False
     """Whether there are gradients from the first backward pass to the optimizer's step alone
     (`zero_grad(set_to_none=True)` of torch/optim/optimizer.py), or in buffers at all times."""
@@ -202,6 +218,7 @@ def widen_trainer_state(trainer: Trainer, precision: str) -> Trainer:
         sharded_weight_bytes=value_bytes if trainer.sharded_weight_bytes else 0.0,
         gradient_bytes=value_bytes,
         gradient_copy_bytes=0.0,
+        gradient_bucket_bytes=value_bytes if trainer.gradient_bucket_bytes else 0.0,
         optimizer_bytes=moment_bytes if trainer.sharded_weight_bytes else value_bytes + moment_bytes,
         moments="fp32",
         moment_bytes=moment_bytes,
@@ -301,6 +318,7 @@ def apply_techniques_to_state(trainer: Trainer, techniques: Techniques) -> Train
             sharded_weight_bytes=lora.frozen_bytes + lora.adapter_share * trainer.sharded_weight_bytes,
             gradient_bytes=lora.adapter_share * trainer.gradient_bytes,
             gradient_copy_bytes=lora.adapter_share * trainer.gradient_copy_bytes,
+            gradient_bucket_bytes=lora.adapter_share * trainer.gradient_bucket_bytes,
             optimizer_bytes=lora.adapter_share * trainer.optimizer_bytes,
             grad_reduce_bytes=lora.adapter_share * trainer.grad_reduce_bytes,
             unsharded_reduce_bytes=trainer.unsharded_reduce_bytes

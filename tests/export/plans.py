@@ -62,12 +62,14 @@ PLANS = {
     "gpipe": f"llama-3-70b {H100} --tp 4 --pp 4 --zero 2 --framework fsdp2 --schedule gpipe --recompute full {SP}",
     "qwen-nccl": f"qwen3-30b-a3b {H100} --ep 8 --zero 2 --framework fsdp2 --ep-exchange nccl",
     "fsdp-fp8-gather": f"llama-3-8b {H100} --zero 3 --framework fsdp2 --precision fp8 --gather fp8",
-    "narrow-master": f"llama-3-8b {H100} --zero 2 --framework deepspeed --master bf16 --moments bf16",
-    "host-master": f"llama-3-8b {H100} --zero 2 --framework deepspeed --master bf16 --offload optimizer",
-    "kept": f"llama-3-8b {H100} --zero 3 --framework deepspeed --reshard never",
+    "narrow-master": f"llama-3-8b {H100} --zero 2 --recompute full --framework deepspeed --master bf16 "
+    "--moments bf16",
+    "host-master": f"llama-3-8b {H100} --zero 2 --recompute full --framework deepspeed --master bf16 "
+    "--offload optimizer",
+    "kept": f"llama-3-8b {H100} --zero 3 --framework deepspeed --reshard never --recompute full",
     "zero-1": f"llama-3-8b {H100} --zero 1 --framework deepspeed --recompute full",
     "stage-3": f"llama-3-8b {H100} --zero 3 --framework deepspeed --offload optimizer+weights --recompute full",
-    "zero-2-fp32": f"llama-3-8b {H100} --zero 2 --framework deepspeed --gradients fp32",
+    "zero-2-fp32": f"llama-3-8b {H100} --zero 2 --framework deepspeed --gradients fp32 --recompute full",
     "auto-tp": f"llama-3-8b {H100} --tp 4 --zero 1 --framework deepspeed",
     "replicas": "resnet-50 --cluster dgx-a100 --nodes 2 --global-batch 4096 --micro-batch 256",
     "one-node": "llama-3-8b --cluster dgx-h100 --nodes 1 --global-batch 64 --zero 3 --framework fsdp2",

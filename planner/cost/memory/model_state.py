@@ -21,12 +21,16 @@ from planner.cost.schedules.catalog import count_copies
 from planner.cost.strategies import Strategies
 from planner.workload.techniques import WEIGHT_16BIT_BYTES
 
+_COPIED_GRADIENT_BYTES = 4.0
+_SUB_GROUP_PARAMETERS = 1e9
+"""`sub_group_size` of deepspeed/runtime/zero/config.py, DeepSpeed 0.19.8."""
+
 
 def compute_model_state_bytes(
     scenario: Scenario, s: Strategies, parameters: StageParameters, zero_stage: Ints, progress: Progress
 ) -> dict[str, Floats]:
-    """Weights, gradients and optimizer state in bytes under `zero_stage` [plans], shape [plans, moments, stages]
-    each; of one moment for all where they do not change.
+    """Weights, gradients, optimizer state and buffers of gradients in bytes under `zero_stage` [plans], shape [plans,
+    moments, stages] each; of one moment for all where they do not change.
     """
     state = scenario.trainer_state
     unsharded = parameters.dense + parameters.expert
@@ -43,6 +47,7 @@ def compute_model_state_bytes(
         "weights": weights,
         "gradients": gradients,
         "optimizer": optimizer[:, None],
+        "buffers": _compute_bucket_bytes(scenario, s, zero_stage, unsharded),
         "allocator": _compute_allocator_bytes(scenario, parameters, zero_stage, sharded_gradients),
     }
 
@@ -137,6 +142,11 @@ def compute_gathered_parameters(scenario: Scenario, s: Strategies, parameters: S
         "first_layer_backward": unit.layer + np.maximum(unit.embedding, kept),
         "embedding_backward": kept,
     }
+    if scenario.trainer.reuse_distance_parameters and scenario.reshard == "default":
+        # the layers whose use in the forward and in the backward pass are this near
+        near = np.minimum(whole, scenario.trainer.reuse_distance_parameters / 2.0)
+        for moment in ("loss", "head_backward", "last_layer_backward"):
+            passing[moment] = np.maximum(passing[moment], near)
     if scenario.reshard == "never":
         never = {
             **passing,
@@ -172,6 +182,10 @@ def _compute_gradient_bytes(
     whole_bytes, shard_bytes = state.gradient_bytes * unsharded, state.gradient_bytes * sharded
     unit = _get_units(parameters)
     if not scenario.trainer.frees_gradients:
+        if scenario.trainer.frees_gradient_copies:
+            copies = stack_moments(_list_made_parameters(unit, unsharded), unsharded)
+            kept_bytes = (state.gradient_bytes - state.gradient_copy_bytes) * unsharded
+            return kept_bytes[:, None] + state.gradient_copy_bytes * copies, shard_bytes[:, None]
         partly = np.minimum(shard_bytes + state.gradient_bytes * unit.layer, whole_bytes)
         return np.where(is_sharded, partly, whole_bytes)[:, None], shard_bytes[:, None]
     sum_bytes, shard_sum_bytes = np.where(is_sharded, shard_bytes, whole_bytes), shard_bytes
@@ -203,8 +217,79 @@ def _compute_gradient_bytes(
         return stack_moments(moments, unsharded)
 
     at_work = stack_moments(_compute_unit_gradient_bytes(scenario, unit), unsharded)
-    gradients = stack_sums(sum_bytes, np.where(is_sharded, shard_bytes, whole_bytes))
+    last_bytes = np.where(is_sharded, shard_bytes, whole_bytes)
+    if scenario.trainer.reduce_bucket_elements:
+        copy_bytes = _compute_updated_gradient_bytes(scenario, zero_stage, sharded)
+        last_bytes = np.where(copy_bytes > 0.0, shard_bytes + copy_bytes, last_bytes)
+    if scenario.offload.optimizer and scenario.trainer.offloads_gradients:
+        sum_bytes, shard_sum_bytes, last_bytes = (
+            np.where(is_sharded, 0.0, sizes) for sizes in (sum_bytes, shard_sum_bytes, last_bytes)
+        )
+    gradients = stack_sums(sum_bytes, last_bytes)
+    if scenario.trainer.reduce_bucket_elements:
+        gradients = _keep_gradient_buffers(scenario, zero_stage, gradients, sum_bytes, unsharded, unit)
     return gradients + np.where(is_sharded[:, None], at_work, 0.0), stack_sums(shard_sum_bytes, shard_bytes)
+
+
+def _list_made_parameters(unit: _Units, unsharded: Floats) -> dict[str, Floats]:
+    """The parameters that have a gradient of a micro-batch by then, [plans, stages] by moment."""
+    return {
+        "head_backward": unit.head,
+        "last_layer_backward": unit.head,
+        "first_layer_backward": unsharded - unit.embedding,
+        "embedding_backward": unsharded,
+    }
+
+
+def _compute_updated_gradient_bytes(scenario: Scenario, zero_stage: Ints, sharded: Floats) -> Floats:
+    """DeepSpeed's 32-bit copy of 16-bit gradients for the update, [plans, stages]: of a rank's shard, under ZeRO 3 of
+    a group of its parameters at a time (DeepSpeed 0.19.8, `step` of deepspeed/runtime/zero/stage_1_and_2.py,
+    `_prepare_sub_group` of stage3.py).
+    """
+    if scenario.trainer.gradient_bytes != scenario.trainer.weight_bytes or scenario.trainer.weight_bytes > 2.0:
+        return np.zeros_like(sharded)
+    copied = np.where((zero_stage == 3)[:, None], np.minimum(sharded, _SUB_GROUP_PARAMETERS), sharded)
+    return scenario.trained_share * _COPIED_GRADIENT_BYTES * np.where((zero_stage > 0)[:, None], copied, 0.0)
+
+
+def _keep_gradient_buffers(
+    scenario: Scenario, zero_stage: Ints, gradients: Floats, sum_bytes: Floats, unsharded: Floats, unit: _Units
+) -> Floats:
+    """Gradients of DeepSpeed, [plans, moments, stages], with those buffers that are never freed: a shard's under
+    ZeRO 3 (`grad_partitions_flat_buffer` of deepspeed/runtime/zero/stage3.py); under ZeRO 1 those summed in 32 bit,
+    beside 16-bit ones of all micro-batches (DeepSpeed 0.19.8, deepspeed/runtime/bf16_optimizer.py).
+    """
+    stage = zero_stage[:, None, None]
+    gradients = np.where(stage == 3, np.maximum(gradients, sum_bytes[:, None]), gradients)
+    is_wide = scenario.trainer.gradient_bytes > scenario.trainer.weight_bytes
+    if not is_wide or scenario.offload.optimizer:
+        return gradients
+    copies = stack_moments(_list_made_parameters(unit, unsharded), unsharded)
+    wide = sum_bytes[:, None] + scenario.trained_share * scenario.trainer.weight_bytes * copies
+    return np.where(stage == 1, wide, gradients)
+
+
+def _compute_bucket_bytes(scenario: Scenario, s: Strategies, zero_stage: Ints, unsharded: Floats) -> Floats:
+    """Buffers that gradients are copied to for their reduction, [plans, moments, stages].
+
+    DistributedDataParallel's are of all gradients. DeepSpeed's are of a size, whatever the model: under ZeRO 1 and 2
+    there in the backward pass alone, two where it overlaps communication (DeepSpeed 0.19.8, `setup_buckets` of
+    deepspeed/runtime/zero/stage_1_and_2.py); under ZeRO 3 one at all times (`ipg_buckets` of stage3.py).
+    """
+    trainer, stage = scenario.trainer, zero_stage[:, None, None]
+    has_ranks = (s.dp * s.cp > 1)[:, None, None]
+    if trainer.gradient_bucket_bytes:
+        bucket_bytes = scenario.trainer_state.gradient_bucket_bytes * unsharded
+        return np.where(has_ranks & (stage == 0), bucket_bytes[:, None], 0.0)
+    if not trainer.reduce_bucket_elements:
+        return np.zeros((1, 1, 1))
+    is_wide = trainer.gradient_bytes > trainer.weight_bytes
+    bucket = np.full_like(unsharded, trainer.weight_bytes * trainer.reduce_bucket_elements)
+    buckets = np.where(scenario.dp_overlap, 2.0, 1.0) * bucket
+    in_backward = stack_moments(dict.fromkeys(MEMORY_MOMENTS[1:-1], buckets), buckets)
+    # gradients summed in 32 bit are reduced where they are
+    has_buckets = has_ranks & ((stage == 2) | ((stage == 1) & (not is_wide)))
+    return np.where(has_buckets, in_backward, np.where(has_ranks & (stage == 3), bucket[:, None], 0.0))
 
 
 def _compute_allocator_bytes(
@@ -218,9 +303,14 @@ def _compute_allocator_bytes(
     unit at work and of the one that is fetched, on the all-gather's stream, and sharded gradients on the
     reduce-scatter's (torch/distributed/fsdp/_fully_shard/_fsdp_collectives.py).
     """
+    unit = _get_units(parameters)
+    if scenario.trainer.frees_gradient_copies:
+        # blocks of the sizes of weights, which few activations have
+        whole = parameters.dense + parameters.expert
+        copies = whole[:, None] - stack_moments(_list_made_parameters(unit, whole), whole)
+        return scenario.trainer_state.gradient_copy_bytes * copies
     if not scenario.trainer.has_stream_pools:
         return np.zeros((1, 1, 1))
-    unit = _get_units(parameters)
     most = unit.layer + np.maximum(unit.layer, np.maximum(unit.embedding, unit.head))
     fetched = {
         "head_backward": np.zeros_like(most) if scenario.loss == "chunked" else unit.layer,
@@ -240,6 +330,9 @@ def _compute_unit_gradient_bytes(scenario: Scenario, unit: _Units) -> dict[str, 
     """
     share = scenario.trained_share
     made = share * scenario.trainer.weight_bytes
+    if scenario.trainer.reduce_bucket_elements:
+        # of layers they are in the buckets (`_compute_bucket_bytes`)
+        return {"head_backward": made * unit.head, "embedding_backward": made * unit.embedding}
     reduced = share * scenario.trainer.grad_reduce_bytes
     is_chunked = scenario.loss == "chunked"
     return {

@@ -15,7 +15,12 @@ from planner.cost.memory.activations import (
 )
 from planner.cost.memory.model_state import Progress, compute_model_state_bytes
 from planner.cost.memory.moments import MEMORY_CATEGORIES, MEMORY_MOMENTS
-from planner.cost.pipeline.stages import IN_FLIGHT_ROUNDS, PlanTables, build_plan_tables
+from planner.cost.pipeline.stages import (
+    IN_FLIGHT_ROUNDS,
+    PlanTables,
+    build_plan_tables,
+    compute_sharded_parameters,
+)
 from planner.cost.scenario import NO_OFFLOAD, Scenario
 from planner.cost.strategies import Strategies
 
@@ -76,7 +81,9 @@ def compute_stage_memory_in_flight(
 ) -> StageMemory:
     """The same with these micro-batches in flight."""
     parts = compute_model_state_bytes(scenario, s, plan_tables.parameters, s.zero_stage, progress)
+    bucket_bytes = parts["buffers"]
     parts |= compute_activation_bytes(scenario, s, plan_tables, s.recompute, progress.in_flight)
+    parts["buffers"] = parts["buffers"] + bucket_bytes
     plans, stages = progress.in_flight.shape
     shape = (plans, len(MEMORY_MOMENTS), stages)
     parts["reserve"] = np.full((1, 1, 1), scenario.runtime_reserve_bytes)
@@ -138,8 +145,11 @@ def compute_host_memory_bytes(
     recompute_modes: Sequence[int],
 ) -> Floats:
     """Bytes that a host keeps for its devices, all taken to be of the stage that offloads most; shaped as
-    `compute_memory_totals_bytes`. What is offloaded is what the device has less than it would without.
+    `compute_memory_totals_bytes`. What is offloaded is what the device has less than it would without, and beside an
+    optimizer the trainer's copies.
     """
+    # a copy for the update on the device is none on the host
+    scenario = replace(scenario, trainer=replace(scenario.trainer, reduce_bucket_elements=0.0))
     without_offload, with_offload = (
         _compute_halves(bound, s, plan_tables, zero_stages, recompute_modes, by_moment=True)
         for bound in (replace(scenario, offload=NO_OFFLOAD), scenario)
@@ -148,6 +158,13 @@ def compute_host_memory_bytes(
         [unoffloaded - on_device for unoffloaded, on_device in zip(*pair, strict=True)]
         for pair in zip(without_offload, with_offload, strict=True)
     )
+    if scenario.offload.optimizer:
+        sharded = compute_sharded_parameters(scenario, s, plan_tables.parameters)[:, None]
+        copy_bytes = (scenario.trained_share * scenario.trainer.host_copy_bytes[zero] for zero in zero_stages)
+        states = [
+            state + bytes_per_parameter * sharded
+            for state, bytes_per_parameter in zip(states, copy_bytes, strict=True)
+        ]
     return scenario.devices_per_host * _compute_peak_totals(states, activations)
 
 

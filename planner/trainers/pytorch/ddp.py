@@ -10,6 +10,7 @@ DDP = Trainer(
     sharded_weight_bytes=2.0,
     gradient_bytes=2.0,
     grad_reduce_bytes=2.0,
+    gradient_bucket_bytes=2.0,
     loss_bytes_per_logit=12.0,
     launch_mode="eager",
     kernels="autocast",

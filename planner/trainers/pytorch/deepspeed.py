@@ -16,6 +16,15 @@ DEEPSPEED = Trainer(
     sharded_weight_bytes=2.0,
     gradient_bytes=2.0,
     grad_reduce_bytes=2.0,
+    frees_gradients=True,
+    # `reduce_bucket_size` and `stage3_max_reuse_distance` of deepspeed/runtime/zero/config.py
+    reduce_bucket_elements=5e8,
+    reuse_distance_parameters=1e9,
+    offloads_gradients=True,
+    # gradients in 32 bit for the update, under ZeRO 1 and 2 also the updated weights in 16 bit before they are sent
+    # (`single_partition_of_fp32_groups` and `param_buffer_of_bit16_for_cpu_offload_groups` of
+    # deepspeed/runtime/zero/stage_1_and_2.py; `fp32_partitioned_groups_flat` of stage3.py), all page-locked
+    host_copy_bytes=(0.0, 6.0, 6.0, 4.0),
     loss_bytes_per_logit=12.0,
     launch_mode="eager",
     # modules in 16 bit, without autocast (deepspeed/runtime/engine.py, _configure_distributed_model)

@@ -28,6 +28,8 @@ FSDP2 = Trainer(
     has_stream_pools=True,
     accumulates_unsharded="pipeline",
     keeps_weights_gathered_in_pipeline=True,
+    # `CPUOffloadPolicy` of torch/distributed/fsdp/_fully_shard/_fsdp_api.py
+    offloads_gradients=True,
     saves_quantized_inputs=False,
     # torchao has no delayed scaling (torchao/float8/config.py)
     fp8_recipe="tensorwise",

@@ -23,6 +23,14 @@ HF_TRAINER = Trainer(
     # DistributedDataParallel reduces the 32-bit gradients
     grad_reduce_bytes=2.0,
     unsharded_reduce_bytes=4.0,
+    # `DistributedDataParallelKwargs` of accelerate/utils/dataclasses.py
+    gradient_bucket_bytes=4.0,
+    frees_gradients=True,
+    # `no_sync` of accelerate/accelerator.py, which `_inner_training_loop` of trainer.py enters
+    accumulates_unsharded="always",
+    # FullyShardedDataParallel gathers on a stream of its own too (torch/distributed/fsdp/_runtime_utils.py)
+    has_stream_pools=True,
+    offloads_gradients=True,
     loss_bytes_per_logit=12.0,
     launch_mode="eager",
     keeps_embedding_gathered=True,

@@ -1,0 +1,120 @@
+"""Bytes a parameter that DeepSpeed, DistributedDataParallel and nanotron have at each moment of a step.
+
+Those of DeepSpeed 0.19.8 are of its own engines, of two ranks on the CPU; `tests/real/test_deepspeed.py` runs them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+
+from planner.cost.memory.moments import MEMORY_MOMENTS
+from planner.cost.memory.peak import compute_host_memory_bytes, compute_stage_memory
+from planner.cost.pipeline.stages import build_plan_tables
+from planner.cost.scenario import Offload, Scenario, build_scenario
+from planner.cost.strategies import build_strategy
+from planner.request.inputs import read_cluster
+from planner.trainers.names import GradientDtype, TrainerName
+from planner.workload.presets import read_model_preset
+from planner.workload.transformer import build_workload
+
+BUCKET = 5e8
+
+
+def build_llama(
+    trainer: TrainerName, gradients: GradientDtype | None = None, batch: int = 64, version: str = ""
+) -> Scenario:
+    workload = build_workload(read_model_preset("llama-3-8b"), seq_length=2048)
+    return build_scenario(
+        workload,
+        read_cluster("dgx-a100", nodes=1),
+        global_batch=batch,
+        precision="bf16",
+        framework=trainer,
+        trainer_version=version,
+        gradients=gradients,
+    )
+
+
+def compute_bytes_per_parameter(scenario: Scenario, category: str, zero_stage: int) -> dict[str, float]:
+    plan = build_strategy(dp=8, zero_stage=zero_stage)
+    memory = compute_stage_memory(scenario, plan, build_plan_tables(scenario, plan)).moment_bytes[category]
+    sizes = memory[0, :, 0] / scenario.workload.parameters
+    return dict(zip(MEMORY_MOMENTS, sizes.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("zero_stage", "gradients", "between", "step"),
+    [
+        (1, "bf16", 2.0, 6 / 8),
+        (1, "fp32", 4.0, 4.0),
+        (2, "bf16", 2 / 8, 6 / 8),
+        (2, "fp32", 4 / 8, 4 / 8),
+        (3, "bf16", 2 / 8, 2 / 8 + 4 / 8),
+        (3, "fp32", 4 / 8, 4 / 8),
+    ],
+)
+def test_gradients_of_deepspeed(zero_stage, gradients, between, step) -> None:
+    """Between micro-batches, and in the update, for which 16-bit ones are copied in 32 bit."""
+    moments = compute_bytes_per_parameter(build_llama("deepspeed", gradients), "gradients", zero_stage)
+    assert moments["loss"] == pytest.approx(between, rel=1e-3)
+    assert moments["optimizer_step"] == pytest.approx(step, rel=0.02)
+
+
+def test_zero_1_of_deepspeed_has_16_bit_gradients_beside_the_sums() -> None:
+    """2 + 4 bytes a parameter at the end of a backward pass: 9.5 with weights and the optimizer of 8 ranks."""
+    scenario = build_llama("deepspeed", "fp32")
+    gradients = compute_bytes_per_parameter(scenario, "gradients", 1)
+    optimizer = compute_bytes_per_parameter(scenario, "optimizer", 1)
+    assert gradients["embedding_backward"] == pytest.approx(6.0)
+    assert 2.0 + gradients["embedding_backward"] + optimizer["embedding_backward"] == pytest.approx(9.5)
+
+
+def test_first_micro_batch_of_deepspeed_finds_no_gradients() -> None:
+    scenario = build_llama("deepspeed", batch=8)
+    assert compute_bytes_per_parameter(scenario, "gradients", 2)["loss"] == 0.0
+    kept = compute_bytes_per_parameter(scenario, "gradients", 3)["loss"]
+    assert kept == pytest.approx(2 / 8, rel=1e-3)
+
+
+def test_buckets_of_deepspeed() -> None:
+    scenario = build_llama("deepspeed")
+    without = replace(scenario, trainer=replace(scenario.trainer, reduce_bucket_elements=0.0))
+    for zero_stage, dp_overlap, at_loss, in_backward in ((2, True, 0, 2), (2, False, 0, 1), (3, True, 1, 1)):
+        pair = [
+            compute_bytes_per_parameter(replace(each, dp_overlap=dp_overlap), "buffers", zero_stage)
+            for each in (scenario, without)
+        ]
+        bucket = 2.0 * BUCKET / scenario.workload.parameters
+        for moment, buckets in (("loss", at_loss), ("first_layer_backward", in_backward)):
+            assert pair[0][moment] - pair[1][moment] == pytest.approx(buckets * bucket)
+
+
+@pytest.mark.parametrize(("zero_stage", "bytes_per_parameter"), [(2, 20.0), (3, 18.0)])
+def test_host_of_deepspeed(zero_stage, bytes_per_parameter) -> None:
+    """State, gradients of both formats, under ZeRO 2 also the updated weights."""
+    scenario = replace(build_llama("deepspeed"), offload=Offload(optimizer=True))
+    plan = build_strategy(dp=8, zero_stage=zero_stage)
+    tables = build_plan_tables(scenario, plan)
+    host = compute_host_memory_bytes(scenario, plan, tables, [zero_stage], [0])[0, 0, 0]
+    assert host / scenario.workload.parameters == pytest.approx(bytes_per_parameter, rel=0.03)
+
+
+@pytest.mark.parametrize(("trainer", "bytes_per_parameter"), [("ddp", 2.0), ("hf-trainer", 4.0), ("nanotron", 2.0)])
+def test_buckets_are_copies_of_all_gradients(trainer, bytes_per_parameter) -> None:
+    """DistributedDataParallel's, in the format of the parameters, at all moments; none where ZeRO shards."""
+    assert trainer in get_args(TrainerName)
+    scenario = build_llama(trainer)
+    without = replace(scenario, trainer=replace(scenario.trainer, gradient_bucket_bytes=0.0))
+    for zero_stage, expected in ((0, bytes_per_parameter), (1, 0.0)):
+        pair = [compute_bytes_per_parameter(each, "buffers", zero_stage) for each in (scenario, without)]
+        for moment in MEMORY_MOMENTS:
+            assert pair[0][moment] - pair[1][moment] == pytest.approx(expected)
+
+
+def test_16_bit_gradients_of_nanotron_last_for_a_backward_pass() -> None:
+    gradients = compute_bytes_per_parameter(build_llama("nanotron"), "gradients", 1)
+    assert gradients["loss"] == gradients["optimizer_step"] == pytest.approx(4.0)
+    assert gradients["embedding_backward"] == pytest.approx(6.0)
