@@ -86,7 +86,7 @@ def test_the_text_is_plain_and_its_tables_are_no_wider_than_a_page(plan_file: Pa
     text = call("planner", "explain", str(plan_file)).stdout
     assert text.replace("─", "-").isascii()
     tables, _, sentences = text.partition("Bottleneck: ")
-    assert max(map(len, tables.splitlines())) <= 110
+    assert max(map(len, tables.splitlines())) <= 120
     assert len(sentences.splitlines()) == 3
     assert re.search(r"^model's FLOPs at the peak +\S+ m?s +[0-9.]+%  #+$", text, re.MULTILINE)
     assert re.search(r"^step +\S+ m?s +100.0%  #{30}$", text, re.MULTILINE)
@@ -99,12 +99,13 @@ def test_the_page_stands_alone(plan_file: Path, tmp_path: Path) -> None:
     assert "width=device-width" in text
     assert not re.search(r"(src|href)=|url\(|<script|@import", text)
     drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
-    assert len(drawings) == 3
-    waterfall, memory, roofline = (ElementTree.fromstring(drawing) for drawing in drawings)
+    assert len(drawings) == 4
+    waterfall, memory, moments, roofline = (ElementTree.fromstring(drawing) for drawing in drawings)
     svg = "{http://www.w3.org/2000/svg}"
     for drawing, words in (
         (waterfall, {"model's FLOPs at the peak", "step", "part"}),
         (memory, {"weights", "activations", "stage", "memory per device, GiB"}),
+        (moments, {"optimizer step", "moment", "memory per device, GiB"}),
         (roofline, {"arithmetic intensity, FLOP/B", "achieved rate, TFLOP/s", "peak 989.4 TFLOP/s"}),
     ):
         assert drawing.attrib["viewBox"].split()[2] == "360"

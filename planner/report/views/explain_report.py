@@ -35,6 +35,7 @@ from planner.units import format_bytes, format_seconds, format_si
 
 _MAX_STAGES = 16
 _NEGLIGIBLE_SHARE = 5e-5
+_GIB_BYTES = 2**30
 _CATEGORY_LETTERS = dict(zip(MEMORY_CATEGORIES, "wgoalbcr", strict=True))
 """Of the categories of memory, in bars."""
 _DROP_RANKS = dict(
@@ -165,20 +166,19 @@ def _build_stage_table(stages: list[StagePart]) -> ReportTable:
 
 
 def _build_moment_table(stage: StagePart) -> ReportTable:
-    """Memory of a stage at each moment of the step, by category."""
-    columns = [Column("moment", _format_moments(stage), is_text=True)]
-    columns.append(Column("total", [format_bytes(memory.total_bytes) for memory in stage.moments]))
+    """Memory of a stage in GiB at each moment of the step, by category."""
+    totals = [memory.total_bytes for memory in stage.moments]
+    columns = [Column("moment", _format_moments(stage), is_text=True), Column("total", _format_gib(totals))]
     for category in MEMORY_CATEGORIES:
         sizes = [getattr(memory, f"{category}_bytes") for memory in stage.moments]
         if any(sizes):
-            columns.append(
-                Column(
-                    category,
-                    [format_bytes(size) for size in sizes],
-                    drop_rank=_DROP_RANKS[category],
-                )
-            )
-    return ReportTable(f"Memory over the step, stage {stage.stage}", columns)
+            columns.append(Column(category, _format_gib(sizes), drop_rank=_DROP_RANKS[category]))
+    return ReportTable(f"Memory over the step, stage {stage.stage}, GiB", columns)
+
+
+def _format_gib(sizes: Sequence[float]) -> list[str]:
+    """Sizes in bytes as numbers of GiB; nothing where there is nothing."""
+    return [f"{size / _GIB_BYTES:.2f}" if size else "" for size in sizes]
 
 
 def _format_moments(stage: StagePart) -> list[str]:
