@@ -322,6 +322,7 @@ def build_scenario(
         launch_mode=launch or trainer.launch_mode,
         tp_overlap=tp_overlap,
         cp_comm_type=trainer.cp_comm_type,
+        ep_exchange=trainer.ep_exchange,
         host=cluster.host,
         devices_per_host=cluster.devices_per_node,
         usd_per_device_hour=accelerator.usd_per_hour or 0.0,

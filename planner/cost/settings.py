@@ -15,6 +15,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 from planner.trainers.names import AttentionKernel as AttentionKernel
 from planner.trainers.names import CpCommType as CpCommType
+from planner.trainers.names import ExpertExchange as ExpertExchange
 from planner.trainers.names import (
     Fp8Recipe,
     GradientDtype,
@@ -39,7 +40,6 @@ PipelineSchedule = Literal["1f1b", "zero-bubble", "gpipe", "zb-v", "dualpipe", "
 AttentionPrecision = Literal["bf16", "fp8"]
 ReshardPolicy = Literal["default", "always", "never"]
 SendOverlap = Literal["interleaved", "yes", "no"]
-ExpertExchange = Literal["deepep", "nccl", "hybridep"]
 OffloadState = Literal["optimizer", "activations", "weights"]
 RANK_ORDERS = tuple("-".join(order) for order in permutations(("tp", "cp", "dp", "pp")))
 """From the inside out; the first is Megatron-LM's. Those with tp innermost come first: it communicates most."""
@@ -254,9 +254,11 @@ _DECLARED = (
     ),
     Setting(
         "ep_exchange", "ep_exchange", "choice", get_args(ExpertExchange), _PARALLELISM,
-        "All-to-all of experts: deepep and hybridep (a token once to each node), nccl (a copy for each expert).",
+        "All-to-all of experts: deepep and hybridep (a token once to each node), nccl (a copy for each expert). "
+        "Default: the trainer's.",
         description="all-to-all of experts", label="ep by {}", terms=("expert_parallel",),
         affects=lambda s: s.ep > 1, otherwise="ep 1",
+        find_own_value=lambda trainer, _: trainer.ep_exchange,
     ),
     Setting(
         "cp_exchange", "cp_comm_type", "choice", get_args(CpCommType), _PARALLELISM,

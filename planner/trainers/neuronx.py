@@ -24,6 +24,8 @@ NEURONX = Trainer(
     # `zero1: True` of the examples of neuronx-distributed-training, examples/conf
     usual_zero_stage=1,
     cp_comm_type="ring",
+    # DeepEP is for NVIDIA's GPUs
+    ep_exchange="nccl",
 )
 
 NEURONX_PROGRAM = Program(

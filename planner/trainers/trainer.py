@@ -8,6 +8,7 @@ from typing import Literal
 
 from planner.trainers.names import (
     CpCommType,
+    ExpertExchange,
     Fp8Recipe,
     GradientDtype,
     KernelStyle,
@@ -134,6 +135,8 @@ class Trainer:
     """The ZeRO stage of `planner estimate` without `--zero`, of plans with more than one rank to shard over."""
     cp_comm_type: CpCommType = "ring"
     """How context parallelism communicates without `--cp-exchange`."""
+    ep_exchange: ExpertExchange = "deepep"
+    """The all-to-all of experts without `--ep-exchange`."""
 
     selective_recompute: Literal["cheap", "multiplies"] = "cheap"
     """What selective recomputation repeats beside norms and activations: nothing, or every second multiply too

@@ -294,6 +294,20 @@ def test_trainers_and_versions_without_files_refuse_what_they_do_not_run(asked: 
     assert not [part for part in parts if part not in done.stderr], done.stderr
 
 
+@pytest.mark.parametrize(
+    ("trainer", "cluster"), [("maxtext", "dgx-h100"), ("neuronx", "aws-trn2"), ("mindspeed", "ascend-910b")]
+)
+def test_experts_exchange_by_deepep_only_where_the_trainer_has_it(trainer: str, cluster: str) -> None:
+    words = ("qwen3-30b-a3b", "-c", cluster, "--nodes", "4", "-b", "128", "--vpp", "1", "--ep", "8", "--top", "1")
+    words = (*words, "--trainer", trainer)
+    own = json.loads(call("plan", *words, "-f", "json").stdout)["plans"][0]
+    assert own["settings"]["ep_exchange"] == "nccl"
+    pinned = json.loads(call("plan", *words, "--ep-exchange", "nccl", "-f", "json").stdout)["plans"][0]
+    assert pinned == own
+    refused = call("plan", *words, "--ep-exchange", "deepep")
+    assert (refused.returncode, "--ep-exchange: unsupported by" in refused.stderr) == (2, True)
+
+
 def test_a_trainer_holds_what_its_sources_say() -> None:
     """Bytes of a step of pure data parallelism without ZeRO on one device, for each parameter."""
     for name, (weights, gradients, optimizer) in {

@@ -242,7 +242,12 @@ NOTED: list[tuple[str, str, Changes, str]] = [
         {"settings.communication": "fp32"},
         "gradients are communicated in bf16, where the plan has fp32",
     ),
-    ("maxtext", "tpu-experts", {}, "a copy of a token goes to each of its experts"),
+    (
+        "maxtext",
+        "tpu-experts",
+        {"settings.ep_exchange": "deepep", "framework": "fsdp2"},
+        "a copy of a token goes to each of its experts",
+    ),
     ("torchtitan", "qwen", {"accelerator": A100}, "DeepEP needs NVIDIA's GPUs from Hopper on"),
     ("deepspeed", "auto-tp", {}, "tensor parallelism is AutoTP"),
     ("fsdp2", "fsdp", {"launch": "graph"}, "launched graph: torch.compile comes nearest"),

@@ -20,6 +20,8 @@ MAXTEXT = Trainer(
     launch_mode="graph",
     # `context_parallel_strategy` of base.yml
     cp_comm_type="all-gather",
+    # XLA's ragged-all-to-all (MaxText 0.2.5, maxtext/layers/moe.py, RoutedMoE.sparse_matmul)
+    ep_exchange="nccl",
     fuses_convolution_neighbors=True,
     has_expert_axis=True,
     # `optimizer_memory_host_offload`: moments come to the device for the update, the parameters stay there
@@ -28,9 +30,18 @@ MAXTEXT = Trainer(
 )
 
 
+_EXCHANGES = ("nccl", "deepep")
+"""Of experts in plans that files are written for: steps are longer than planned where a plan has the second."""
 _SETTING_RULES = (
     rules.accept_setting("loss", "plain", "chunked", source="maxtext/configs/base.yml, num_vocab_tiling"),
-    rules.accept_setting("ep_exchange", "deepep", "nccl", source="maxtext/layers/moe.py"),
+    rules.Rule(
+        "ep_exchange",
+        "ep_exchange nccl, or deepep in plans of other trainers",
+        lambda plan: (
+            plan.settings.get("ep_exchange", "nccl") not in (("nccl",) if plan.framework == "maxtext" else _EXCHANGES)
+        ),
+        source="maxtext/layers/moe.py, RoutedMoE.sparse_matmul",
+    ),
     rules.Rule(
         "loss",
         f"loss plain; chunked where {LOSS_CHUNKS} divides a device's tokens of a micro-batch",

@@ -25,6 +25,8 @@ MINDSPEED = replace(
     calibration="megatron-classic",
     # layers of its own, without Transformer Engine
     keeps_dummy_gradients=False,
+    # `--moe-token-dispatcher-type alltoall`: DeepEP is for NVIDIA's GPUs
+    ep_exchange="nccl",
 )
 
 _DUALPIPE_SOURCE = "mindspeed/features_manager/pipeline_parallel/dualpipev_feature.py, validate_args"
