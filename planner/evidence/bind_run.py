@@ -199,7 +199,8 @@ def _list_unused_words(run: MeasuredRun, scenario: Scenario) -> list[str]:
         unused.append(f"sharding={sharding}")
     if run.get_text("memory_kind") == "estimated":
         unused.append("memory_kind=estimated (as reserved)")
-    if run.get_text("memory_kind") == "reserved" and not scenario.trainer.has_stream_pools:
-        # free blocks of other allocators than those of streams have no term
+    has_allocator = scenario.trainer.has_stream_pools or scenario.trainer.frees_gradient_copies
+    if run.get_text("memory_kind") == "reserved" and not has_allocator:
+        # other free blocks of the allocator have no term
         unused.append("memory_kind=reserved (as allocated)")
     return unused
