@@ -60,17 +60,34 @@ def export_plan(
 
 
 def _check_trainer_support(run: PlannedRun, trainer: TrainerExport) -> None:
-    """Raise InputError for the first setting that the trainer does not support, with the trainers that do."""
-    unsupported = next(trainer.find_unsupported(run), None)
-    if unsupported is not None:
+    """Raise InputError for all settings that the trainer does not support, with the trainers that run the plan."""
+    unsupported = list(trainer.find_unsupported(run))
+    if unsupported:
         capable_trainers = [
-            name
-            for name, candidate in TRAINERS.items()
-            if all(unsupported.setting != other.setting for other in candidate.find_unsupported(run))
+            name for name, candidate in TRAINERS.items() if next(candidate.find_unsupported(run), None) is None
         ]
-        message = f"{trainer.name} does not support this setting"
-        default = "another plan: no exported trainer supports it"
-        raise _build_support_error(message, unsupported, "--to", capable_trainers, default)
+        message = f"{trainer.name} does not support {'this setting' if len(unsupported) == 1 else 'these settings'}"
+        raise _build_support_error(
+            message,
+            _join_unsupported(unsupported),
+            "--to",
+            capable_trainers,
+            "another plan: no trainer runs this one",
+        )
+
+
+def _join_unsupported(unsupported: Sequence[UnsupportedSetting]) -> UnsupportedSetting:
+    """Several unsupported settings as one, each value with its name; a single one as it is."""
+    if len(unsupported) == 1:
+        return unsupported[0]
+    values = dict.fromkeys(f"{setting} {value}" for setting, value, _ in unsupported)
+    return UnsupportedSetting(
+        ", ".join(dict.fromkeys(setting for setting, _, _ in unsupported)),
+        ", ".join(values),
+        "; ".join(
+            supported if setting in supported else f"{setting}: {supported}" for setting, _, supported in unsupported
+        ),
+    )
 
 
 def _check_launcher_support(run: PlannedRun, launcher_name: str, trainer_name: str) -> None:
