@@ -37,6 +37,8 @@ class ProgramVersion:
     """Where that is stated: files, commits, release notes."""
     changes: Mapping[str, object] = field(default_factory=dict)
     """Fields of the trainer's record with other values."""
+    trainer_changes: Mapping[TrainerName, Mapping[str, object]] = field(default_factory=dict)
+    """The same of one of the kinds of plans."""
     compiled_changes: Mapping[str, object] = field(default_factory=dict)
     """The same, where kernels are compiled."""
     trainers: tuple[TrainerName, ...] = ()
@@ -69,7 +71,9 @@ class Program:
     def newest_version(self) -> ProgramVersion | None:
         """The newest version, where it is other than the record of the trainer; else None."""
         newest = self.versions[0] if self.versions else None
-        return newest if newest is not None and (newest.changes or newest.compiled_changes) else None
+        if newest is None or not (newest.changes or newest.trainer_changes or newest.compiled_changes):
+            return None
+        return newest
 
     def list_rules(self, plan: PlanValues) -> tuple[Rule, ...]:
         """The rules, in order: those of the plan's version too; last those of settings that the files of the program
@@ -120,7 +124,8 @@ class Program:
 
 def apply_version(trainer: Trainer, program: Program, version: ProgramVersion, launch: str | None) -> Trainer:
     """The trainer as of a version of the program."""
-    trainer = replace(trainer, version=f"{program.name}@{version.name}", **version.changes)  # type: ignore[arg-type]
+    changes = {**version.changes, **version.trainer_changes.get(trainer.name, {})}
+    trainer = replace(trainer, version=f"{program.name}@{version.name}", **changes)  # type: ignore[arg-type]
     if (launch or trainer.launch_mode) == "compiled":
         trainer = replace(trainer, **version.compiled_changes)  # type: ignore[arg-type]
     return trainer

@@ -118,3 +118,32 @@ def test_16_bit_gradients_of_nanotron_last_for_a_backward_pass() -> None:
     gradients = compute_bytes_per_parameter(build_llama("nanotron"), "gradients", 1)
     assert gradients["loss"] == gradients["optimizer_step"] == pytest.approx(4.0)
     assert gradients["embedding_backward"] == pytest.approx(6.0)
+
+
+def test_programs_of_one_kind_of_plans_have_facts_of_their_own() -> None:
+    """torchtitan reduces the gradients of each micro-batch and embedding and head are units of their own; the script
+    of `planner export --to fsdp2` leaves both to the root and reduces with the last micro-batch; accelerate too, with
+    units for embedding and head.
+    """
+    versions = {"torchtitan": "", "accelerate": "accelerate@1.15", "fsdp2": "fsdp2@2.13"}
+    scenarios = {name: build_llama("fsdp2", version=version) for name, version in versions.items()}
+    gradients = {name: compute_bytes_per_parameter(each, "gradients", 3) for name, each in scenarios.items()}
+    assert gradients["torchtitan"]["loss"] == pytest.approx(4 / 8, rel=1e-3)
+    assert gradients["fsdp2"]["loss"] == gradients["accelerate"]["loss"] == pytest.approx(2.0)
+    weights = {name: compute_bytes_per_parameter(each, "weights", 3) for name, each in scenarios.items()}
+    embedding_and_head = 2 * 128256 * 4096
+    layer = (scenarios["fsdp2"].workload.parameters - embedding_and_head) / 32
+    root = weights["fsdp2"]["last_layer_backward"] - weights["torchtitan"]["last_layer_backward"]
+    assert root == pytest.approx(2.0 * embedding_and_head / scenarios["fsdp2"].workload.parameters, rel=1e-3)
+    assert weights["accelerate"] == weights["torchtitan"]
+    assert weights["torchtitan"]["last_layer_backward"] == pytest.approx(
+        2.0 * 2.0 * layer / scenarios["fsdp2"].workload.parameters, rel=1e-3
+    )
+
+
+def test_autocast_has_gradients_and_buckets_of_32_bits() -> None:
+    """22 bytes a parameter: weights of 16 and of 32 bits, moments, gradients, buckets."""
+    scenario = build_llama("ddp", version="accelerate@1.15")
+    state = {name: compute_bytes_per_parameter(scenario, name, 0) for name in ("weights", "gradients", "optimizer")}
+    assert [sizes["first_layer_backward"] for sizes in state.values()] == pytest.approx([2.0, 4.0, 12.0])
+    assert scenario.trainer.gradient_bucket_bytes == 4.0

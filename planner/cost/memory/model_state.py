@@ -130,10 +130,13 @@ def compute_gathered_parameters(scenario: Scenario, s: Strategies, parameters: S
     the forward pass, or kept gathered between the micro-batches of a pipeline: all whose backward pass has not been.
     """
     unit = _get_units(parameters)
-    kept = unit.embedding + unit.head if scenario.trainer.keeps_embedding_gathered else np.zeros_like(unit.layer)
     whole = parameters.dense + parameters.expert
     is_chunked = scenario.loss == "chunked"
-    head = np.maximum(unit.head, kept)
+    kept = np.zeros_like(unit.layer)
+    if scenario.trainer.keeps_embedding_gathered:
+        # a head that multiplies by chunks of the sequence is none of the root
+        kept = unit.embedding if is_chunked else unit.embedding + unit.head
+    head = kept + unit.head if is_chunked else np.maximum(unit.head, kept)
     passing = {
         # only a chunked loss multiplies by the head, which else is there because it has not been resharded
         "loss": kept if scenario.reshard == "always" and not is_chunked else head,

@@ -7,7 +7,7 @@ is DeepSpeed's; so is everything of a plan that was made for DeepSpeed.
 from __future__ import annotations
 
 from planner.trainers import model_rules, rules
-from planner.trainers.program import Program
+from planner.trainers.program import Program, ProgramVersion
 from planner.trainers.pytorch import fsdp
 from planner.trainers.pytorch.deepspeed import DEEPSPEED_RULES, DEEPSPEED_WRITTEN_SETTINGS
 
@@ -162,4 +162,18 @@ ACCELERATE = Program(
     ),
     written_settings=_FSDP_SETTINGS,
     source="github.com/huggingface/accelerate",
+    versions=(
+        ProgramVersion(
+            name="1.15",
+            since="2025-04",
+            behaviour="gradients are whole until the last micro-batch, and of 32 bits where autocast computes",
+            source="v1.6.0, accelerate/accelerator.py, no_sync and prepare_model; torch/amp/autocast_mode.py",
+            trainer_changes={
+                "ddp": {"gradient_bytes": 4.0, "gradient_bucket_bytes": 4.0, "unsharded_reduce_bytes": 4.0},
+                # embedding and head are units of their own (accelerate/utils/fsdp_utils.py, fsdp2_prepare_model)
+                "fsdp2": {"accumulates_unsharded": "always"},
+                "fsdp": {"accumulates_unsharded": "always"},
+            },
+        ),
+    ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from planner.trainers import model_rules, rules
-from planner.trainers.program import NO_MODEL_PARALLELISM, Program
+from planner.trainers.program import NO_MODEL_PARALLELISM, Program, ProgramVersion
 from planner.trainers.trainer import LOSS_CHUNKS, Trainer
 
 # 32-bit sharded parameters are the master weights; 16-bit weights live while gathered; gradients are reduced in bf16
@@ -123,5 +123,15 @@ FSDP2_PROGRAM = Program(
     ),
     written_settings=("loss", "moments", "master", "reshard", "recompute_modules"),
     source="github.com/pytorch/pytorch, torch/distributed/fsdp",
+    versions=(
+        ProgramVersion(
+            name="2.13",
+            since="2025-01",
+            behaviour="gradients are whole until the last micro-batch, embedding and head are the root's",
+            source="torch/distributed/fsdp/_fully_shard/_fully_shard.py, set_requires_gradient_sync and "
+            "reshard_after_forward",
+            changes={"accumulates_unsharded": "always", "keeps_embedding_gathered": True},
+        ),
+    ),
     defaults=NO_MODEL_PARALLELISM,
 )
