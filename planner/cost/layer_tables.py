@@ -20,7 +20,7 @@ from planner.cost.launch import list_graph_scopes
 from planner.cost.operators import compute_operator_times, compute_teacher_s, get_operator_cost, is_adapted
 from planner.cost.operators.attention import compute_cp_merge_s
 from planner.cost.operators.kept import get_residual_bytes
-from planner.cost.operators.memory_bound import compute_head_backward_bytes
+from planner.cost.operators.memory_bound import compute_head_backward_bytes, compute_loss_gap_bytes
 from planner.cost.operators.operator_cost import LayerShard, PassTimes
 from planner.cost.operators.roofline import is_16bit_or_wider
 from planner.cost.scenario import Scenario
@@ -80,6 +80,8 @@ class LayerTables:
     """The layer's input, all that full recomputation keeps."""
     head_backward_bytes: Floats
     """Of the head what is there of `saved_bytes`, or in place of it, when the gradient of its matrix is reduced."""
+    loss_gap_bytes: Floats
+    """Free blocks beside the logits of the head that PyTorch's allocator cannot use."""
     prediction_bytes: Floats
     """Of `saved_bytes` of the head those of the layers of multi-token prediction."""
     gathered_bytes: Floats
@@ -258,6 +260,7 @@ def _compute_layer_column(
         ),
         input_bytes=input_bytes,
         head_backward_bytes=compute_head_backward_bytes(scenario, layer, shard, saved_bytes),
+        loss_gap_bytes=compute_loss_gap_bytes(scenario, layer, shard),
         prediction_bytes=zero,
         gathered_bytes=np.where(shard.sequence_divisor > 1, 2 * sequence_bytes, 0.0),
         tp=replace(tensor_comm, repeated_share=share, selective_share=tensor_share * share),

@@ -127,6 +127,12 @@ class Trainer:
     """Bytes per logit at the peak of the trainer's plain loss, from the head's forward to its backward pass: 8 with a
     32-bit copy beside the 16-bit logits (Megatron-LM's `vocab_parallel_cross_entropy`), 12 or 14 with the 32-bit
     passes of `torch.nn.functional.cross_entropy`."""
+    parallel_loss_bytes_per_logit: float | None = None
+    """The same of the logits of a rank under tensor parallelism; None: as without."""
+    logit_gap_bytes: float = 0.0
+    """Bytes per logit that are free in the backward pass of a plain loss, but in no block of the size that it asks
+    PyTorch's allocator for; 2 where the 16-bit logits are deleted before it (`compute_loss_gap_bytes` of
+    `planner/cost/operators/memory_bound.py`)."""
     loss: LossKernel = "plain"
     """The loss without `--loss`."""
     launch_mode: LaunchMode
@@ -149,6 +155,9 @@ class Trainer:
     keeps_embedding_gathered: bool = False
     """Whether embedding and head stay gathered under ZeRO 3, from the forward to the backward pass: the root of an
     FSDP module is not resharded (`fully_shard`, `reshard_after_forward`)."""
+    keeps_last_layer_gathered: bool = False
+    """Whether the last layer too stays gathered from the forward to the backward pass, where not all are resharded
+    (torchtitan before 83e69410, `apply_fsdp`)."""
     keeps_dummy_gradients: bool = False
     """Whether a 16-bit tensor of the shape of each weight stays, which autograd is given for a gradient that a kernel
     has added to the accumulated ones (Transformer Engine 2.3, `get_dummy_wgrad` of pytorch/module/base.py)."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
+from planner.cost.arrays import Floats
 from planner.cost.memory.moments import MEMORY_MOMENTS
 from planner.cost.memory.peak import compute_stage_memory
 from planner.cost.pipeline.stages import build_plan_tables
@@ -32,6 +33,21 @@ def compute_planned_peak(step: Step) -> tuple[dict[str, float], str]:
     """Allocated bytes by kind at the fullest moment of the step's stage, and the moment. Where a rank has several
     chunks, torchtitan's order of layers is that of the cost model's stages.
     """
+    memory = _compute_moments(step)
+    by_moment = {kind: sum(memory[category] for category in categories) for kind, categories in KINDS.items()}
+    fullest = int(np.argmax(sum(by_moment.values())))
+    return {kind: float(sizes[fullest]) for kind, sizes in by_moment.items()}, MEMORY_MOMENTS[fullest]
+
+
+def compute_planned_reserve_bytes(step: Step) -> float:
+    """What the allocator has beyond what is allocated, when the two are most together."""
+    memory = _compute_moments(step)
+    fullest = int(np.argmax(sum(sizes for category, sizes in memory.items() if category != "reserve")))
+    return float(memory["allocator"][fullest])
+
+
+def _compute_moments(step: Step) -> dict[str, Floats]:
+    """By category, [moments], of the step's stage."""
     spec, dp = read_model_preset(PRESETS[step.flavor]), step.ranks // step.pp
     assert isinstance(spec, ModelSpec)
     scenario = build_scenario(
@@ -46,8 +62,4 @@ def compute_planned_peak(step: Step) -> tuple[dict[str, float], str]:
     plan = build_strategy(dp=dp, pp=step.pp, vpp=step.vpp, zero_stage=3, recompute=MODES.index(step.recompute))
     scenario = replace(scenario, trainer=trainer, reshard=step.reshard)
     memory = compute_stage_memory(scenario, plan, build_plan_tables(scenario, plan)).moment_bytes
-    by_moment = {
-        kind: sum(memory[category][0, :, step.stage] for category in categories) for kind, categories in KINDS.items()
-    }
-    fullest = int(np.argmax(sum(by_moment.values())))
-    return {kind: float(sizes[fullest]) for kind, sizes in by_moment.items()}, MEMORY_MOMENTS[fullest]
+    return {category: sizes[0, :, step.stage] for category, sizes in memory.items()}

@@ -64,11 +64,11 @@ def run_step(step: Step) -> dict[str, Peak]:
                 for _ in range(2):
                     gc.collect()
                     tracker.forget()
-                    _take_step(step, model, compute_loss, optimizer, tokens, tracker)
+                    take_step(step, model, compute_loss, optimizer, tokens, tracker)
     return tracker.peaks
 
 
-def _take_step(step: Step, model: Any, compute_loss: Any, optimizer: Any, tokens: Any, tracker: StepTracker) -> None:
+def take_step(step: Step, model: Any, compute_loss: Any, optimizer: Any, tokens: Any, tracker: Any) -> None:
     """As torchtitan/trainer.py, `train_step` and `_forward_backward_body`."""
     torch, utilities = import_package("torch"), import_package("torchtitan.distributed.utils")
     optimizer.zero_grad()

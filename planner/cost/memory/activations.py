@@ -14,7 +14,8 @@ from planner.cost.arrays import (
     sum_products,
     take_columns,
 )
-from planner.cost.memory.model_state import Progress, stack_moments
+from planner.cost.memory.model_state import Progress
+from planner.cost.memory.units import stack_moments
 from planner.cost.pipeline.stages import IN_FLIGHT_ROUNDS, PlanTables, compute_in_flight_passes
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import FULL_RECOMPUTE, Strategies
@@ -56,18 +57,19 @@ def compute_progress(
 def compute_activation_bytes(
     scenario: Scenario, s: Strategies, plan_tables: PlanTables, recompute_modes: Ints, in_flight: Floats
 ) -> dict[str, Floats]:
-    """Kept activations, the logits, and buffers in bytes under `recompute_modes`, shape [plans, moments, stages]
-    each; of one moment for all where they do not change.
+    """Kept activations, the logits, buffers, and free blocks beside the logits that the allocator cannot use, in
+    bytes under `recompute_modes`, shape [plans, moments, stages] each; of one moment for all where none changes.
 
     `in_flight`: micro-batches in flight, shape [plans, stages]. The head is left as soon as it is entered, so it has
     the logits of one micro-batch, and so do the layers of multi-token prediction before it; under recomputation the
     layer at work is restored beside what is kept.
     """
-    activations, logits, buffers = _compute_moments(scenario, s, plan_tables, recompute_modes, in_flight)
+    activations, logits, gaps, buffers = _compute_moments(scenario, s, plan_tables, recompute_modes, in_flight)
     return {
         "activations": stack_moments(activations, in_flight),
         "logits": stack_moments(logits, in_flight),
         "buffers": buffers[:, None],
+        "allocator": stack_moments(gaps, in_flight),
     }
 
 
@@ -75,15 +77,18 @@ def compute_fullest_activation_bytes(
     scenario: Scenario, s: Strategies, plan_tables: PlanTables, recompute_modes: Ints, in_flight: Floats
 ) -> Floats:
     """The sum of the categories of `compute_activation_bytes` at the moment when it is largest, [plans, stages]."""
-    activations, logits, buffers = _compute_moments(scenario, s, plan_tables, recompute_modes, in_flight)
-    sums = [sizes + logits[moment] if moment in logits else sizes for moment, sizes in activations.items()]
+    activations, logits, gaps, buffers = _compute_moments(scenario, s, plan_tables, recompute_modes, in_flight)
+    beside = {moment: sizes + gaps.get(moment, 0.0) for moment, sizes in logits.items()}
+    sums = [sizes + beside[moment] if moment in beside else sizes for moment, sizes in activations.items()]
     return reduce(np.maximum, sums) + buffers
 
 
 def _compute_moments(
     scenario: Scenario, s: Strategies, plan_tables: PlanTables, recompute_modes: Ints, in_flight: Floats
-) -> tuple[dict[str, Floats], dict[str, Floats], Floats]:
-    """Kept activations by moment, logits by moment where there are any, and buffers, [plans, stages] each."""
+) -> tuple[dict[str, Floats], dict[str, Floats], dict[str, Floats], Floats]:
+    """Kept activations by moment, logits by moment where there are any, free blocks beside them, and buffers, [plans,
+    stages] each.
+    """
     tables, layer_row = plan_tables.layer_tables, plan_tables.layer_row
     saved, dropped = tables.saved_bytes, tables.dropped_bytes
     least = np.minimum(tables.input_bytes, saved - dropped)
@@ -123,7 +128,11 @@ def _compute_moments(
         "first_layer_backward": others + kept_layer + restored_layer,
         "embedding_backward": others,
     }
-    return kept_activations, logits, buffers
+    gaps = {
+        "head_backward" if scenario.loss == "chunked" else "loss": counts[:, :, -1]
+        * tables.loss_gap_bytes[layer_row, -1:]
+    }
+    return kept_activations, logits, gaps, buffers
 
 
 def compute_offloaded_layer_bytes(

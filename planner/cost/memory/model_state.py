@@ -8,13 +8,14 @@ embedding, the head (torch 2.13, `fully_shard` of torch/distributed/fsdp/_fully_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from planner.cost.arrays import Bools, Floats, Ints
+from planner.cost.memory.allocator import compute_pool_bytes
 from planner.cost.memory.moments import MEMORY_MOMENTS
+from planner.cost.memory.units import Units, get_units, stack_moments
 from planner.cost.pipeline.stages import StageParameters, compute_sharded_parameters
 from planner.cost.scenario import Scenario
 from planner.cost.schedules.catalog import count_copies
@@ -48,7 +49,8 @@ def compute_model_state_bytes(
         "gradients": gradients,
         "optimizer": optimizer[:, None],
         "buffers": _compute_bucket_bytes(scenario, s, zero_stage, unsharded),
-        "allocator": _compute_allocator_bytes(scenario, parameters, zero_stage, sharded_gradients),
+        "allocator": compute_pool_bytes(scenario, s, parameters, zero_stage, sharded_gradients)
+        + _compute_freed_copy_bytes(scenario, parameters),
     }
 
 
@@ -69,27 +71,6 @@ class Progress:
     def take(self, index: Ints) -> Progress:
         """Of the plans at `index`."""
         return Progress(self.micro_batches[index], self.in_flight[index])
-
-
-@dataclass(frozen=True)
-class _Units:
-    """Parameters of what is gathered and reduced at once, on a device of each stage, [plans, stages]."""
-
-    layer: Floats
-    """The largest layer."""
-    embedding: Floats
-    head: Floats
-
-
-def _get_units(parameters: StageParameters) -> _Units:
-    layer = (parameters.largest_dense + parameters.largest_expert)[:, None] + np.zeros_like(parameters.dense)
-    return _Units(layer, parameters.embedding, parameters.head)
-
-
-def stack_moments(values: Mapping[str, Floats], like: Floats) -> Floats:
-    """Values of shape [plans, stages] by moment as one array [plans, moments, stages]; zero at other moments."""
-    zero = np.zeros_like(like)
-    return np.stack([values.get(moment, zero) for moment in MEMORY_MOMENTS], axis=1)
 
 
 def _has_whole_pipeline_weights(scenario: Scenario, s: Strategies) -> Bools:
@@ -129,7 +110,7 @@ def compute_gathered_parameters(scenario: Scenario, s: Strategies, parameters: S
     trainer keeps them, as the root of a module. A unit is freed before its gradient is reduced. Never resharded after
     the forward pass, or kept gathered between the micro-batches of a pipeline: all whose backward pass has not been.
     """
-    unit = _get_units(parameters)
+    unit = get_units(parameters)
     whole = parameters.dense + parameters.expert
     is_chunked = scenario.loss == "chunked"
     kept = np.zeros_like(unit.layer)
@@ -137,6 +118,8 @@ def compute_gathered_parameters(scenario: Scenario, s: Strategies, parameters: S
         # a head that multiplies by chunks of the sequence is none of the root
         kept = unit.embedding if is_chunked else unit.embedding + unit.head
     head = kept + unit.head if is_chunked else np.maximum(unit.head, kept)
+    if scenario.trainer.keeps_last_layer_gathered and scenario.reshard == "default":
+        head = head + unit.layer
     passing = {
         # only a chunked loss multiplies by the head, which else is there because it has not been resharded
         "loss": kept if scenario.reshard == "always" and not is_chunked else head,
@@ -183,7 +166,7 @@ def _compute_gradient_bytes(
     """
     state, is_sharded = scenario.trainer_state, (zero_stage >= 2)[:, None]
     whole_bytes, shard_bytes = state.gradient_bytes * unsharded, state.gradient_bytes * sharded
-    unit = _get_units(parameters)
+    unit = get_units(parameters)
     if not scenario.trainer.frees_gradients:
         if scenario.trainer.frees_gradient_copies:
             copies = stack_moments(_list_made_parameters(unit, unsharded), unsharded)
@@ -234,7 +217,7 @@ def _compute_gradient_bytes(
     return gradients + np.where(is_sharded[:, None], at_work, 0.0), stack_sums(shard_sum_bytes, shard_bytes)
 
 
-def _list_made_parameters(unit: _Units, unsharded: Floats) -> dict[str, Floats]:
+def _list_made_parameters(unit: Units, unsharded: Floats) -> dict[str, Floats]:
     """The parameters that have a gradient of a micro-batch by then, [plans, stages] by moment."""
     return {
         "head_backward": unit.head,
@@ -256,7 +239,7 @@ def _compute_updated_gradient_bytes(scenario: Scenario, zero_stage: Ints, sharde
 
 
 def _keep_gradient_buffers(
-    scenario: Scenario, zero_stage: Ints, gradients: Floats, sum_bytes: Floats, unsharded: Floats, unit: _Units
+    scenario: Scenario, zero_stage: Ints, gradients: Floats, sum_bytes: Floats, unsharded: Floats, unit: Units
 ) -> Floats:
     """Gradients of DeepSpeed, [plans, moments, stages], with those buffers that are never freed: a shard's under
     ZeRO 3 (`grad_partitions_flat_buffer` of deepspeed/runtime/zero/stage3.py); under ZeRO 1 those summed in 32 bit,
@@ -295,38 +278,18 @@ def _compute_bucket_bytes(scenario: Scenario, s: Strategies, zero_stage: Ints, u
     return np.where(has_buckets, in_backward, np.where(has_ranks & (stage == 3), bucket[:, None], 0.0))
 
 
-def _compute_allocator_bytes(
-    scenario: Scenario, parameters: StageParameters, zero_stage: Ints, sharded_gradients: Floats
-) -> Floats:
-    """What PyTorch's allocator keeps for streams of collectives while nothing is allocated there, [plans, moments,
-    stages].
-
-    A block that was allocated on a stream is used again on it alone (torch 2.13, c10/cuda/CUDACachingAllocator.cpp),
-    so a device has room for the most of each stream at all moments. `fully_shard` allocates what it gathers, of the
-    unit at work and of the one that is fetched, on the all-gather's stream, and sharded gradients on the
-    reduce-scatter's (torch/distributed/fsdp/_fully_shard/_fsdp_collectives.py).
+def _compute_freed_copy_bytes(scenario: Scenario, parameters: StageParameters) -> Floats:
+    """Of 16-bit gradients that are freed once they are added up what the allocator keeps, [plans, moments, stages]:
+    blocks of the sizes of weights, which few activations have.
     """
-    unit = _get_units(parameters)
-    if scenario.trainer.frees_gradient_copies:
-        # blocks of the sizes of weights, which few activations have
-        whole = parameters.dense + parameters.expert
-        copies = whole[:, None] - stack_moments(_list_made_parameters(unit, whole), whole)
-        return scenario.trainer_state.gradient_copy_bytes * copies
-    if not scenario.trainer.has_stream_pools:
+    if not scenario.trainer.frees_gradient_copies:
         return np.zeros((1, 1, 1))
-    most = unit.layer + np.maximum(unit.layer, np.maximum(unit.embedding, unit.head))
-    fetched = {
-        "head_backward": np.zeros_like(most) if scenario.loss == "chunked" else unit.layer,
-        "last_layer_backward": unit.layer,
-        "first_layer_backward": unit.embedding,
-    }
-    idle_bytes = scenario.trainer_state.weight_bytes * (most[:, None] - stack_moments(fetched, most))
-    gathered_bytes = np.where((zero_stage >= 3)[:, None, None], idle_bytes, 0.0)
-    idle = np.where((zero_stage >= 2)[:, None, None], sharded_gradients[:, -1:] - sharded_gradients, 0.0)
-    return idle + gathered_bytes
+    whole = parameters.dense + parameters.expert
+    made = stack_moments(_list_made_parameters(get_units(parameters), whole), whole)
+    return scenario.trainer_state.gradient_copy_bytes * (whole[:, None] - made)
 
 
-def _compute_unit_gradient_bytes(scenario: Scenario, unit: _Units) -> dict[str, Floats]:
+def _compute_unit_gradient_bytes(scenario: Scenario, unit: Units) -> dict[str, Floats]:
     """Of the unit at work its gradient and what is reduced of it, beside what is still being reduced of the unit
     before it, [plans, stages] by moment. The head's is summed over the chunks of a loss in the format of the
     reduction.

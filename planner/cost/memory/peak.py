@@ -81,9 +81,9 @@ def compute_stage_memory_in_flight(
 ) -> StageMemory:
     """The same with these micro-batches in flight."""
     parts = compute_model_state_bytes(scenario, s, plan_tables.parameters, s.zero_stage, progress)
-    bucket_bytes = parts["buffers"]
-    parts |= compute_activation_bytes(scenario, s, plan_tables, s.recompute, progress.in_flight)
-    parts["buffers"] = parts["buffers"] + bucket_bytes
+    activations = compute_activation_bytes(scenario, s, plan_tables, s.recompute, progress.in_flight)
+    shared = {category: parts[category] + activations[category] for category in ("buffers", "allocator")}
+    parts |= activations | shared
     plans, stages = progress.in_flight.shape
     shape = (plans, len(MEMORY_MOMENTS), stages)
     parts["reserve"] = np.full((1, 1, 1), scenario.runtime_reserve_bytes)

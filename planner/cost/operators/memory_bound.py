@@ -18,6 +18,9 @@ from planner.workload.operators import VALUE_BYTES, Layer, Loss, Pointwise, Toke
 _FUSED_LOGIT_BYTES = 4.0
 """Of one logit in 16 bit and its gradient, where one kernel makes it (compiled: AOTAutograd of torch 2.13 saves the
 16-bit logits and two numbers of each row, and returns a 16-bit gradient)."""
+_CHUNK_GAPS = 4.0
+"""Of a chunk's 16-bit logits: three more tensors of their size, and their gradient, are made and freed before the sum
+of the gradients of the head's matrix lies behind them (`tests/real/caching_allocator.py`)."""
 _HIDDEN_GRADIENT_BYTES = 4.0
 """Of one hidden value that chunks add their gradient to, in 32 bit (`GradAccumulator` there)."""
 _TEACHER_LOGIT_BYTES = 6.0
@@ -140,7 +143,7 @@ class LossCost(OperatorCost[Loss]):
         """
         teacher_bytes = 0.0 if scenario.techniques.teacher is None else _TEACHER_LOGIT_BYTES
         is_chunked = scenario.loss == "chunked"
-        logit_bytes = _get_moved_logit_bytes(scenario) / (LOSS_CHUNKS if is_chunked else 1) + teacher_bytes
+        logit_bytes = _get_held_logit_bytes(scenario, shard) / (LOSS_CHUNKS if is_chunked else 1) + teacher_bytes
         hidden_bytes = _HIDDEN_GRADIENT_BYTES * scenario.workload.hidden_size if is_chunked else 0.0
         return op.rows * shard.tokens * (op.vocab_size * logit_bytes / shard.tp + hidden_bytes)
 
@@ -158,10 +161,34 @@ def compute_head_backward_bytes(scenario: Scenario, layer: Layer, shard: LayerSh
     return saved_bytes - loss_bytes + logits * scenario.value_bytes + hidden * _HIDDEN_GRADIENT_BYTES
 
 
+def compute_loss_gap_bytes(scenario: Scenario, layer: Layer, shard: LayerShard) -> Floats:
+    """Free blocks beside the logits that PyTorch's allocator cannot give to the loss, [keys]: the 16-bit logits, too
+    small for the 32-bit tensors of the backward pass. Of a chunked loss, when the gradient of the head's matrix is
+    reduced, what a chunk has before the 32-bit sum of that gradient is made, but its logits.
+    """
+    if not _has_plain_kernels(scenario):
+        return np.zeros_like(shard.tokens)
+    is_chunked = scenario.loss == "chunked"
+    logit_bytes = scenario.trainer.logit_gap_bytes * (_CHUNK_GAPS / LOSS_CHUNKS if is_chunked else 1.0)
+    logits = sum(op.vocab_size * op.rows for op in layer.operators if isinstance(op, Loss))
+    return logits * logit_bytes * shard.tokens / shard.tp
+
+
 def _get_moved_logit_bytes(scenario: Scenario) -> float:
     """Bytes of one logit at the peak of a loss that has all logits at once; chunks are compiled as the model is."""
-    is_plain = scenario.loss == "plain" or (scenario.loss == "chunked" and scenario.launch_mode == "eager")
-    return scenario.trainer.loss_bytes_per_logit if is_plain else _FUSED_LOGIT_BYTES
+    return scenario.trainer.loss_bytes_per_logit if _has_plain_kernels(scenario) else _FUSED_LOGIT_BYTES
+
+
+def _get_held_logit_bytes(scenario: Scenario, shard: LayerShard) -> Floats:
+    """The same where the columns of the logits are cut, [keys]."""
+    moved_bytes, parallel_bytes = _get_moved_logit_bytes(scenario), scenario.trainer.parallel_loss_bytes_per_logit
+    if parallel_bytes is None or not _has_plain_kernels(scenario):
+        return np.full_like(shard.tp, moved_bytes)
+    return np.where(shard.tp > 1, parallel_bytes, moved_bytes)
+
+
+def _has_plain_kernels(scenario: Scenario) -> bool:
+    return scenario.loss == "plain" or (scenario.loss == "chunked" and scenario.launch_mode == "eager")
 
 
 def _compute_chunk_times(scenario: Scenario, op: Loss, shard: LayerShard) -> PassTimes:

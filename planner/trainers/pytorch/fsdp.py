@@ -18,6 +18,7 @@ FSDP2 = Trainer(
     # the 16-bit logits are deleted before the backward pass (torchtitan 0.3.0, trainer.py): the logarithm of the
     # softmax, its gradient and that of the 32-bit logits
     loss_bytes_per_logit=12.0,
+    logit_gap_bytes=2.0,
     launch_mode="eager",
     usual_zero_stage=3,
     # torchtitan's default; PyTorch's `_ContextParallelOptions` rotates keys and values with an all-gather

@@ -66,8 +66,17 @@ _SETTING_RULES = (
     fsdp.REJECT_NARROW_MOMENTS_ON_HOST,
 )
 
-_FP32_REDUCTION: Mapping[str, object] = {"grad_reduce_bytes": 4.0}
-"""`Training.mixed_precision_reduce` of torchtitan/config/configs.py has no other value."""
+_OWN_STATE: Mapping[str, object] = {"grad_reduce_bytes": 4.0, "parallel_loss_bytes_per_logit": 16.0}
+"""`Training.mixed_precision_reduce` of torchtitan/config/configs.py has no other value. The loss of logits cut by
+columns has the logarithm of the softmax, its exponential, a gradient and their sum in 32 bit
+(`_nll_loss_and_log_softmax_backward` of torch/distributed/tensor/parallel/loss.py)."""
+_ONE_ROOT_UNIT: Mapping[str, object] = {
+    **_OWN_STATE,
+    "keeps_embedding_gathered": True,
+    "keeps_last_layer_gathered": True,
+}
+"""Embedding and head were one unit, the root, which stays gathered, as the last layer does, until 83e69410
+(`apply_fsdp` of torchtitan/models/llama3/infra/parallelize.py)."""
 
 TORCHTITAN = Program(
     "torchtitan",
@@ -216,14 +225,14 @@ TORCHTITAN = Program(
             since="2026-04",
             behaviour="the loss in chunks",
             source="786e26f8, torchtitan/components/loss.py; 3396a4b3, models/common/attention.py, FusedQKVLinear",
-            changes={**_FP32_REDUCTION, "loss": "chunked", "joins_qkv": True},
+            changes={**_OWN_STATE, "loss": "chunked", "joins_qkv": True},
         ),
         ProgramVersion(
             name="0.2",
             since="2025-07",
             behaviour="the loss compiled with the model, expert parallelism; no NVFP4",
             source="bbb1b616, 01f4e502",
-            changes=_FP32_REDUCTION,
+            changes=_OWN_STATE,
             compiled_changes={"loss": "compiled"},
             rules=(_REJECT_NVFP4,),
         ),
@@ -232,7 +241,7 @@ TORCHTITAN = Program(
             since="2025-04",
             behaviour="the loss compiled with the model; no expert parallelism",
             source="bbb1b616, torchtitan/components/loss.py",
-            changes=_FP32_REDUCTION,
+            changes=_ONE_ROOT_UNIT,
             compiled_changes={"loss": "compiled"},
             rules=(
                 _REJECT_NVFP4,
@@ -245,7 +254,7 @@ TORCHTITAN = Program(
             since="2024-10",
             behaviour="a plain loss, FP8 and context parallelism; no MXFP8",
             source="b19456a9, 69fe8def, torchtitan/components/loss.py before bbb1b616",
-            changes=_FP32_REDUCTION,
+            changes=_ONE_ROOT_UNIT,
             rules=(
                 _REJECT_MXFP8,
                 *rules.accept_degrees("tp", "pp", "cp", "vpp", source="expert parallelism came with 01f4e502"),
@@ -257,7 +266,7 @@ TORCHTITAN = Program(
             since="2024-07",
             behaviour="a plain loss, FP8; no context parallelism",
             source="69fe8def",
-            changes=_FP32_REDUCTION,
+            changes=_ONE_ROOT_UNIT,
             rules=(
                 _REJECT_MXFP8,
                 *rules.accept_degrees(
