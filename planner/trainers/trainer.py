@@ -133,6 +133,11 @@ class Trainer:
     """Bytes per logit that are free in the backward pass of a plain loss, but in no block of the size that it asks
     PyTorch's allocator for; 2 where the 16-bit logits are deleted before it (`compute_loss_gap_bytes` of
     `planner/cost/operators/memory_bound.py`)."""
+    wide_logit_bytes: float = 0.0
+    """Bytes per logit at the peak of a compiled loss where logits are widened to 32 bits outside of it; 0: within."""
+    kept_logit_bytes: float = 0.0
+    """Bytes per logit that a chunked loss keeps of all chunks to their common backward pass, eager; compiled, the
+    16-bit logits."""
     loss: LossKernel = "plain"
     """The loss without `--loss`."""
     launch_mode: LaunchMode

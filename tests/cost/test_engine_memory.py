@@ -147,3 +147,17 @@ def test_autocast_has_gradients_and_buckets_of_32_bits() -> None:
     state = {name: compute_bytes_per_parameter(scenario, name, 0) for name in ("weights", "gradients", "optimizer")}
     assert [sizes["first_layer_backward"] for sizes in state.values()] == pytest.approx([2.0, 4.0, 12.0])
     assert scenario.trainer.gradient_bucket_bytes == 4.0
+
+
+def test_torchtune_frees_gradients_and_keeps_the_logits_of_all_chunks() -> None:
+    chunked = build_llama("torchtune", batch=8)
+    assert compute_bytes_per_parameter(chunked, "gradients", 0)["loss"] == 0.0
+    plan = build_strategy(dp=8)
+    logits = 2048 * 128256
+
+    def compute_logit_bytes(scenario: Scenario) -> float:
+        memory = compute_stage_memory(scenario, plan, build_plan_tables(scenario, plan))
+        return float(memory.moment_bytes["logits"][0, MEMORY_MOMENTS.index("loss"), 0])
+
+    without = replace(chunked, trainer=replace(chunked.trainer, kept_logit_bytes=0.0))
+    assert compute_logit_bytes(chunked) - compute_logit_bytes(without) == pytest.approx(4.0 * logits)

@@ -144,6 +144,9 @@ class LossCost(OperatorCost[Loss]):
         teacher_bytes = 0.0 if scenario.techniques.teacher is None else _TEACHER_LOGIT_BYTES
         is_chunked = scenario.loss == "chunked"
         logit_bytes = _get_held_logit_bytes(scenario, shard) / (LOSS_CHUNKS if is_chunked else 1) + teacher_bytes
+        if is_chunked and scenario.trainer.kept_logit_bytes:
+            is_eager = scenario.launch_mode == "eager"
+            logit_bytes = logit_bytes + (scenario.trainer.kept_logit_bytes if is_eager else scenario.value_bytes)
         hidden_bytes = _HIDDEN_GRADIENT_BYTES * scenario.workload.hidden_size if is_chunked else 0.0
         return op.rows * shard.tokens * (op.vocab_size * logit_bytes / shard.tp + hidden_bytes)
 
@@ -176,6 +179,8 @@ def compute_loss_gap_bytes(scenario: Scenario, layer: Layer, shard: LayerShard) 
 
 def _get_moved_logit_bytes(scenario: Scenario) -> float:
     """Bytes of one logit at the peak of a loss that has all logits at once; chunks are compiled as the model is."""
+    if scenario.loss == "compiled" and scenario.trainer.wide_logit_bytes:
+        return scenario.trainer.wide_logit_bytes
     return scenario.trainer.loss_bytes_per_logit if _has_plain_kernels(scenario) else _FUSED_LOGIT_BYTES
 
 

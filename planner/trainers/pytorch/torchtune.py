@@ -23,10 +23,18 @@ TORCHTUNE = Trainer(
     moment_bytes=4.0,
     master="none",
     grad_reduce_bytes=2.0,
-    loss_bytes_per_logit=14.0,
+    # `zero_grad(set_to_none=True)` of the recipes
+    frees_gradients=True,
+    # the logits are deleted before the backward pass (`del logits` of the recipes): the logarithm of the softmax, its
+    # gradient and that of the 32-bit logits
+    loss_bytes_per_logit=12.0,
+    # 32-bit logits and their gradient (`output(h).float()` of modules/transformer.py)
+    wide_logit_bytes=8.0,
     # LinearCrossEntropyLoss of the recipes: 8 chunks of the sequence, with the head's multiply
     # (modules/loss/cross_entropy_loss.py)
     loss="chunked",
+    # the logarithm of the softmax: the backward pass begins after the last chunk (`forward` there)
+    kept_logit_bytes=4.0,
     # `compile: False`
     launch_mode="eager",
     usual_zero_stage=3,
