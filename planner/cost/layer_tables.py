@@ -17,9 +17,10 @@ import numpy as np
 from planner.cost import collectives, rank_groups
 from planner.cost.arrays import Floats, Ints, find_unique_rows, sum_in_order
 from planner.cost.launch import list_graph_scopes
-from planner.cost.operators import compute_operator_times, compute_teacher_s, get_operator_cost, is_adapted
+from planner.cost.layer_backward import compute_backward_bytes
+from planner.cost.operators import compute_operator_times, compute_teacher_s, get_operator_cost
 from planner.cost.operators.attention import compute_cp_merge_s
-from planner.cost.operators.kept import get_residual_bytes
+from planner.cost.operators.kept import get_residual_bytes, is_adapted
 from planner.cost.operators.memory_bound import compute_head_backward_bytes, compute_loss_gap_bytes
 from planner.cost.operators.operator_cost import LayerShard, PassTimes
 from planner.cost.operators.roofline import is_16bit_or_wider
@@ -84,9 +85,10 @@ class LayerTables:
     """Free blocks beside the logits of the head that PyTorch's allocator cannot use."""
     prediction_bytes: Floats
     """Of `saved_bytes` of the head those of the layers of multi-token prediction."""
+    backward_bytes: Floats
+    """The most that its backward pass holds beside what is saved: gradients, and gathered sequences."""
     gathered_bytes: Floats
-    """The gathered sequence and its gradient, which sequence parallelism has whole on each device while a layer is at
-    work."""
+    """The gathered sequence, which sequence parallelism has whole on each device while a multiply is at work."""
     tp: AxisCommunication
     cp: AxisCommunication
     ep: AxisCommunication
@@ -262,7 +264,10 @@ def _compute_layer_column(
         head_backward_bytes=compute_head_backward_bytes(scenario, layer, shard, saved_bytes),
         loss_gap_bytes=compute_loss_gap_bytes(scenario, layer, shard),
         prediction_bytes=zero,
-        gathered_bytes=np.where(shard.sequence_divisor > 1, 2 * sequence_bytes, 0.0),
+        backward_bytes=compute_backward_bytes(
+            scenario, layer, shard, input_bytes=input_bytes, sequence_bytes=sequence_bytes
+        ),
+        gathered_bytes=np.where(shard.sequence_divisor > 1, sequence_bytes, 0.0),
         tp=replace(tensor_comm, repeated_share=share, selective_share=tensor_share * share),
         cp=replace(context_comm, repeated_share=share, selective_share=context_share * share),
         ep=replace(
@@ -321,7 +326,8 @@ def _count_kernel_launches(scenario: Scenario, layer: Layer, shard: LayerShard) 
         if op.name in captured:
             continue
         cost = get_operator_cost(op)
-        if scenario.techniques.lora is not None and is_adapted(op):
+        lora = scenario.techniques.lora
+        if lora is not None and is_adapted(op, lora.modules):
             launch_count = launch_count + 2.0 * cost.count_matrices(op, shard)
         launch_count = launch_count + cost.count_launches(op, shard, casts_per_multiply)
     return launch_count

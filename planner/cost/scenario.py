@@ -130,6 +130,9 @@ class Scenario:
     precision: str = "bf16"
     attention_kernel: AttentionKernel = "flash"
     attention_precision: AttentionPrecision = "bf16"
+    keeps_narrow_activation_inputs: bool = False
+    """Whether gated activations keep their input in 8 bit (megatron-core 0.16.1, `activation_func_fp8_input_store` of
+    transformer/transformer_config.py)."""
     """The format of fused attention's products; bf16: 16 bits."""
     flops_convention: FlopsConvention = "full"
     trainer: Trainer = TRAINERS_BY_NAME["megatron"]

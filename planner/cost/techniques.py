@@ -10,13 +10,22 @@ from dataclasses import replace
 from typing import NamedTuple, get_args
 
 from planner.cost.flops import compute_token_forward_flops
-from planner.cost.operators import is_adapted, is_pruned
+from planner.cost.operators import is_pruned
+from planner.cost.operators.kept import is_adapted
 from planner.cost.operators.roofline import get_peak_16bit_flops_per_s, is_16bit_or_wider
 from planner.cost.scenario import Scenario
 from planner.errors import InputError
 from planner.trainers.trainer import ADAM_MOMENT_BYTES, replace_moment_bytes
 from planner.workload.operators import ExpertLinear, Layer, LayerRun, Linear, Loss, Operator, ShardDimension, Workload
-from planner.workload.techniques import WEIGHT_16BIT_BYTES, Lora, LowRank, OptimizerName, Pruning, Teacher
+from planner.workload.techniques import (
+    WEIGHT_16BIT_BYTES,
+    Lora,
+    LoraModules,
+    LowRank,
+    OptimizerName,
+    Pruning,
+    Teacher,
+)
 
 OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 _FOUR_BIT_BYTES = 0.5 + 0.127 / 8
@@ -116,16 +125,18 @@ def _factor_operator(op: Linear | ExpertLinear, rank_share: float) -> list[Opera
     return [down, replace(op, inputs=rank, shard="column" if op.shard == "column" else "none", saves_input=True)]
 
 
-def apply_lora(scenario: Scenario, rank: int, bits: int = 16) -> Scenario:
-    """Only adapters of `rank` beside every matrix of the layers are trained; the rest is frozen in 16 bit, or its
-    matrices in 4.
+def apply_lora(
+    scenario: Scenario, rank: int, bits: int = 16, *, modules: LoraModules = "all", dropout: bool = False
+) -> Scenario:
+    """Only adapters of `rank` beside every matrix of the layers, or of attention, are trained; the rest is frozen in
+    16 bit, or its matrices in 4.
     """
     workload = scenario.workload
     adapter_parameters = sum(
         run.count * rank * (op.inputs + op.outputs) * (op.experts if isinstance(op, ExpertLinear) else 1)
         for run in workload.repeated_runs
         for op in run.layer.operators
-        if is_adapted(op) and isinstance(op, Linear | ExpertLinear)
+        if is_adapted(op, modules) and isinstance(op, Linear | ExpertLinear)
     )
     if not adapter_parameters:
         expected = "a model whose layers have matrices"
@@ -133,7 +144,7 @@ def apply_lora(scenario: Scenario, rank: int, bits: int = 16) -> Scenario:
     quantized_share = _compute_parameter_share(workload, is_adapted) if bits == 4 else 0.0
     frozen_bytes = quantized_share * _FOUR_BIT_BYTES + (1.0 - quantized_share) * WEIGHT_16BIT_BYTES
     adapter_share = adapter_parameters / workload.parameters
-    return _replace_techniques(scenario, lora=Lora(rank, bits, adapter_share, frozen_bytes))
+    return _replace_techniques(scenario, lora=Lora(rank, bits, adapter_share, frozen_bytes, modules, dropout))
 
 
 def apply_pruning(scenario: Scenario, sparsity: float | None = None) -> Scenario:

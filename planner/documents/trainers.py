@@ -233,7 +233,7 @@ def _build_defaults_part(trainer: Trainer) -> TrainerDefaultsPart:
         gradient_bytes=trainer.gradient_bytes,
         gradient_copy_bytes=trainer.gradient_copy_bytes,
         optimizer_bytes=trainer.optimizer_bytes,
-        loss_bytes_per_logit=trainer.loss_bytes_per_logit,
+        loss_bytes_per_logit=trainer.held_logit_bytes or trainer.loss_bytes_per_logit,
         selective_recompute=trainer.selective_recompute,
         keeps_embedding_gathered=trainer.keeps_embedding_gathered,
     )

@@ -12,6 +12,7 @@ from planner.cost.techniques import apply_lora
 from planner.errors import InputError
 from planner.evidence.runs import MeasuredRun
 from planner.trainers.trainer import Trainer
+from planner.workload.techniques import LoraModules
 
 _DEGREES_OF_SETTINGS = {
     "ep_overlap": ("ep", "etp"),
@@ -32,6 +33,9 @@ _TRAINER_FIELDS = {
     "gather_bytes": "gather_bytes",
 }
 """Fields of a trainer's record by the columns that state them."""
+_BENCHMARK = "mlcommons/"
+"""How sources begin that are submissions to MLPerf, whose LoRA has adapters on the projections of attention, with
+dropout before them (nemo_toolkit 2.5.3, scripts/performance/llm/mlperf_lora_llama2_70b.py)."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,9 @@ def _apply_lora(scenario: Scenario, run: MeasuredRun) -> Scenario:
     if rank is None:
         return scenario
     base_bytes = run.get_number("base_bytes")
-    scenario = apply_lora(scenario, rank, 4 if base_bytes is not None and base_bytes < 1 else 16)
+    bits, is_benchmark = 4 if base_bytes is not None and base_bytes < 1 else 16, run.source.startswith(_BENCHMARK)
+    modules: LoraModules = "attention" if is_benchmark else "all"
+    scenario = apply_lora(scenario, rank, bits, modules=modules, dropout=is_benchmark)
     lora = scenario.techniques.lora
     if base_bytes is None or lora is None:
         return scenario

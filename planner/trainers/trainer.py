@@ -124,7 +124,7 @@ class Trainer:
     the device for the update and go back."""
 
     loss_bytes_per_logit: float
-    """Bytes per logit at the peak of the trainer's plain loss, from the head's forward to its backward pass: 8 with a
+    """Bytes per logit that the trainer's plain loss makes, from the head's forward to its backward pass: 8 with a
     32-bit copy beside the 16-bit logits (Megatron-LM's `vocab_parallel_cross_entropy`), 12 or 14 with the 32-bit
     passes of `torch.nn.functional.cross_entropy`."""
     parallel_loss_bytes_per_logit: float | None = None
@@ -138,6 +138,12 @@ class Trainer:
     kept_logit_bytes: float = 0.0
     """Bytes per logit that a chunked loss keeps of all chunks to their common backward pass, eager; compiled, the
     16-bit logits."""
+    held_logit_bytes: float | None = None
+    """Of them those that are held at once, by the plain and by the compiled loss; None: all, and of a compiled loss
+    what torch.compile leaves."""
+    caches_narrow_weights: bool = False
+    """Whether fp8 and fp4 multiplies keep the narrow copies of their weights from the first micro-batch to the last
+    (Transformer Engine 2.18, `get_weight_workspace` of pytorch/module/base.py)."""
     loss: LossKernel = "plain"
     """The loss without `--loss`."""
     launch_mode: LaunchMode

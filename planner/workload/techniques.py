@@ -11,6 +11,7 @@ from typing import Literal
 
 OptimizerName = Literal["adamw", "adam8bit", "lamb", "sgd", "adafactor", "muon"]
 PruningPattern = Literal["2:4", "unstructured"]
+LoraModules = Literal["all", "attention"]
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,16 @@ class Lora:
     """Low-rank adapters on frozen matrices (Hu et al. 2021, arXiv 2106.09685).
 
     `bits` of a frozen value: 16, or 4 (Dettmers et al. 2023, arXiv 2305.14314). `adapter_share`: parameters of all
-    adapters for each parameter of the model; `frozen_bytes`: bytes of each of the latter.
+    adapters for each parameter of the model; `frozen_bytes`: bytes of each of the latter. `modules`: which matrices
+    have adapters, all of the layers or those of attention; `dropout`: whether their input passes through dropout.
     """
 
     rank: int
     bits: int
     adapter_share: float
     frozen_bytes: float
+    modules: LoraModules = "all"
+    dropout: bool = False
 
 
 @dataclass(frozen=True)

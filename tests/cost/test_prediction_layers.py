@@ -67,7 +67,8 @@ def test_time_and_memory_of_the_last_stage_grow() -> None:
     added = layer.parameters + 2 * HIDDEN**2 + 3 * HIDDEN + VOCAB * HIDDEN
     assert (after["weights"] - before["weights"]).sum() == 2 * added
     assert (after["optimizer"] - before["optimizer"]).sum() == 12 * added
-    logit_bytes = predicting.trainer.loss_bytes_per_logit * VOCAB
+    assert predicting.trainer.held_logit_bytes is not None
+    logit_bytes = predicting.trainer.held_logit_bytes * VOCAB
     # the logits, and what the final norm and their multiply save
     assert after["logits"][1] - before["logits"][1] == TOKENS * (logit_bytes + 2 * 2 * HIDDEN)
     # one micro-batch of the layer at work, beside what two layers in place of four keep

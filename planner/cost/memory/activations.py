@@ -68,7 +68,7 @@ def compute_activation_bytes(
     return {
         "activations": stack_moments(activations, in_flight),
         "logits": stack_moments(logits, in_flight),
-        "buffers": buffers[:, None],
+        "buffers": stack_moments(buffers, in_flight),
         "allocator": stack_moments(gaps, in_flight),
     }
 
@@ -79,15 +79,18 @@ def compute_fullest_activation_bytes(
     """The sum of the categories of `compute_activation_bytes` at the moment when it is largest, [plans, stages]."""
     activations, logits, gaps, buffers = _compute_moments(scenario, s, plan_tables, recompute_modes, in_flight)
     beside = {moment: sizes + gaps.get(moment, 0.0) for moment, sizes in logits.items()}
-    sums = [sizes + beside[moment] if moment in beside else sizes for moment, sizes in activations.items()]
-    return reduce(np.maximum, sums) + buffers
+    sums = [
+        sizes + buffers[moment] + beside[moment] if moment in beside else sizes + buffers[moment]
+        for moment, sizes in activations.items()
+    ]
+    return reduce(np.maximum, sums)
 
 
 def _compute_moments(
     scenario: Scenario, s: Strategies, plan_tables: PlanTables, recompute_modes: Ints, in_flight: Floats
-) -> tuple[dict[str, Floats], dict[str, Floats], dict[str, Floats], Floats]:
-    """Kept activations by moment, logits by moment where there are any, free blocks beside them, and buffers, [plans,
-    stages] each.
+) -> tuple[dict[str, Floats], dict[str, Floats], dict[str, Floats], dict[str, Floats]]:
+    """Kept activations by moment, logits by moment where there are any, free blocks beside them, and what passes work
+    in, [plans, stages] each.
     """
     tables, layer_row = plan_tables.layer_tables, plan_tables.layer_row
     saved, dropped = tables.saved_bytes, tables.dropped_bytes
@@ -101,6 +104,8 @@ def _compute_moments(
     predicting = counts[:, :, -1] * tables.prediction_bytes[layer_row, -1:]
     is_present = counts[:, :, :-2] > 0
     restored_layer = find_last_axis_max(np.where(is_present, restored[:, :, :-2], 0.0))
+    with_gradients = restored + tables.backward_bytes[layer_row, None]
+    gradients = find_last_axis_max(np.where(is_present, with_gradients[:, :, :-2], 0.0)) - restored_layer
     kept_layer = find_last_axis_max(np.where(is_present, kept[:, :, :-2], 0.0))
     per_micro_batch = sum_products(counts[:, :, :-1], kept[:, :, :-1])
     activations, others = in_flight * per_micro_batch, (in_flight - 1.0) * per_micro_batch
@@ -115,11 +120,14 @@ def _compute_moments(
     head_bytes = counts[:, :, -1] * saved[layer_row, -1:] - predicting
     head_backward_bytes = counts[:, :, -1] * tables.head_backward_bytes[layer_row, -1:]
     logits = {"loss": head_bytes, "head_backward": head_backward_bytes}
-    # the layer's input as it is received, and the next one's as it is sent; the gathered sequence and its gradient
     largest_input, largest_gathered = (
         find_last_axis_max(table[:, :-2])[layer_row, None] for table in (tables.input_bytes, tables.gathered_bytes)
     )
-    buffers = np.broadcast_to(2 * largest_input + largest_gathered, in_flight.shape)
+    # the input of a stage's first layer as it is received, and the next one's as it is sent; the head's sequence, in
+    # a buffer that stays (megatron-core 0.16.1, `get_global_memory_buffer` of tensor_parallel/layers.py)
+    has_head = counts[:, :, -1] > 0
+    gathered_head = np.where(has_head & (not scenario.trainer.keeps_gathered_sequence), largest_gathered, 0.0)
+    buffers = np.where(s.pp[:, None] > 1, 2.0 * largest_input, 0.0) + gathered_head
     kept_activations = {
         "loss": activations + predicting,
         "head_backward": activations + predicting,
@@ -132,7 +140,15 @@ def _compute_moments(
         "head_backward" if scenario.loss == "chunked" else "loss": counts[:, :, -1]
         * tables.loss_gap_bytes[layer_row, -1:]
     }
-    return kept_activations, logits, gaps, buffers
+    work = {
+        "loss": buffers,
+        "head_backward": buffers + np.where(has_head, largest_input, 0.0),
+        "last_layer_backward": buffers + gradients,
+        "first_layer_backward": buffers + gradients,
+        "embedding_backward": buffers + largest_input,
+        "optimizer_step": gathered_head,
+    }
+    return kept_activations, logits, gaps, work
 
 
 def compute_offloaded_layer_bytes(

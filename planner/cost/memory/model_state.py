@@ -15,6 +15,7 @@ import numpy as np
 from planner.cost.arrays import Bools, Floats, Ints
 from planner.cost.memory.allocator import compute_pool_bytes
 from planner.cost.memory.moments import MEMORY_MOMENTS
+from planner.cost.memory.narrow_weights import compute_narrow_weight_bytes
 from planner.cost.memory.units import Units, get_units, stack_moments
 from planner.cost.pipeline.stages import StageParameters, compute_sharded_parameters
 from planner.cost.scenario import Scenario
@@ -95,6 +96,9 @@ def _compute_weight_bytes(
         kept_bytes = 0.0 if scenario.offload.weights else state.sharded_weight_bytes
         partly = np.minimum(kept_bytes * sharded[:, None] + gathered, weights)
         weights = partly if scenario.offload.weights else np.where(is_sharded[:, None, None], partly, weights)
+    if not scenario.offload.weights:
+        unsharded_bytes = compute_narrow_weight_bytes(scenario, parameters)
+        weights = weights + np.where(is_sharded[:, None], 0.0, unsharded_bytes)[:, None]
     teacher = scenario.techniques.teacher
     if teacher is not None:
         copies = count_copies(scenario.pipeline_schedule, s)

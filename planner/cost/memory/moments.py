@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 MEMORY_CATEGORIES = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "allocator", "reserve")
-"""allocator: what the trainer's allocator has reserved beyond what is allocated; reserve: driver and libraries."""
+"""buffers: gradients of activations, what is gathered for a multiply, what stages send and receive; allocator: what
+the trainer's allocator has reserved beyond what is allocated; reserve: driver and libraries."""
 
 MemoryMoment = Literal[
     "loss", "head_backward", "last_layer_backward", "first_layer_backward", "embedding_backward", "optimizer_step"

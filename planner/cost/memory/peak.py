@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.cost.arrays import Floats, Ints, find_last_axis_max, find_unique_rows, sum_in_order, take_columns
+from planner.cost.dummy_gradients import compute_dummy_gradient_bytes
 from planner.cost.memory.activations import (
     compute_activation_bytes,
     compute_fullest_activation_bytes,
@@ -81,6 +82,7 @@ def compute_stage_memory_in_flight(
 ) -> StageMemory:
     """The same with these micro-batches in flight."""
     parts = compute_model_state_bytes(scenario, s, plan_tables.parameters, s.zero_stage, progress)
+    parts["gradients"] = parts["gradients"] + compute_dummy_gradient_bytes(scenario, s, plan_tables)[:, None]
     activations = compute_activation_bytes(scenario, s, plan_tables, s.recompute, progress.in_flight)
     shared = {category: parts[category] + activations[category] for category in ("buffers", "allocator")}
     parts |= activations | shared
@@ -189,10 +191,12 @@ def _compute_halves(
     unique = find_unique_rows(s.tp, s.ep, s.etp, s.dp * s.cp, plan_tables.stage_rows, distinct)
     owners, owner_parameters = s.take(unique.first_index), plan_tables.parameters.take(unique.first_index)
     owner_progress = progress.take(unique.first_index)
+    dummy_bytes = compute_dummy_gradient_bytes(scenario, owners, plan_tables.take(unique.first_index))
 
     def compute_state_bytes(zero_stage: int) -> Floats:
         stages = np.full(len(owners), zero_stage)
         parts = compute_model_state_bytes(scenario, owners, owner_parameters, stages, owner_progress)
+        parts["gradients"] = parts["gradients"] + dummy_bytes[:, None]
         return take_columns(sum_in_order(parts.values()), unique.inverse)
 
     states = list(map(compute_state_bytes, zero_stages))

@@ -10,6 +10,7 @@ from planner.cost.arrays import Floats
 from planner.cost.operators import roofline
 from planner.cost.operators.attention import AttentionCost
 from planner.cost.operators.convolution import ConvolutionCost
+from planner.cost.operators.kept import is_adapted
 from planner.cost.operators.matmul import ExpertLinearCost, LinearCost
 from planner.cost.operators.memory_bound import LossCost, PointwiseCost
 from planner.cost.operators.operator_cost import LayerShard, OperatorCost, PassTimes
@@ -43,7 +44,7 @@ def compute_operator_times(scenario: Scenario, op: Operator, shard: LayerShard) 
         # no gradient of a frozen weight: one multiply of the same size backward instead of two
         zero_s = np.zeros_like(times.weight_grad_s)
         times = PassTimes(times.forward_s, times.backward_s - times.weight_grad_s, zero_s)
-        if is_adapted(op):
+        if is_adapted(op, lora.modules):
             down_times, up_times = (
                 get_operator_cost(thin).compute_times(scenario, thin, shard)
                 for thin in cost.build_adapters(op, lora.rank)
@@ -58,11 +59,6 @@ def compute_operator_times(scenario: Scenario, op: Operator, shard: LayerShard) 
         passes_s = (times.forward_s, times.backward_s, times.weight_grad_s)
         times = PassTimes(*(pass_s / pruning.speedup for pass_s in passes_s))
     return times
-
-
-def is_adapted(op: Operator) -> bool:
-    """Whether it gets adapters: every multiply of the layers but the router, not the logits (arXiv 2305.14314)."""
-    return get_operator_cost(op).runs_in_layer_precision(op)
 
 
 def is_pruned(op: Operator) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 
 from planner.cost.arrays import Floats, Ints
 from planner.cost.operators import roofline
-from planner.cost.operators.kept import compute_pair_bytes
+from planner.cost.operators.kept import NARROW_BYTES, compute_pair_bytes
 from planner.cost.operators.operator_cost import LayerShard, OperatorCost, PassTimes, build_weightless_times
 from planner.cost.scenario import Scenario
 from planner.cost.settings import FlopsConvention
@@ -44,9 +44,11 @@ class AttentionCost(OperatorCost[AttentionCore]):
             # megatron-core 0.16.1, transformer/dot_product_attention.py)
             copied_values = (op.heads - op.kv_heads) * (op.qk_dim + op.v_dim) * rows / shard.tp
             return compute_pair_bytes(scenario, op) * pairs + scenario.value_bytes * copied_values
-        # the output too where the multiply after it keeps a narrow copy of its own
-        keeps_output = roofline.get_saved_input_bytes(scenario) < scenario.value_bytes
-        output_bytes = op.v_dim * scenario.value_bytes if keeps_output else 0.0
+        # the output too where the multiply after it, or its adapter, keeps a copy of its own
+        lora, is_narrow = scenario.techniques.lora, scenario.attention_precision == "fp8"
+        has_narrow_input = lora is None and roofline.get_saved_input_bytes(scenario) < scenario.value_bytes
+        keeps_output = is_narrow or has_narrow_input or (lora is not None and lora.dropout)
+        output_bytes = op.v_dim * (NARROW_BYTES if is_narrow else scenario.value_bytes) if keeps_output else 0.0
         return rows * op.heads * (_ROW_SUM_BYTES + output_bytes) / shard.tp
 
     def compute_dropped_bytes(self, scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats:

@@ -17,9 +17,17 @@ from __future__ import annotations
 
 from planner.cost.scenario import Scenario
 from planner.trainers.names import KernelStyle
-from planner.workload.operators import AttentionCore, ExpertLinear, Linear, Pointwise
+from planner.workload.operators import AttentionCore, ExpertLinear, Linear, Operator, Pointwise
+from planner.workload.techniques import LoraModules
 
+_ATTENTION_MULTIPLIES = (
+    *("qkv", "q", "kv", "attention_out"),
+    *("q_down", "q_up", "kv_down", "kv_up"),
+)
 _WIDE_BYTES = 4.0
+NARROW_BYTES = 1.0
+"""Of a value in 8 bit, as attention in 8 bit keeps queries, keys, values and its output (Transformer Engine 2.18,
+`FusedAttnFunc` of pytorch/attention/dot_product_attention/backends.py)."""
 _MASK_BYTES = 1.0
 
 
@@ -42,10 +50,12 @@ def compute_kept_bytes(scenario: Scenario, op: Pointwise) -> float:
             input_bytes = 0.0 if op.shares_input else op.width * _get_norm_input_bytes(scenario, op)
             return input_bytes + compute_chain_bytes(scenario, op)
         case "heads":  # attention reads queries, keys and values in its backward pass
-            return op.kept_width * value_bytes + compute_chain_bytes(scenario, op)
+            kept_bytes = NARROW_BYTES if scenario.attention_precision == "fp8" else value_bytes
+            return op.kept_width * kept_bytes + compute_chain_bytes(scenario, op)
         case "activation":
             widths = 2 if op.gated else 0 if op.function == "relu" else 1
-            return widths * op.width * value_bytes + compute_chain_bytes(scenario, op)
+            input_bytes = NARROW_BYTES if scenario.keeps_narrow_activation_inputs and op.gated else value_bytes
+            return widths * op.width * input_bytes + compute_chain_bytes(scenario, op)
         case "residual" | "lookup":  # dropout keeps its mask alone
             return mask_bytes
         case "routing" if op.name == "combine" and get_kernels(scenario) in ("transformers", "autocast"):
@@ -91,6 +101,26 @@ def compute_chain_bytes(scenario: Scenario, op: Pointwise) -> float:
     if op.function == "quick-gelu" and is_library:
         return op.width * value_bytes
     return 0.0
+
+
+def is_adapted(op: Operator, modules: LoraModules = "all") -> bool:
+    """Whether it gets adapters: every multiply of the layers but the router, not the logits (arXiv 2305.14314); or of
+    these the projections of attention.
+    """
+    is_dense = isinstance(op, Linear) and not op.full_precision
+    is_attention = isinstance(op, Linear) and op.name.removeprefix("cross_") in _ATTENTION_MULTIPLIES
+    return (is_dense or isinstance(op, ExpertLinear)) and (modules == "all" or is_attention)
+
+
+def compute_adapter_input_bytes(scenario: Scenario, op: Linear | ExpertLinear) -> float:
+    """Bytes that a frozen multiply keeps of one value of its input: what its adapter reads, in 16 bit, and the mask
+    of the dropout before it; the gradient of a frozen weight, which would need the input, is not made (Transformer
+    Engine 2.18, `backward_needs_input` of pytorch/module/linear.py; torch 2.13, derivatives.yaml, `mm`).
+    """
+    lora = scenario.techniques.lora
+    if lora is None or not is_adapted(op, lora.modules):
+        return 0.0
+    return scenario.value_bytes + (_MASK_BYTES if lora.dropout else 0.0)
 
 
 def count_input_copies(scenario: Scenario, op: Linear | ExpertLinear) -> int:

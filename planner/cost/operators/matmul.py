@@ -15,7 +15,7 @@ import numpy as np
 
 from planner.cost.arrays import Floats
 from planner.cost.operators import roofline
-from planner.cost.operators.kept import count_input_copies, get_kernels
+from planner.cost.operators.kept import compute_adapter_input_bytes, count_input_copies, get_kernels, is_adapted
 from planner.cost.operators.operator_cost import LayerShard, OperatorCost, PassTimes
 from planner.cost.scenario import Scenario
 from planner.cost.settings import FlopsConvention
@@ -89,9 +89,13 @@ class LinearCost(OperatorCost[Linear]):
 
     def compute_saved_bytes(self, scenario: Scenario, op: Linear, shard: LayerShard) -> Floats:
         """Its input, in its own precision where the trainer keeps that copy; under autocast a copy for each part."""
-        if not op.saves_input and get_kernels(scenario) != "autocast":
+        lora = scenario.techniques.lora
+        has_own_input = lora is not None and lora.dropout and is_adapted(op, lora.modules)
+        if not op.saves_input and get_kernels(scenario) != "autocast" and not has_own_input:
             return np.zeros_like(shard.tokens)
         value_bytes = scenario.value_bytes if op.full_precision else roofline.get_saved_input_bytes(scenario)
+        if lora is not None:
+            value_bytes = compute_adapter_input_bytes(scenario, op)
         value_bytes *= count_input_copies(scenario, op)
         input_bytes = op.rows * shard.tokens * op.inputs * value_bytes
         if op.shard == "row":
@@ -166,7 +170,10 @@ class ExpertLinearCost(OperatorCost[ExpertLinear]):
         """The routed rows, in their own precision where the trainer keeps that copy."""
         # rows that experts cut over tp multiply whole: the sequence gathered
         token_divisor = shard.tp / shard.etp if op.shard == "column" else shard.tp
-        value_bytes = roofline.get_saved_input_bytes(scenario) * count_input_copies(scenario, op)
+        value_bytes = roofline.get_saved_input_bytes(scenario)
+        if scenario.techniques.lora is not None:
+            value_bytes = compute_adapter_input_bytes(scenario, op)
+        value_bytes *= count_input_copies(scenario, op)
         return op.topk * shard.routed_tokens * op.inputs * value_bytes / token_divisor
 
     def compute_output_bytes(self, scenario: Scenario, op: ExpertLinear, shard: LayerShard) -> Floats:

@@ -185,7 +185,12 @@ def _get_moved_logit_bytes(scenario: Scenario) -> float:
 
 
 def _get_held_logit_bytes(scenario: Scenario, shard: LayerShard) -> Floats:
-    """The same where the columns of the logits are cut, [keys]."""
+    """Those that are held at once, [keys]: fewer than are moved where one kernel overwrites another's, or where the
+    columns of the logits are cut.
+    """
+    held_bytes = scenario.trainer.held_logit_bytes
+    if held_bytes is not None and scenario.loss in ("plain", "compiled"):
+        return np.full_like(shard.tp, held_bytes)
     moved_bytes, parallel_bytes = _get_moved_logit_bytes(scenario), scenario.trainer.parallel_loss_bytes_per_logit
     if parallel_bytes is None or not _has_plain_kernels(scenario):
         return np.full_like(shard.tp, moved_bytes)

@@ -27,6 +27,7 @@ MINDSPEED = replace(
     keeps_dummy_gradients=False,
     # `--moe-token-dispatcher-type alltoall`: DeepEP is for NVIDIA's GPUs
     ep_exchange="nccl",
+    caches_narrow_weights=False,
 )
 
 _DUALPIPE_SOURCE = "mindspeed/features_manager/pipeline_parallel/dualpipev_feature.py, validate_args"

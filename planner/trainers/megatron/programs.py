@@ -62,6 +62,11 @@ MEGATRON = Trainer(
     grad_reduce_bytes=4.0,
     rank_orders=(MEGATRON_ORDER, MEGATRON_PP_DP_ORDER),
     loss_bytes_per_logit=8.0,
+    # 16-bit logits, and in their place their gradient, beside 32-bit ones that are overwritten by the softmax and its
+    # gradient (megatron/core/tensor_parallel/cross_entropy.py; fusions/fused_cross_entropy.py alike)
+    held_logit_bytes=6.0,
+    # is_first_microbatch (megatron/core/extensions/transformer_engine.py)
+    caches_narrow_weights=True,
     # `gradient_accumulation_fusion`, of the logits' matrix too (megatron/core/tensor_parallel/layers.py)
     keeps_dummy_gradients=True,
     launch_mode="graph",
