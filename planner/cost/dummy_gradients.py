@@ -17,7 +17,6 @@ from planner.cost.pipeline.stages import PlanTables
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 from planner.workload.operators import ExpertLinear, Linear
-from planner.workload.techniques import WEIGHT_16BIT_BYTES
 
 
 def compute_dummy_gradient_bytes(scenario: Scenario, s: Strategies, plan_tables: PlanTables) -> Floats:
@@ -40,7 +39,7 @@ def compute_dummy_gradient_bytes(scenario: Scenario, s: Strategies, plan_tables:
                 types_by_shape.setdefault(shape, []).append(layer_type)
     for key, multiply in multiplies.items():
         cost = get_operator_cost(multiply)
-        matrix_bytes = WEIGHT_16BIT_BYTES * cost.count_weights(multiply, shard)
+        matrix_bytes = scenario.value_bytes * cost.count_weights(multiply, shard)
         matrix_bytes = matrix_bytes / cost.count_matrices(multiply, shard)
         is_on_stage = (stage_layers[:, :, types_by_shape[key]] > 0).any(axis=2)
         total_bytes = total_bytes + np.where(is_on_stage, matrix_bytes[:, None], 0.0)

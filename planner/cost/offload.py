@@ -16,6 +16,7 @@ from planner.cost.arrays import Floats, Ints, find_last_axis_max, sum_products, 
 from planner.cost.data_parallel import count_owned_parameters
 from planner.cost.memory.activations import compute_activation_bytes, compute_offloaded_layer_bytes
 from planner.cost.memory.moments import MEMORY_MOMENTS
+from planner.cost.memory.units import Progress
 from planner.cost.pipeline.stages import PlanTables, compute_sharded_parameters
 from planner.cost.scenario import NO_OFFLOAD, Scenario
 from planner.cost.strategies import Strategies
@@ -85,7 +86,8 @@ def _compute_kept_bytes(scenario: Scenario, s: Strategies, plan_tables: PlanTabl
 
     def compute_bytes(micro_batches: float) -> Floats:
         in_flight = np.full(plan_tables.parameters.dense.shape, micro_batches)
-        parts = compute_activation_bytes(without_offload, s, plan_tables, s.recompute, in_flight)
+        progress = Progress(np.ones_like(s.pp), in_flight)
+        parts = compute_activation_bytes(without_offload, s, plan_tables, s.recompute, progress)
         return parts["activations"][:, MEMORY_MOMENTS.index("last_layer_backward")]
 
     kept_bytes: Floats = (compute_bytes(2.0) - compute_bytes(1.0)).max(axis=1)

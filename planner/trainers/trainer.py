@@ -92,6 +92,11 @@ class Trainer:
     has_stream_pools: bool = False
     """Whether what is gathered and reduced is allocated on streams of its own, whose memory no other stream uses
     (`planner/cost/memory/model_state.py`)."""
+    uses_torch_pipelining: bool = False
+    """Whether pipelines are PyTorch's, which have room for the inputs and the gradients of all micro-batches of a
+    step, and keep a stage's outputs (torch 2.13, torch/distributed/pipelining/stage.py)."""
+    keeps_rotary_tables: bool = False
+    """Whether each layer has a table of rotary positions (torchtitan 0.3.0, models/common/rope.py)."""
     keeps_weights_gathered_in_pipeline: bool = False
     """Whether a pipeline stage's weights stay gathered under ZeRO 3 from one micro-batch to the next (torchtitan
     0.3.0, `get_fsdp_reshard_after_forward_policy` of torchtitan/distributed/fsdp.py; torch 2.13,

@@ -147,7 +147,8 @@ def test_fully_sharded_gradients_are_whole_while_a_pipeline_accumulates_them(pp:
     parameters = build_plan_tables(scenario, plan).parameters
     whole = 4.0 * (parameters.dense + parameters.expert)
     accumulated, first = (compute_memory(q, plan).moment_bytes["gradients"][:, LOSS] for q in (scenario, few))
-    assert accumulated - first == pytest.approx(whole)
+    # a chunked loss reduces the head's in each micro-batch: beside its buffer there is a shard
+    assert accumulated - first == pytest.approx(whole + 4.0 * parameters.head / int(plan.dp[0]))
     # without a pipeline each micro-batch is reduced: a shard
     alone = build_strategy(dp=16, zero_stage=3)
     accumulated, first = (

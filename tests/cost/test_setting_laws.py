@@ -9,6 +9,7 @@ import pytest
 
 from planner.cost.flops import compute_attention_flops, compute_required_flops
 from planner.cost.layer_tables import build_layer_shard
+from planner.cost.memory.moments import MEMORY_MOMENTS
 from planner.cost.memory.peak import compute_peak_memory_bytes, compute_stage_memory
 from planner.cost.operators import compute_operator_times, get_operator_cost
 from planner.cost.pipeline.stages import build_plan_tables
@@ -58,8 +59,11 @@ def test_a_loss_holds_its_bytes_per_logit() -> None:
     plain_bytes = q.trainer.loss_bytes_per_logit
     assert logits["plain"] - logits["compiled"] == tokens * vocab * (plain_bytes - 4)
     assert logits["fused"] == logits["compiled"]
-    # eager: chunks of the plain loss, and the 32-bit gradient of the hidden states
-    assert logits["plain"] - logits["chunked"] == pytest.approx(tokens * (vocab * plain_bytes * 7 / 8 - 4 * hidden))
+    # eager: chunks of the plain loss beside the chunk's own logits, and the 32-bit gradient of the hidden states
+    memory = compute_stage_memory(*(chunked := (change(q, loss="chunked"), plan)), build_plan_tables(*chunked))
+    chunk_bytes = memory.moment_bytes["logits"][0, MEMORY_MOMENTS.index("loss"), 0]
+    in_chunk = vocab * (plain_bytes + 2) / 8
+    assert logits["plain"] - chunk_bytes == pytest.approx(tokens * (vocab * plain_bytes - in_chunk - 4 * hidden))
     compiled = replace(q, launch_mode="compiled")
     assert held(change(compiled, loss="chunked"), plan, "logits") < logits["chunked"]
 

@@ -7,6 +7,7 @@ from functools import reduce
 import numpy as np
 
 from planner.cost.arrays import (
+    Bools,
     Floats,
     Ints,
     find_last_axis_max,
@@ -14,11 +15,12 @@ from planner.cost.arrays import (
     sum_products,
     take_columns,
 )
-from planner.cost.memory.model_state import Progress
-from planner.cost.memory.units import stack_moments
+from planner.cost.layer_tables import build_layer_shard
+from planner.cost.memory.units import Progress, stack_moments
 from planner.cost.pipeline.stages import IN_FLIGHT_ROUNDS, PlanTables, compute_in_flight_passes
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import FULL_RECOMPUTE, Strategies
+from planner.workload.operators import AttentionCore, Layer, Linear, Loss, Pointwise
 
 
 def count_micro_batches_in_flight(
@@ -42,6 +44,11 @@ def count_micro_batches_in_flight(
     return take_columns(in_flight, unique.inverse)
 
 
+_ROTARY_VALUE_BYTES = 4.0
+"""Of a rotated value and position: a complex number in 32 bit of each two (torchtitan 0.3.0,
+models/common/rope.py)."""
+
+
 def compute_progress(
     scenario: Scenario, s: Strategies, plan_tables: PlanTables, micro_batches: Ints | None = None
 ) -> Progress:
@@ -55,29 +62,29 @@ def compute_progress(
 
 
 def compute_activation_bytes(
-    scenario: Scenario, s: Strategies, plan_tables: PlanTables, recompute_modes: Ints, in_flight: Floats
+    scenario: Scenario, s: Strategies, plan_tables: PlanTables, recompute_modes: Ints, progress: Progress
 ) -> dict[str, Floats]:
     """Kept activations, the logits, buffers, and free blocks beside the logits that the allocator cannot use, in
     bytes under `recompute_modes`, shape [plans, moments, stages] each; of one moment for all where none changes.
 
-    `in_flight`: micro-batches in flight, shape [plans, stages]. The head is left as soon as it is entered, so it has
+    The head is left as soon as it is entered, so it has
     the logits of one micro-batch, and so do the layers of multi-token prediction before it; under recomputation the
     layer at work is restored beside what is kept.
     """
-    activations, logits, gaps, buffers = _compute_moments(scenario, s, plan_tables, recompute_modes, in_flight)
+    activations, logits, gaps, buffers = _compute_moments(scenario, s, plan_tables, recompute_modes, progress)
     return {
-        "activations": stack_moments(activations, in_flight),
-        "logits": stack_moments(logits, in_flight),
-        "buffers": stack_moments(buffers, in_flight),
-        "allocator": stack_moments(gaps, in_flight),
+        "activations": stack_moments(activations, buffers["loss"]),
+        "logits": stack_moments(logits, buffers["loss"]),
+        "buffers": stack_moments(buffers, buffers["loss"]),
+        "allocator": stack_moments(gaps, buffers["loss"]),
     }
 
 
 def compute_fullest_activation_bytes(
-    scenario: Scenario, s: Strategies, plan_tables: PlanTables, recompute_modes: Ints, in_flight: Floats
+    scenario: Scenario, s: Strategies, plan_tables: PlanTables, recompute_modes: Ints, progress: Progress
 ) -> Floats:
     """The sum of the categories of `compute_activation_bytes` at the moment when it is largest, [plans, stages]."""
-    activations, logits, gaps, buffers = _compute_moments(scenario, s, plan_tables, recompute_modes, in_flight)
+    activations, logits, gaps, buffers = _compute_moments(scenario, s, plan_tables, recompute_modes, progress)
     beside = {moment: sizes + gaps.get(moment, 0.0) for moment, sizes in logits.items()}
     sums = [
         sizes + buffers[moment] + beside[moment] if moment in beside else sizes + buffers[moment]
@@ -87,12 +94,12 @@ def compute_fullest_activation_bytes(
 
 
 def _compute_moments(
-    scenario: Scenario, s: Strategies, plan_tables: PlanTables, recompute_modes: Ints, in_flight: Floats
+    scenario: Scenario, s: Strategies, plan_tables: PlanTables, recompute_modes: Ints, progress: Progress
 ) -> tuple[dict[str, Floats], dict[str, Floats], dict[str, Floats], dict[str, Floats]]:
     """Kept activations by moment, logits by moment where there are any, free blocks beside them, and what passes work
     in, [plans, stages] each.
     """
-    tables, layer_row = plan_tables.layer_tables, plan_tables.layer_row
+    tables, layer_row, in_flight = plan_tables.layer_tables, plan_tables.layer_row, progress.in_flight
     saved, dropped = tables.saved_bytes, tables.dropped_bytes
     least = np.minimum(tables.input_bytes, saved - dropped)
     kept_by_mode = np.concatenate([saved, saved - dropped, least])
@@ -120,14 +127,13 @@ def _compute_moments(
     head_bytes = counts[:, :, -1] * saved[layer_row, -1:] - predicting
     head_backward_bytes = counts[:, :, -1] * tables.head_backward_bytes[layer_row, -1:]
     logits = {"loss": head_bytes, "head_backward": head_backward_bytes}
-    largest_input, largest_gathered = (
-        find_last_axis_max(table[:, :-2])[layer_row, None] for table in (tables.input_bytes, tables.gathered_bytes)
-    )
-    # the input of a stage's first layer as it is received, and the next one's as it is sent; the head's sequence, in
-    # a buffer that stays (megatron-core 0.16.1, `get_global_memory_buffer` of tensor_parallel/layers.py)
-    has_head = counts[:, :, -1] > 0
-    gathered_head = np.where(has_head & (not scenario.trainer.keeps_gathered_sequence), largest_gathered, 0.0)
-    buffers = np.where(s.pp[:, None] > 1, 2.0 * largest_input, 0.0) + gathered_head
+    if scenario.trainer.uses_torch_pipelining:
+        # a stage's output, the logits too, is kept until its backward pass is done
+        logits["loss"] = logits["loss"] + np.where(s.pp > 1, 1.0, 0.0)[:, None] * _compute_stage_logits(
+            scenario, s, counts
+        )
+        activations = np.maximum(activations + _compute_kept_outputs(s, plan_tables, progress), 0.0)
+    buffers = _compute_buffers(scenario, s, plan_tables, progress, gradients)
     kept_activations = {
         "loss": activations + predicting,
         "head_backward": activations + predicting,
@@ -136,19 +142,99 @@ def _compute_moments(
         "first_layer_backward": others + kept_layer + restored_layer,
         "embedding_backward": others,
     }
-    gaps = {
-        "head_backward" if scenario.loss == "chunked" else "loss": counts[:, :, -1]
-        * tables.loss_gap_bytes[layer_row, -1:]
-    }
-    work = {
+    gap_bytes = counts[:, :, -1] * tables.loss_gap_bytes[layer_row, -1:]
+    return kept_activations, logits, {"head_backward" if scenario.loss == "chunked" else "loss": gap_bytes}, buffers
+
+
+def _compute_stage_logits(scenario: Scenario, s: Strategies, counts: Floats) -> Floats:
+    """16-bit logits of a micro-batch where all are there at once, [plans, stages]."""
+    if scenario.loss == "chunked":
+        return np.zeros(counts.shape[:2])
+    shard = build_layer_shard(scenario, s)
+    losses = (op for op in scenario.workload.head.operators if isinstance(op, Loss))
+    logits = sum((op.vocab_size * op.rows for op in losses), start=0) * shard.tokens / shard.tp
+    return counts[:, :, -1] * (logits * scenario.value_bytes)[:, None]
+
+
+def _compute_kept_outputs(s: Strategies, plan_tables: PlanTables, progress: Progress) -> Floats:
+    """Outputs of a stage that PyTorch keeps of each micro-batch in flight, less inputs, which lie where they are
+    received; [plans, stages].
+    """
+    input_bytes = find_last_axis_max(plan_tables.layer_tables.input_bytes[:, :-2])[plan_tables.layer_row, None]
+    has_previous, has_next = _find_neighbors(s, plan_tables)
+    return progress.in_flight * input_bytes * (has_next.astype(np.float64) - has_previous)
+
+
+def _find_neighbors(s: Strategies, plan_tables: PlanTables) -> tuple[Bools, Bools]:
+    """Whether there is a stage before, and one after, [plans, stages]."""
+    stage = plan_tables.stages.stage_index[plan_tables.stage_rows]
+    return stage > 0, stage < s.pp[:, None] - 1
+
+
+def _compute_buffers(
+    scenario: Scenario, s: Strategies, plan_tables: PlanTables, progress: Progress, gradients: Floats
+) -> dict[str, Floats]:
+    """What passes work in by moment, [plans, stages] each; `gradients`: of activations while a layer is at work.
+
+    The head's gathered sequence lies in a buffer that stays (megatron-core 0.16.1, `get_global_memory_buffer` of
+    tensor_parallel/layers.py).
+    """
+    tables, layer_row = plan_tables.layer_tables, plan_tables.layer_row
+    counts = take_columns(plan_tables.stages.layer_counts, plan_tables.stage_rows)
+    largest_input, largest_gathered = (
+        find_last_axis_max(table[:, :-2])[layer_row, None] for table in (tables.input_bytes, tables.gathered_bytes)
+    )
+    has_head = counts[:, :, -1] > 0
+    gathered_head = np.where(has_head & (not scenario.trainer.keeps_gathered_sequence), largest_gathered, 0.0)
+    kept = gathered_head + _compute_rotary_bytes(scenario, counts)
+    received = _count_received_inputs(scenario, s, plan_tables, progress) * largest_input
+    buffers = kept + received
+    return {
         "loss": buffers,
         "head_backward": buffers + np.where(has_head, largest_input, 0.0),
         "last_layer_backward": buffers + gradients,
         "first_layer_backward": buffers + gradients,
         "embedding_backward": buffers + largest_input,
-        "optimizer_step": gathered_head,
+        "optimizer_step": buffers if scenario.trainer.uses_torch_pipelining else kept,
     }
-    return kept_activations, logits, gaps, work
+
+
+def _count_received_inputs(scenario: Scenario, s: Strategies, plan_tables: PlanTables, progress: Progress) -> Floats:
+    """Inputs of a layer that a stage has room for between stages, [plans, stages].
+
+    That of one micro-batch as it is received, and what is sent; in PyTorch's schedules inputs and gradients of all
+    micro-batches of a step (torch 2.13, `_setup_forward_recv_info` and `_setup_backward_recv_info` of
+    torch/distributed/pipelining/stage.py), and the gradient that is sent.
+    """
+    has_pipeline = np.where(s.pp > 1, 1.0, 0.0)[:, None]
+    if not scenario.trainer.uses_torch_pipelining:
+        return np.broadcast_to(2.0 * has_pipeline, progress.in_flight.shape)
+    has_previous, has_next = _find_neighbors(s, plan_tables)
+    ends = (s.vpp[:, None] - 1.0) * 2.0 + has_previous + has_next
+    inputs: Floats = has_pipeline * (progress.micro_batches[:, None] * ends + has_previous)
+    return inputs
+
+
+def _compute_rotary_bytes(scenario: Scenario, counts: Floats) -> Floats:
+    """Tables of rotary positions of the layers of each stage, [plans, stages]."""
+    if not scenario.trainer.keeps_rotary_tables:
+        return np.zeros(counts.shape[:2])
+    values = [_count_rotary_values(layer) for layer in scenario.workload.layer_types]
+    table_bytes = _ROTARY_VALUE_BYTES * scenario.workload.seq_length * np.array(values, dtype=np.float64)
+    return sum_products(counts[:, :, : len(values)], table_bytes[None, None])
+
+
+def _count_rotary_values(layer: Layer) -> int:
+    """Values of a head that are rotated; none without rotary positions."""
+    operators = {op.name: op for op in layer.operators}
+    attention = next((op for op in layer.operators if isinstance(op, AttentionCore)), None)
+    if "rotary" not in operators or attention is None:
+        return 0
+    down, norm = operators.get("kv_down"), operators.get("kv_norm")
+    if isinstance(down, Linear) and isinstance(norm, Pointwise):
+        # what latent attention projects beside its compressed keys and values
+        return down.outputs - norm.width
+    return attention.qk_dim
 
 
 def compute_offloaded_layer_bytes(

@@ -45,7 +45,9 @@ def compute_pool_bytes(
         idle = idle + (most / shards[:, None])[:, None]
     gathered_bytes = weight_bytes * (idle + stack_moments(_find_gaps(scenario, unit), most))
     gathered = np.where((zero_stage >= 3)[:, None, None], gathered_bytes, 0.0)
-    reduced = np.where((zero_stage >= 2)[:, None, None], sharded_gradients[:, -1:] - sharded_gradients, 0.0)
+    # of sharded gradients the most are there after the last reduction, but for what that makes beside them
+    idle_gradients = np.maximum(sharded_gradients[:, -1:] - sharded_gradients, 0.0)
+    reduced = np.where((zero_stage >= 2)[:, None, None], idle_gradients, 0.0)
     return gathered + reduced
 
 

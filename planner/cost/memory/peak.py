@@ -14,8 +14,9 @@ from planner.cost.memory.activations import (
     compute_fullest_activation_bytes,
     compute_progress,
 )
-from planner.cost.memory.model_state import Progress, compute_model_state_bytes
+from planner.cost.memory.model_state import compute_model_state_bytes
 from planner.cost.memory.moments import MEMORY_CATEGORIES, MEMORY_MOMENTS
+from planner.cost.memory.units import Progress
 from planner.cost.pipeline.stages import (
     IN_FLIGHT_ROUNDS,
     PlanTables,
@@ -83,7 +84,7 @@ def compute_stage_memory_in_flight(
     """The same with these micro-batches in flight."""
     parts = compute_model_state_bytes(scenario, s, plan_tables.parameters, s.zero_stage, progress)
     parts["gradients"] = parts["gradients"] + compute_dummy_gradient_bytes(scenario, s, plan_tables)[:, None]
-    activations = compute_activation_bytes(scenario, s, plan_tables, s.recompute, progress.in_flight)
+    activations = compute_activation_bytes(scenario, s, plan_tables, s.recompute, progress)
     shared = {category: parts[category] + activations[category] for category in ("buffers", "allocator")}
     parts |= activations | shared
     plans, stages = progress.in_flight.shape
@@ -203,7 +204,7 @@ def _compute_halves(
     needs_moments = by_moment or any(state.shape[1] > 1 for state in states)
 
     def compute_mode_bytes(mode: int) -> Floats:
-        stage_values = scenario, s, plan_tables, np.full(len(s), mode), progress.in_flight
+        stage_values = scenario, s, plan_tables, np.full(len(s), mode), progress
         if not needs_moments:
             return compute_fullest_activation_bytes(*stage_values)[:, None]
         return sum_in_order(compute_activation_bytes(*stage_values).values())

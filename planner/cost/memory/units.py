@@ -1,4 +1,4 @@
-"""What sharded data parallelism gathers and reduces at once, and values by moment of a step."""
+"""What model state and activations are counted by: moments of a step, units of sharding, micro-batches in flight."""
 
 from __future__ import annotations
 
@@ -7,9 +7,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.cost.arrays import Floats
+from planner.cost.arrays import Bools, Floats, Ints
 from planner.cost.memory.moments import MEMORY_MOMENTS
 from planner.cost.pipeline.stages import StageParameters
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the micro-batches of a step are when most of them are in flight."""
+
+    micro_batches: Ints
+    """Of a step on each rank, [plans]."""
+    in_flight: Floats
+    """Most of them in flight on each stage, [plans, stages]."""
+
+    @property
+    def accumulates(self) -> Bools:
+        """Whether a stage has gradients of earlier micro-batches then, [plans, stages]."""
+        return self.micro_batches[:, None] > np.ceil(self.in_flight)
+
+    def take(self, index: Ints) -> Progress:
+        """Of the plans at `index`."""
+        return Progress(self.micro_batches[index], self.in_flight[index])
 
 
 @dataclass(frozen=True)
@@ -20,12 +39,14 @@ class Units:
     """The largest layer."""
     embedding: Floats
     head: Floats
+    whole: Floats
+    """All of the stage."""
 
 
 def get_units(parameters: StageParameters) -> Units:
-    """The units of each stage."""
+    """The units of each stage; the largest layer stands for all."""
     layer = (parameters.largest_dense + parameters.largest_expert)[:, None] + np.zeros_like(parameters.dense)
-    return Units(layer, parameters.embedding, parameters.head)
+    return Units(layer, parameters.embedding, parameters.head, parameters.dense + parameters.expert)
 
 
 def stack_moments(values: Mapping[str, Floats], like: Floats) -> Floats:

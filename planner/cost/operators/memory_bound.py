@@ -143,10 +143,15 @@ class LossCost(OperatorCost[Loss]):
         """
         teacher_bytes = 0.0 if scenario.techniques.teacher is None else _TEACHER_LOGIT_BYTES
         is_chunked = scenario.loss == "chunked"
-        logit_bytes = _get_held_logit_bytes(scenario, shard) / (LOSS_CHUNKS if is_chunked else 1) + teacher_bytes
+        logit_bytes = _get_held_logit_bytes(scenario, shard)
         if is_chunked and scenario.trainer.kept_logit_bytes:
             is_eager = scenario.launch_mode == "eager"
-            logit_bytes = logit_bytes + (scenario.trainer.kept_logit_bytes if is_eager else scenario.value_bytes)
+            kept_bytes = scenario.trainer.kept_logit_bytes if is_eager else scenario.value_bytes
+            logit_bytes = logit_bytes / LOSS_CHUNKS + kept_bytes
+        elif is_chunked:
+            # the 16-bit logits of a chunk are there until the next one
+            logit_bytes = (logit_bytes + scenario.value_bytes) / LOSS_CHUNKS
+        logit_bytes = logit_bytes + teacher_bytes
         hidden_bytes = _HIDDEN_GRADIENT_BYTES * scenario.workload.hidden_size if is_chunked else 0.0
         return op.rows * shard.tokens * (op.vocab_size * logit_bytes / shard.tp + hidden_bytes)
 

@@ -26,6 +26,7 @@ from planner.cost.schedules.catalog import count_copies, count_folded_in_flight,
 from planner.cost.settings import PipelineSchedule
 from planner.cost.strategies import Strategies
 from planner.trainers.pipeline_layout import parse_layout
+from planner.workload.operators import ExpertLinear, Linear, Workload
 
 
 @dataclass(frozen=True)
@@ -258,6 +259,8 @@ class StageParameters:
     largest_dense: Floats
     """Of the layer that has most, [plans]."""
     largest_expert: Floats
+    largest_matrix: Floats
+    """Of one matrix of a layer, [plans]."""
 
     def take(self, index: Ints) -> StageParameters:
         """Those of the plans at `index`."""
@@ -377,4 +380,16 @@ def compute_stage_parameters(
         head=take_columns(ends[:, :, 1] + copied, unique.inverse),
         largest_dense=dense_by_type[:, :-2].max(axis=1)[unique.inverse],
         largest_expert=expert_by_type[:, :-2].max(axis=1)[unique.inverse],
+        largest_matrix=_compute_largest_matrix(workload, tp[:, 0], expert_shards[:, 0])[unique.inverse],
     )
+
+
+def _compute_largest_matrix(workload: Workload, tp: Floats, expert_shards: Floats) -> Floats:
+    """Parameters of the largest matrix of any layer on a device, [plans]; all experts' are one."""
+    operators = [op for layer in workload.layer_types for op in layer.operators]
+    dense = max((op.weights / op.parts for op in operators if isinstance(op, Linear) and op.saves_input), default=0)
+    expert = max(
+        (op.inputs * op.outputs * op.experts / op.parts for op in operators if isinstance(op, ExpertLinear)),
+        default=0,
+    )
+    return np.maximum(dense / tp, expert / expert_shards)

@@ -15,9 +15,9 @@ import numpy as np
 
 from planner.cost.arrays import Floats, Ints, sum_products
 from planner.cost.layer_tables import LayerTables
-from planner.cost.memory.model_state import Progress
 from planner.cost.memory.moments import MEMORY_MOMENTS
 from planner.cost.memory.peak import compute_stage_memory_in_flight
+from planner.cost.memory.units import Progress
 from planner.cost.pipeline.partition import assign_layers
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_pipeline_bound_s

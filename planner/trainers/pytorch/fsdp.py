@@ -27,6 +27,8 @@ FSDP2 = Trainer(
     keeps_gathered_sequence=True,
     frees_gradients=True,
     has_stream_pools=True,
+    uses_torch_pipelining=True,
+    keeps_rotary_tables=True,
     accumulates_unsharded="pipeline",
     keeps_weights_gathered_in_pipeline=True,
     # `CPUOffloadPolicy` of torch/distributed/fsdp/_fully_shard/_fsdp_api.py

@@ -1,0 +1,76 @@
+"""Buffers of gradients: buckets that are reduced, and what DeepSpeed keeps of gradients and copies for the update."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from planner.cost.arrays import Floats, Ints
+from planner.cost.memory.moments import MEMORY_MOMENTS
+from planner.cost.memory.units import Units, stack_moments
+from planner.cost.scenario import Scenario
+from planner.cost.strategies import Strategies
+
+_COPIED_GRADIENT_BYTES = 4.0
+_SUB_GROUP_PARAMETERS = 1e9
+"""`sub_group_size` of deepspeed/runtime/zero/config.py, DeepSpeed 0.19.8."""
+
+
+def list_made_parameters(unit: Units, unsharded: Floats) -> dict[str, Floats]:
+    """The parameters that have a gradient of a micro-batch by then, [plans, stages] by moment."""
+    return {
+        "head_backward": unit.head,
+        "last_layer_backward": unit.head,
+        "first_layer_backward": unsharded - unit.embedding,
+        "embedding_backward": unsharded,
+    }
+
+
+def compute_updated_gradient_bytes(scenario: Scenario, zero_stage: Ints, sharded: Floats) -> Floats:
+    """DeepSpeed's 32-bit copy of 16-bit gradients for the update, [plans, stages]: of a rank's shard, under ZeRO 3 of
+    a group of its parameters at a time (DeepSpeed 0.19.8, `step` of deepspeed/runtime/zero/stage_1_and_2.py,
+    `_prepare_sub_group` of stage3.py).
+    """
+    if scenario.trainer.gradient_bytes != scenario.trainer.weight_bytes or scenario.trainer.weight_bytes > 2.0:
+        return np.zeros_like(sharded)
+    copied = np.where((zero_stage == 3)[:, None], np.minimum(sharded, _SUB_GROUP_PARAMETERS), sharded)
+    return scenario.trained_share * _COPIED_GRADIENT_BYTES * np.where((zero_stage > 0)[:, None], copied, 0.0)
+
+
+def keep_gradient_buffers(
+    scenario: Scenario, zero_stage: Ints, gradients: Floats, sum_bytes: Floats, unsharded: Floats, unit: Units
+) -> Floats:
+    """Gradients of DeepSpeed, [plans, moments, stages], with those buffers that are never freed: a shard's under
+    ZeRO 3 (`grad_partitions_flat_buffer` of deepspeed/runtime/zero/stage3.py); under ZeRO 1 those summed in 32 bit,
+    beside 16-bit ones of all micro-batches (DeepSpeed 0.19.8, deepspeed/runtime/bf16_optimizer.py).
+    """
+    stage = zero_stage[:, None, None]
+    gradients = np.where(stage == 3, np.maximum(gradients, sum_bytes[:, None]), gradients)
+    is_wide = scenario.trainer.gradient_bytes > scenario.trainer.weight_bytes
+    if not is_wide or scenario.offload.optimizer:
+        return gradients
+    copies = stack_moments(list_made_parameters(unit, unsharded), unsharded)
+    wide = sum_bytes[:, None] + scenario.trained_share * scenario.trainer.weight_bytes * copies
+    return np.where(stage == 1, wide, gradients)
+
+
+def compute_bucket_bytes(scenario: Scenario, s: Strategies, zero_stage: Ints, unsharded: Floats) -> Floats:
+    """Buffers that gradients are copied to for their reduction, [plans, moments, stages].
+
+    DistributedDataParallel's are of all gradients. DeepSpeed's are of a size, whatever the model: under ZeRO 1 and 2
+    there in the backward pass alone, two where it overlaps communication (DeepSpeed 0.19.8, `setup_buckets` of
+    deepspeed/runtime/zero/stage_1_and_2.py); under ZeRO 3 one at all times (`ipg_buckets` of stage3.py).
+    """
+    trainer, stage = scenario.trainer, zero_stage[:, None, None]
+    has_ranks = (s.dp * s.cp > 1)[:, None, None]
+    if trainer.gradient_bucket_bytes:
+        bucket_bytes = scenario.trainer_state.gradient_bucket_bytes * unsharded
+        return np.where(has_ranks & (stage == 0), bucket_bytes[:, None], 0.0)
+    if not trainer.reduce_bucket_elements:
+        return np.zeros((1, 1, 1))
+    is_wide = trainer.gradient_bytes > trainer.weight_bytes
+    bucket = np.full_like(unsharded, trainer.weight_bytes * trainer.reduce_bucket_elements)
+    buckets = np.where(scenario.dp_overlap, 2.0, 1.0) * bucket
+    in_backward = stack_moments(dict.fromkeys(MEMORY_MOMENTS[1:-1], buckets), buckets)
+    # gradients summed in 32 bit are reduced where they are
+    has_buckets = has_ranks & ((stage == 2) | ((stage == 1) & (not is_wide)))
+    return np.where(has_buckets, in_backward, np.where(has_ranks & (stage == 3), bucket[:, None], 0.0))
