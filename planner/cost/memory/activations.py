@@ -189,10 +189,15 @@ def _compute_buffers(
     kept = gathered_head + _compute_rotary_bytes(scenario, counts)
     received = _count_received_inputs(scenario, s, plan_tables, progress) * largest_input
     buffers = kept + received
+    last_gradients = gradients
+    if scenario.trainer.uses_torch_pipelining:
+        # the gradient of what is sent lies where it was received
+        _, has_next = _find_neighbors(s, plan_tables)
+        last_gradients = gradients - np.where(has_next, largest_input, 0.0)
     return {
         "loss": buffers,
         "head_backward": buffers + np.where(has_head, largest_input, 0.0),
-        "last_layer_backward": buffers + gradients,
+        "last_layer_backward": buffers + np.maximum(last_gradients, 0.0),
         "first_layer_backward": buffers + gradients,
         "embedding_backward": buffers + largest_input,
         "optimizer_step": buffers if scenario.trainer.uses_torch_pipelining else kept,

@@ -60,7 +60,7 @@ def compute_gradient_bytes(
         updated = np.where(copy_bytes > 0.0, shard_bytes + copy_bytes, updated)
     if scenario.offload.optimizer and trainer.offloads_gradients:
         sums, updated = (np.where(is_sharded, 0.0, sizes) for sizes in (sums, updated))
-    gradients = _compute_reduced(scenario, unit, sums, updated, zero_stage, progress)
+    gradients = _compute_reduced(scenario, parameters, unit, sums, updated, zero_stage, progress)
     stays_whole = (progress.micro_batches > 1) & (trainer.accumulates_unsharded != "never")
     if trainer.accumulates_unsharded == "pipeline":
         stays_whole = stays_whole & (s.pp > 1)
@@ -80,12 +80,19 @@ def _get_work_bytes(scenario: Scenario) -> tuple[float, float]:
 
 
 def _compute_reduced(
-    scenario: Scenario, unit: Units, sums: Floats, updated: Floats, zero_stage: Ints, progress: Progress
+    scenario: Scenario,
+    parameters: StageParameters,
+    unit: Units,
+    sums: Floats,
+    updated: Floats,
+    zero_stage: Ints,
+    progress: Progress,
 ) -> GradientBytes:
     """Where each micro-batch's are reduced at once, or no rank shards them; `sums`: of all micro-batches, `updated`:
     at the update, [plans, stages].
     """
     made, reduced = _get_work_bytes(scenario)
+    matrix = parameters.largest_matrix[:, None]
     is_chunked, is_sharded = scenario.loss == "chunked", (zero_stage >= 2)[:, None]
     before = np.where(progress.accumulates, sums, 0.0)
     # of the first micro-batch the head's come before the others
@@ -104,9 +111,9 @@ def _compute_reduced(
     at_work = {
         "loss": reduced * unit.head if is_chunked else np.zeros_like(unit.head),
         "head_backward": ((reduced if is_chunked else made) + reduced) * unit.head,
-        # beside what is still being reduced of the unit before
-        "last_layer_backward": made * unit.layer + reduced * np.maximum(unit.layer, unit.head),
-        "first_layer_backward": (made + reduced) * unit.layer,
+        # of a layer that of the matrix at work, beside what is still being reduced of the unit before
+        "last_layer_backward": made * matrix + reduced * np.maximum(unit.layer, unit.head),
+        "first_layer_backward": made * matrix + reduced * unit.layer,
         "embedding_backward": made * unit.embedding + reduced * np.maximum(unit.embedding, unit.layer),
     }
     if scenario.trainer.reduce_bucket_elements:
