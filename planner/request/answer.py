@@ -151,7 +151,7 @@ def compute_pools_document(request: PlanRequest, pools: HeteroCluster) -> Hetero
     for pool_scenario in pool_scenarios:
         check_allowed_settings(pool_scenario.shared_scenario, request.settings, request.allowed_values)
     space = Space(pools.devices, batches[0], request.allowed_values)
-    is_named = request.trainer is not None or request.framework is not None
+    is_named = request.trainer is not None
     programs = find_common_programs(pool_scenarios, choice.programs, space, request.settings, is_named=is_named)
     ruled_scenarios = add_programs(pool_scenarios, programs)
     return search_hetero_plans(pools, ruled_scenarios, space, request.settings, tokens=request.tokens)

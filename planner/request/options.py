@@ -46,8 +46,7 @@ GROUPS = (
 
 ATTENTION_KERNELS = get_args(AttentionKernel)
 FLOPS_CONVENTIONS = get_args(FlopsConvention)
-FRAMEWORKS = get_args(TrainerName)
-TRAINERS = tuple(dict.fromkeys((*get_args(ProgramName), *FRAMEWORKS)))
+TRAINERS = tuple(dict.fromkeys((*get_args(ProgramName), *get_args(TrainerName))))
 LAUNCH_MODES = get_args(LaunchMode)
 RECOMPUTE_MODES = get_args(RecomputeMode)
 OBJECTIVES = ("step-time", "tokens-per-s-per-device", "cost", "energy", "memory-headroom")
@@ -114,6 +113,8 @@ class Option:
     """The option that cannot be given with it."""
     is_hidden: bool = False
     """Whether help, completion and manual pages leave it out: an old name, for one release."""
+    alias_of: str = ""
+    """The option whose old name it is: its value is read as that one's, and only one of the two can be given."""
     scenario_field: str = ""
     """The field of a Scenario that its value replaces, without a line of code for the option itself."""
 
@@ -276,10 +277,14 @@ OPTIONS: tuple[Option, ...] = (
         "trainer", "Kernels and precision",
         "Trainer, whose rules plans keep (`planner trainers list`), at its newest version or at another: "
         "torchtitan@2025-04. Default: Megatron, Megatron-FSDP with --zero 2 or 3, ddp for images, maxtext on TPUs.",
-        partial(values.parse_trainer, names=TRAINERS), metavar="NAME[@VERSION]", excludes="framework",
+        partial(values.parse_trainer, names=TRAINERS), metavar="NAME[@VERSION]",
         completion=TRAINER_COMPLETION,
     ),
-    _declare_choice("framework", "Kernels and precision", "The old name of --trainer.", FRAMEWORKS, is_hidden=True),
+    Option(
+        "framework", "Kernels and precision", "The old name of --trainer.",
+        partial(values.parse_trainer, names=TRAINERS), metavar="NAME[@VERSION]", is_hidden=True,
+        alias_of="trainer", completion=TRAINER_COMPLETION,
+    ),
     Option(
         "launch", "Kernels and precision",
         "How kernels are launched: graph (a step as one), graph:attn+mlp (Megatron's scopes of a layer), fused, "

@@ -21,7 +21,6 @@ from planner.request.values import (
     PruningPattern,
     check_option_value,
 )
-from planner.trainers.names import TrainerName
 from planner.workload.techniques import OptimizerName
 
 if TYPE_CHECKING:
@@ -61,8 +60,6 @@ class PlanRequest:
     flops_convention: FlopsConvention = "full"
     trainer: str | None = None
     """NAME or NAME@VERSION: a `TrainerChoiceName`, and one of its versions."""
-    framework: TrainerName | None = None
-    """The old name of `trainer`, which is of the family of plans where a program has the same name."""
     launch: str | None = None
     objective: tuple[str, ...] | None = None
     pareto: tuple[str, ...] | None = None
@@ -162,10 +159,11 @@ def parse_option_values(values: Mapping[str, object], command: str, origin: str 
         name: options[name].read_value(check_option_value(value, origin, name)) for name, value in given.items()
     }
     for option in options.values():
-        if option.name in given and option.excludes in given:
-            key = f"{option.key}, {options[option.excludes].key}"
+        other = option.excludes or option.alias_of
+        if option.name in given and other in given:
+            key = f"{option.key}, {options[other].key}"
             raise InputError("conflicting options", key=key, expected="one of the two")
-    return parsed
+    return {options[name].alias_of or name: value for name, value in parsed.items()}
 
 
 def _read_space_file(path: Path, options: Mapping[str, Option]) -> dict[str, object]:

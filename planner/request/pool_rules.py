@@ -25,7 +25,7 @@ SettingNames = Mapping[str, tuple[str, ...]]
 def choose_pools_trainer(request: PlanRequest, pools: HeteroCluster, workload: Workload) -> TrainerChoice:
     """The one trainer of both pools: that of the request, else the default's."""
     accelerators = [pool.own_cluster.accelerator for pool in pools.pools]
-    if request.trainer is not None or request.framework is not None:
+    if request.trainer is not None:
         return choose_request_trainer(request, accelerators[0], workload)
     default = find_common_trainer(accelerators, workload, request.allowed_values.get("zero_stage", ()))
     return TrainerChoice(default, TRAINERS_BY_NAME[default].programs)

@@ -29,7 +29,7 @@ from planner.search.program_rules import drop_unfit_programs
 from planner.search.search import SearchTarget
 from planner.search.settings import check_allowed_settings, enumerate_setting_scenarios
 from planner.search.space import Space
-from planner.trainers.registry import TRAINERS_BY_NAME, TrainerChoice, choose_trainer
+from planner.trainers.registry import TrainerChoice, choose_trainer
 from planner.workload.operators import AttentionCore, Workload
 from planner.workload.techniques import OptimizerName
 
@@ -140,7 +140,7 @@ def resolve_scenarios(
             allowed["zero_stage"] = (scenario.trainer.usual_zero_stage,)
     check_allowed_settings(scenario, request.settings, allowed)
     space = Space(cluster.devices, batches[0], allowed, assumed)
-    if request.trainer is None and request.framework is None:
+    if request.trainer is None:
         scenario = _drop_rules_of_default_trainer(scenario, space, request.settings)
     if request.command != "what-if" and (hint := _find_batch_hint(request, batches[0], cluster.devices, allowed)):
         warn(hint)
@@ -182,8 +182,6 @@ def is_unfit_by_generation(scenario: Scenario) -> bool:
 
 def choose_request_trainer(request: PlanRequest, accelerator: Accelerator, workload: Workload) -> TrainerChoice:
     """The trainer of the request and its programs: those that it names, else the default's."""
-    if request.framework is not None:
-        return TrainerChoice(request.framework, TRAINERS_BY_NAME[request.framework].programs)
     return choose_trainer(request.trainer, accelerator, workload, request.allowed_values.get("zero_stage", ()))
 
 

@@ -110,7 +110,7 @@ def test_an_order_that_megatron_has_an_option_for_needs_no_rankfile(tmp_path: Pa
     assert ranks.read_text().splitlines()[9] == "rank 9=node-1 slot=1"
     assert hosts.read_text().splitlines()[1] == "node-1 slots=8"
     # other trainers have no option for it
-    done = call("planner", "estimate", *ON, *pins, "--framework", "fsdp2", "--rankfile", str(ranks))
+    done = call("planner", "estimate", *ON, *pins, "--trainer", "torchtitan", "--rankfile", str(ranks))
     assert done.returncode == 2
     assert "--order: unsupported by" in done.stderr
 

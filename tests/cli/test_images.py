@@ -89,7 +89,7 @@ def test_sizes_and_comparisons_count_images_without_chinchilla() -> None:
 @pytest.mark.parametrize("name", ["resnet-50", "inception-v3", "wavenet", "vit-b-16"])
 def test_every_family_runs_replicated_sharded_and_in_stages(name: str) -> None:
     batch = ("--global-batch", "64")
-    for pins in (("--dp", "8", "--zero", "0"), ("--zero", "3", "--framework", "fsdp2"), ("--pp", "4", "--vpp", "1")):
+    for pins in (("--dp", "8", "--zero", "0"), ("--zero", "3", "--trainer", "fsdp2"), ("--pp", "4", "--vpp", "1")):
         done = call("plan", name, "--cluster", "dgx-a100", "--nodes", "1", *batch, *pins)
         assert done.returncode == 0, done.stderr
 

@@ -6,12 +6,11 @@ from typing import get_args
 
 import pytest
 
-from planner.request.options import FRAMEWORKS as FRAMEWORK_CHOICES
-from planner.request.options import LAUNCH_MODES
+from planner.request.options import LAUNCH_MODES, TRAINERS
 from planner.request.values import parse_allowed_values, parse_global_batch
 from planner.trainers.names import LaunchMode as LaunchName
 from planner.trainers.names import TrainerName
-from planner.trainers.registry import TRAINERS_BY_NAME
+from planner.trainers.registry import PROGRAMS_BY_NAME, TRAINERS_BY_NAME
 from tests.cli.run import call
 from tests.cli.test_pins import DENSE
 
@@ -46,7 +45,8 @@ def test_a_range_of_degrees_may_have_blanks_as_that_of_batches() -> None:
 
 
 def test_every_trainer_and_launch_mode_of_the_cost_model_can_be_chosen() -> None:
-    assert set(FRAMEWORK_CHOICES) == set(TRAINERS_BY_NAME) == set(get_args(TrainerName))
+    assert set(TRAINERS) == {*TRAINERS_BY_NAME, *PROGRAMS_BY_NAME}
+    assert set(TRAINERS_BY_NAME) == set(get_args(TrainerName))
     assert set(LAUNCH_MODES) == set(get_args(LaunchName))
 
 

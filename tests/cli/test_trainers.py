@@ -59,8 +59,10 @@ def test_an_unknown_trainer_is_refused_with_the_nearest() -> None:
 
 
 def test_the_old_name_of_the_option_still_works_and_excludes_the_new_one() -> None:
-    old, new = (call("plan", *ON, option, "megatron-fsdp", "-f", "json") for option in ("--framework", "--trainer"))
-    assert old.stdout == new.stdout
+    for name in ("megatron-fsdp", "torchtitan", "megatron-lm@core_v0.12", "fsdp2"):
+        old, new = (call("plan", *ON, option, name, "-f", "json") for option in ("--framework", "--trainer"))
+        assert new.returncode == 0, new.stderr
+        assert old.stdout == new.stdout
     assert "--framework" not in call("plan", "--help").stdout
     both = call("plan", *ON, "--framework", "ddp", "--trainer", "ddp")
     assert both.returncode == 2

@@ -192,6 +192,7 @@ def test_harmless_differences_are_warnings(tmp_path: Path) -> None:
     done = call("planner", "export", str(plan), "--to", "torchtitan")
     assert done.stderr.splitlines() == [
         "warning: gradients are communicated in fp32, where the plan has bf16: steps are longer",
+        "warning: the plan is for fsdp2@2.13, the files are for torchtitan 0.3",
         "warning: the plan has no --tokens: 100 steps are trained",
     ]
     done = call("planner", "export", str(plan), "--to", "accelerate")

@@ -104,7 +104,7 @@ def export(
       plan llama-3-70b --cluster dgx-h100 --nodes 16 --global-batch 512 --format json > plan.json
       planner export plan.json --to megatron-lm --launcher slurm -o launch
       planner export plan.json --to megatron-bridge --launcher kubernetes --with image=my/bridge:1
-      plan 8B --cluster dgx-h100 --nodes 2 --global-batch 512 --framework fsdp2 --zero 3 --format json > fsdp.json
+      plan 8B --cluster dgx-h100 --nodes 2 --global-batch 512 --trainer fsdp2 --zero 3 --format json > fsdp.json
       planner export fsdp.json --to torchtitan --launcher skypilot
       planner export fsdp.json --to fsdp2 --arguments 'train.py --epochs 1'
     """
