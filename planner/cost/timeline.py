@@ -17,7 +17,7 @@ import numpy as np
 
 from planner.cost.arrays import Floats, sum_in_order, sum_products
 from planner.cost.layer_tables import build_layer_tables
-from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix
+from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix, find_partition_costs
 from planner.cost.scenario import Scenario
 from planner.cost.schedules.catalog import FOLDED_SCHEDULES, V_SCHEDULES, is_folded
 from planner.cost.schedules.orders import (
@@ -251,7 +251,8 @@ def compute_stage_times(scenario: Scenario, s: Strategies) -> StageTimes:
     pp, vpp, schedule = int(s.pp[0]), int(s.vpp[0]), find_plan_schedule(scenario, s)
     workload = scenario.workload
     prefix = compute_layer_prefix(workload)
-    chunks = assign_layers(prefix, pp, vpp, scenario.layout, schedule, workload.prediction_layers)
+    costs = find_partition_costs(workload, scenario.trainer)
+    chunks = assign_layers(prefix, pp, vpp, scenario.layout, schedule, workload.prediction_layers, costs)
     if schedule == "dualpipe":
         chunks = np.concatenate([chunks, chunks[:, ::-1]], axis=1)
     # a transfer after each pass: none after the last chunk's forward pass and the first one's backward

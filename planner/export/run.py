@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from planner.cost.pipeline.partition import list_chunk_layers
+from planner.cost.pipeline.partition import find_partition_costs, list_chunk_layers
 from planner.cost.settings import list_own_values
 from planner.documents.plan import PlanDocument, SettingsPart, StrategyPart
 from planner.errors import InputError
@@ -179,6 +179,7 @@ def build_planned_run(
         check_plan_split(plan, cluster.devices, workload.layer_count)
     except InputError as error:
         raise error.relocate("", f"plans[{plan_number - 1}].{error.key}") from None
+    costs = find_partition_costs(workload, TRAINERS_BY_NAME[scenario.framework])
     return PlannedRun(
         name=_format_job_name(document.model.name),
         title=strip_control_characters(document.model.title),
@@ -193,7 +194,7 @@ def build_planned_run(
         attention=scenario.attention,
         framework=scenario.framework,
         launch=scenario.launch,
-        chunk_layers=tuple(list_chunk_layers(workload, strategy.pp, strategy.vpp, plan.settings.layout)),
+        chunk_layers=tuple(list_chunk_layers(workload, strategy.pp, strategy.vpp, plan.settings.layout, costs)),
         cluster=strip_control_characters(cluster.title),
         accelerator=_build_accelerator(cluster.accelerator),
         nodes=cluster.nodes,

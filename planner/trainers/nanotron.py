@@ -21,6 +21,8 @@ NANOTRON = Trainer(
     # `_accumulate_grad` there; DistributedDataParallel without ZeRO (`make_ddp` of trainer.py)
     frees_gradient_copies=True,
     gradient_bucket_bytes=2.0,
+    # `build_model` of models/base.py
+    partitions_by_compute=True,
     grad_reduce_bytes=4.0,
     # `_ShardedCrossEntropy` of parallel/tensor_parallel/functional.py: 16-bit logits, their 32-bit copy, and its
     # difference to the maximum, in which the softmax is computed

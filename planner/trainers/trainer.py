@@ -95,6 +95,9 @@ class Trainer:
     uses_torch_pipelining: bool = False
     """Whether pipelines are PyTorch's, which have room for the inputs and the gradients of all micro-batches of a
     step, and keep a stage's outputs (torch 2.13, torch/distributed/pipelining/stage.py)."""
+    partitions_by_compute: bool = False
+    """Whether pipeline stages without a layout of one's own have layers by their compute and the head's, or by
+    number (`planner/cost/pipeline/partition.py`)."""
     keeps_rotary_tables: bool = False
     """Whether each layer has a table of rotary positions (torchtitan 0.3.0, models/common/rope.py)."""
     keeps_weights_gathered_in_pipeline: bool = False

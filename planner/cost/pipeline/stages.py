@@ -20,7 +20,7 @@ from planner.cost.arrays import (
     take_columns,
 )
 from planner.cost.layer_tables import LayerTables, build_layer_tables
-from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix
+from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix, find_partition_costs
 from planner.cost.scenario import Scenario
 from planner.cost.schedules.catalog import count_copies, count_folded_in_flight, is_folded
 from planner.cost.settings import PipelineSchedule
@@ -91,8 +91,9 @@ def build_stage_tables(scenario: Scenario, s: Strategies) -> tuple[StageTables, 
     unique, schedule = find_unique_rows(s.pp, s.vpp), scenario.pipeline_schedule
     degrees = list(zip(s.pp[unique.first_index].tolist(), s.vpp[unique.first_index].tolist(), strict=True))
     prefix = compute_layer_prefix(scenario.workload)
+    costs = find_partition_costs(scenario.workload, scenario.trainer)
     assigned_layers = [
-        assign_layers(prefix, pp, vpp, scenario.layout, schedule, scenario.workload.prediction_layers)
+        assign_layers(prefix, pp, vpp, scenario.layout, schedule, scenario.workload.prediction_layers, costs)
         for pp, vpp in degrees
     ]
     distinct_stages = [_find_distinct_rows(chunks.sum(axis=0)) for chunks in assigned_layers]
@@ -134,6 +135,7 @@ def build_all_stage_tables(scenario: Scenario, strategy: Strategies) -> tuple[St
         scenario.layout,
         schedule,
         scenario.workload.prediction_layers,
+        find_partition_costs(scenario.workload, scenario.trainer),
     )
     stage_index = np.minimum(np.arange(pp), 2 * assigned_layers.shape[1] - 1 - np.arange(pp))[None]
     return replace(
