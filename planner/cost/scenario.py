@@ -49,7 +49,13 @@ from planner.trainers.recompute import (
     RecomputeChoice,
     parse_recompute_modules,
 )
-from planner.trainers.registry import TRAINERS_BY_NAME, find_default_attention, find_default_trainer, find_trainer
+from planner.trainers.registry import (
+    TRAINERS_BY_NAME,
+    adapt_to_accelerator,
+    find_default_attention,
+    find_default_trainer,
+    find_trainer,
+)
 from planner.trainers.trainer import (
     WIDE_VALUE_BYTES,
     Trainer,
@@ -310,7 +316,7 @@ def build_scenario(
     record = find_trainer(trainer_name, trainer_version, launch)
     fitted = build_calibration(accelerator.architecture, find_calibration_name(record))
     network = build_network(cluster, link_efficiency=fitted.link_efficiency, nic_efficiency=fitted.nic_efficiency)
-    trainer = widen_trainer_state(record, used_precision)
+    trainer = widen_trainer_state(adapt_to_accelerator(record, accelerator.architecture), used_precision)
     scenario = Scenario(
         workload=workload,
         accelerator=accelerator,

@@ -15,7 +15,7 @@ from planner.hardware import database
 from planner.studies.explain import check_plan_split
 from planner.trainers.names import TrainerName
 from planner.trainers.pipeline_layout import find_mtp_chunk
-from planner.trainers.registry import TRAINERS_BY_NAME
+from planner.trainers.registry import TRAINERS_BY_NAME, adapt_to_accelerator
 from planner.trainers.rules import PlanValues
 from planner.trainers.trainer import find_numbering_order, widen_trainer_state
 from planner.workload.operator_list.spec import OperatorListSpec
@@ -150,7 +150,11 @@ class PlannedRun:
             vendor=self.accelerator.vendor,
             device_type=self.accelerator.device_type,
             own_values=list_own_values(
-                widen_trainer_state(TRAINERS_BY_NAME[self.framework], self.precision), self.precision
+                widen_trainer_state(
+                    adapt_to_accelerator(TRAINERS_BY_NAME[self.framework], self.accelerator.architecture),
+                    self.precision,
+                ),
+                self.precision,
             ),
             architecture=self.accelerator.architecture,
         )

@@ -23,7 +23,13 @@ from planner.cost.strategies import RECOMPUTE_MODES, STRATEGY_FIELDS, Strategies
 from planner.hardware import database
 from planner.trainers.names import TrainerChoiceName, TrainerName
 from planner.trainers.program import Program
-from planner.trainers.registry import PROGRAMS_BY_NAME, TrainerChoice, choose_trainer, find_trainer
+from planner.trainers.registry import (
+    PROGRAMS_BY_NAME,
+    TrainerChoice,
+    adapt_to_accelerator,
+    choose_trainer,
+    find_trainer,
+)
 from planner.trainers.rules import PlanValues, Rule
 from planner.trainers.trainer import widen_trainer_state
 
@@ -61,15 +67,22 @@ def build_plan_values(
         architecture=scenario.accelerator.architecture,
         version=scenario.trainer.version,
         own_values=_list_own_values(
-            scenario.trainer.name, scenario.trainer.version, scenario.launch_mode, scenario.precision
+            scenario.trainer.name,
+            scenario.trainer.version,
+            scenario.launch_mode,
+            scenario.precision,
+            scenario.accelerator.architecture,
         ),
     )
 
 
 @cache
-def _list_own_values(trainer: TrainerName, version: str, launch: str, precision: str) -> Mapping[str, object]:
+def _list_own_values(
+    trainer: TrainerName, version: str, launch: str, precision: str, architecture: str
+) -> Mapping[str, object]:
     """By setting the trainer's own value."""
-    return list_own_values(widen_trainer_state(find_trainer(trainer, version, launch), precision), precision)
+    adapted = adapt_to_accelerator(find_trainer(trainer, version, launch), architecture)
+    return list_own_values(widen_trainer_state(adapted, precision), precision)
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.errors import InputError
 from planner.hardware.accelerator import Accelerator
@@ -74,6 +74,8 @@ PROGRAMS_BY_NAME: dict[ProgramName, Program] = {
         COMPOSER_PROGRAM,
     )
 }
+
+_DEEP_EP_ARCHITECTURES = ("hopper", "blackwell", "blackwell-ultra")
 
 
 def find_default_trainer(accelerator: Accelerator, workload: Workload) -> TrainerName:
@@ -188,6 +190,16 @@ def find_common_trainer(
 def find_default_attention(accelerator: Accelerator) -> AttentionKernel:
     """FlashAttention, where it runs on the accelerator."""
     return "unfused" if is_older_than_ampere(accelerator.architecture) else "flash"
+
+
+def adapt_to_accelerator(trainer: Trainer, architecture: str) -> Trainer:
+    """The trainer as it is used on an accelerator: where DeepEP has no kernels for all links, the all-to-all of
+    experts is NCCL's. Between nodes they need a compute capability of 9.0 (deepseek-ai/DeepEP, README.md, and
+    setup.py, DISABLE_SM90_FEATURES); an accelerator without an architecture is taken to have them.
+    """
+    if trainer.ep_exchange == "nccl" or architecture in ("", *_DEEP_EP_ARCHITECTURES):
+        return trainer
+    return replace(trainer, ep_exchange="nccl")
 
 
 def list_trainers_of_program(program: ProgramName) -> tuple[TrainerName, ...]:

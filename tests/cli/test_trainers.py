@@ -360,3 +360,16 @@ def test_mindspeed_runs_dualpipe_v_on_ascend_without_overlapped_gradients() -> N
     refused = call("planner", "estimate", *options)
     assert refused.returncode == 2
     assert "--dp-overlap: unsupported by mindspeed" in refused.stderr
+
+
+@pytest.mark.parametrize(("cluster", "exchange"), [("dgx-h100", "deepep"), ("dgx-a100", "nccl"), ("mi300x", "nccl")])
+def test_experts_are_exchanged_by_deepep_where_it_has_kernels(cluster: str, exchange: str, tmp_path: Path) -> None:
+    arguments = ("mixtral-8x7b", "-c", cluster, "--nodes", "4", "-b", "256", "--ep", "8", "--tokens", "1B")
+    done = call("plan", *arguments, "--trainer", "megatron-lm", "--top", "1", "-f", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["plans"][0]["settings"]["ep_exchange"] == exchange
+    plan = tmp_path / "plan.json"
+    plan.write_text(done.stdout)
+    exported = call("planner", "export", str(plan), "--to", "megatron-lm")
+    assert exported.returncode == 0
+    assert "DeepEP" not in exported.stderr

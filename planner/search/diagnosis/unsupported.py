@@ -24,7 +24,7 @@ from planner.search.program_rules import (
 from planner.search.space import SearchStats, Space, enumerate_parallel_layouts, is_valid_zero_stage
 from planner.trainers.names import TrainerChoiceName
 from planner.trainers.program import Program
-from planner.trainers.registry import PROGRAMS_BY_NAME, find_trainer
+from planner.trainers.registry import PROGRAMS_BY_NAME, adapt_to_accelerator, find_trainer
 from planner.trainers.rules import PlanValues, Rule
 from planner.trainers.trainer import widen_trainer_state
 
@@ -306,7 +306,12 @@ def _runs_candidates(scenario: Scenario, space: Space, name: TrainerChoiceName) 
     own, other = (
         replace(
             scenario,
-            trainer=widen_trainer_state(find_trainer(trainer, version, scenario.launch_mode), scenario.precision),
+            trainer=widen_trainer_state(
+                adapt_to_accelerator(
+                    find_trainer(trainer, version, scenario.launch_mode), scenario.accelerator.architecture
+                ),
+                scenario.precision,
+            ),
         )
         for trainer, version in ((scenario.trainer.name, scenario.trainer.version), (choice.trainer, ""))
     )
