@@ -35,6 +35,7 @@ def export_plan(
     """
     trainer = TRAINERS[trainer_name]
     _check_trainer_support(run, trainer)
+    _check_aux_loss(run, trainer, leaves_out=extras.leaves_out_aux_loss)
     notes = _collect_trainer_notes(run, trainer)
     if trainer.needs_script and not extras.arguments:
         notes.append(f"{trainer_name} runs a script of yours: `bash train.sh SCRIPT ...`, or --arguments")
@@ -74,6 +75,29 @@ def _check_trainer_support(run: PlannedRun, trainer: TrainerExport) -> None:
             capable_trainers,
             "another plan: no trainer runs this one",
         )
+
+
+def _check_aux_loss(run: PlannedRun, trainer: TrainerExport, *, leaves_out: bool) -> None:
+    """Raise InputError for a loss that balances the experts where the trainer has none and the user does not allow to
+    leave it out; and where nothing is to be left out.
+    """
+    coefficient = run.model.moe.aux_loss if run.model is not None and run.model.moe is not None else 0.0
+    is_lost = coefficient > 0 and trainer.aux_loss_source != ""
+    if leaves_out and not is_lost:
+        problem = f"{trainer.name} leaves out no loss that balances experts"
+        raise InputError(problem, key="--without", value="aux-loss", expected="no --without")
+    if not is_lost or leaves_out:
+        return
+    capable_trainers = [
+        name
+        for name, candidate in TRAINERS.items()
+        if not candidate.aux_loss_source and next(candidate.find_unsupported(run), None) is None
+    ]
+    message = f"{trainer.name} has no loss that balances experts ({trainer.aux_loss_source})"
+    unsupported = UnsupportedSetting(
+        "model.moe.aux_loss", f"{coefficient:g}", "0; or --without aux-loss, to train without it"
+    )
+    raise _build_support_error(message, unsupported, "--to", capable_trainers)
 
 
 def _join_unsupported(unsupported: Sequence[UnsupportedSetting]) -> UnsupportedSetting:

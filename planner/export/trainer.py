@@ -42,6 +42,8 @@ class UserExtras:
 
     arguments: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    leaves_out_aux_loss: bool = False
+    """Whether the model may be trained without the loss that balances its experts, where the trainer has none."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class TrainerExport:
     """Environment variables, for those that the user does not set."""
     build_notes: Callable[[PlannedRun], Iterable[str]] = lambda run: ()
     """Deviations from the plan that do not change the result of training."""
+    aux_loss_source: str = ""
+    """Of a program without a loss that balances experts: the file that shows it. Its plans are those of the model
+    without that loss, which the user has to allow."""
     needs_script: bool = False
     """Whether it runs a training script of the user's."""
     saves_before_end: bool = False

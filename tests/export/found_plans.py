@@ -9,6 +9,7 @@ from planner import api
 from planner.documents.plan import PlanDocument
 from planner.errors import InputError, NothingFits
 from planner.export.run import PlannedRun, build_planned_run
+from planner.export.trainer import UserExtras
 from planner.trainers.names import ExportName
 from planner.workload.presets import read_model_preset
 from planner.workload.spec import ModelSpec
@@ -103,6 +104,12 @@ def find_plans(program: ExportName, number: int) -> tuple[PlannedRun, ...]:
     assert isinstance(spec, ModelSpec)
     workload = build_workload(spec, seq_length=answer.model.seq_length)
     return tuple(build_planned_run(answer, plan + 1, spec, workload) for plan in range(len(answer.plans)))
+
+
+def allow_losses(run: PlannedRun, program: ExportName) -> UserExtras:
+    """That a model is trained without the loss that balances its experts, where torchtitan has none."""
+    moe = None if run.model is None else run.model.moe
+    return UserExtras(leaves_out_aux_loss=program == "torchtitan" and moe is not None and moe.aux_loss > 0)
 
 
 def enumerate_questions(program: ExportName) -> Iterator[int]:

@@ -136,6 +136,8 @@ def export_plan(folder: Path, name: str, trainer: str, *options: str) -> Path:
     """The folder with the files of a plan."""
     plan, out = folder / f"{name}.json", folder / f"{name}-{trainer}"
     plan.write_text(estimate_document(name))
+    if trainer == "torchtitan" and name.startswith("qwen"):
+        options = (*options, "--without", "aux-loss")
     done = call("planner", "export", str(plan), "--to", trainer, "-o", str(out), *options)
     assert done.returncode == 0, done.stderr
     return out

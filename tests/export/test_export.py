@@ -202,6 +202,23 @@ def test_harmless_differences_are_warnings(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+def test_a_loss_that_the_trainer_has_not_is_left_out_only_where_the_user_says_so(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.json"
+    plan.write_text(estimate_document("qwen"))
+    words = ("planner", "export", str(plan), "--to")
+    refused = call(*words, "torchtitan")
+    assert refused.returncode == 2
+    for part in ("model.moe.aux_loss", "0.001", "--without aux-loss", "torchtitan/components/optimizer"):
+        assert part in refused.stderr
+    allowed = call(*words, "torchtitan", "--without", "aux-loss")
+    assert allowed.returncode == 0
+    assert "torchtitan has no loss that balances experts" in allowed.stderr
+    plan.write_text(estimate_document("fsdp"))
+    needless = call(*words, "torchtitan", "--without", "aux-loss")
+    assert needless.returncode == 2
+    assert "leaves out no loss" in needless.stderr
+
+
 def test_uneven_chunks_are_written_layer_by_layer(tmp_path: Path) -> None:
     text = (export_plan(tmp_path, "uneven", "megatron-lm") / "train.sh").read_text()
     layout = text.split("--pipeline-model-parallel-layout '")[1].split("'")[0]

@@ -10,10 +10,9 @@ from typing import get_args
 import pytest
 
 from planner.export.exported import export_plan
-from planner.export.trainer import UserExtras
 from planner.trainers.names import ExportName
 from tests.cli.run import call
-from tests.export.found_plans import SETTING_QUESTIONS, enumerate_questions, find_plans
+from tests.export.found_plans import SETTING_QUESTIONS, allow_losses, enumerate_questions, find_plans
 
 
 @pytest.mark.parametrize(("index", "program"), list(enumerate(get_args(ExportName))))
@@ -24,7 +23,7 @@ def test_the_exporter_accepts_what_was_planned(index: int, program: ExportName) 
         plans = find_plans(program, number)
         assert plans or number < first_setting
         for run in plans:
-            assert export_plan(run, program, UserExtras(), None, {}).files
+            assert export_plan(run, program, allow_losses(run, program), None, {}).files
             exported += 1
     assert exported >= 15
 

@@ -77,6 +77,11 @@ def _split_words(value: OptionValue, key: str) -> tuple[str, ...]:
         "May be given several times.",
         parse_texts, ("--with",), "NAME=VALUE", is_repeatable=True,
     ),
+    declare_choice(
+        "without", "Trainer and launcher",
+        "Train without a part of the model that the trainer has not: aux-loss, the loss that balances experts.",
+        "aux-loss",
+    ),
     Option(
         "folder", "Output", "Write the files into a folder. Default: print them.", flags=("--output", "-o"),
         metavar="DIR", in_answer=False, completion=Completion(endings=()),
@@ -92,6 +97,7 @@ def export(
     arguments: tuple[str, ...] | None,
     env: Sequence[str],
     fields: Sequence[str],
+    without: Literal["aux-loss"] | None,
     folder: str | None,
     force: bool,
 ) -> None:
@@ -112,7 +118,7 @@ def export(
     exported_plan = exported.export_plan(
         _read_planned_run(plan_file, number, model),
         to,
-        trainers.UserExtras(arguments or (), variables),
+        trainers.UserExtras(arguments or (), variables, leaves_out_aux_loss=without == "aux-loss"),
         launcher,
         launcher_fields,
     )

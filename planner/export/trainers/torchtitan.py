@@ -226,4 +226,5 @@ TRAINER = TrainerExport(
     lambda run: format_torchrun_array(run) + _LAUNCH_COMMAND,
     lambda run: {f"{TORCHTITAN_MODULE}.py": _render_module(run)},
     build_notes=_build_notes,
+    aux_loss_source="torchtitan/components/optimizer/optimizer.py: load_balance_coeff moves a bias",
 )

@@ -14,11 +14,10 @@ import yaml
 
 from planner.export.exported import export_plan
 from planner.export.run import PlannedRun
-from planner.export.trainer import UserExtras
 from planner.export.trainers import megatron_core
 from planner.export.trainers.accelerate import get_sharding_engine
 from planner.trainers.names import ExportName
-from tests.export.found_plans import enumerate_questions, find_plans
+from tests.export.found_plans import allow_losses, enumerate_questions, find_plans
 from tests.export.real.needs import import_package
 from tests.export.real.test_megatron import CHECKOUT
 from tests.export.real.trees import describe_launch, find_tree, run_script
@@ -33,7 +32,7 @@ def write_plans(program: ExportName, folder: Path) -> Iterator[tuple[PlannedRun,
         for rank, run in enumerate(find_plans(program, number)):
             made = folder / f"{number}-{rank}"
             made.mkdir()
-            for name, text in export_plan(run, program, UserExtras(), None, {}).files.items():
+            for name, text in export_plan(run, program, allow_losses(run, program), None, {}).files.items():
                 (made / name).write_text(text)
             yield run, made
 
