@@ -213,7 +213,7 @@ def compute_bubble_s(
     [plans]. `for_bound`: no more than it takes with more recomputation too.
 
     The zero-bubble schedule ZB-H1 (Qi et al. 2023, arXiv 2401.10241, table 2) puts the weights' gradients W where
-    1F1B waits: (p - 1)(F + B - W) instead of (p - 1)(F + B + W), in the same memory; it is not interleaved. GPipe
+    1F1B waits: (p - 1)(F + B - W) instead of (p - 1)(F + B + W), at least (p - 1) F; it is not interleaved. GPipe
     (Huang et al. 2019, arXiv 1811.06965, section 2.3) waits as 1F1B does. Folded schedules: `schedules.py`.
     """
     stages, stage_rows, schedule = plan_tables.stages, plan_tables.stage_rows, scenario.pipeline_schedule
@@ -234,8 +234,10 @@ def compute_stall_s(scenario: Scenario, s: Strategies, plan_tables: PlanTables, 
     """Of a layer's seconds those that other stages wait while the pipeline fills and drains, [plans, layer types]."""
     if scenario.pipeline_schedule != "zero-bubble":
         return per_layer_s
-    weight_grad_s = take_columns(plan_tables.layer_tables.weight_grad, plan_tables.layer_row)
-    return np.where((s.vpp == 1)[:, None], np.maximum(per_layer_s - 2 * weight_grad_s, 0.0), per_layer_s)
+    tables, row = plan_tables.layer_tables, plan_tables.layer_row
+    forward_s = take_columns(tables.forward + sum_in_order(axis.forward for axis in tables.communication), row)
+    shortened_s = np.maximum(per_layer_s - 2 * take_columns(tables.weight_grad, row), forward_s)
+    return np.where((s.vpp == 1)[:, None], np.minimum(shortened_s, per_layer_s), per_layer_s)
 
 
 def _interpolate_recompute(scenario: Scenario, s: Strategies, mode_s: Floats, none_s: Floats) -> Floats:

@@ -195,7 +195,7 @@ def _simulate_fixed_order(
 def _simulate_zero_bubble(times: StageTimes, micro_batches: int) -> list[ScheduleSlot]:
     """ZB-H1: backward passes first, then forward ones, no more in flight than under 1F1B, then weights' gradients.
 
-    What is put off keeps its activations. The cost model takes its memory for that of 1F1B; that is not checked here.
+    What is put off keeps its activations: the cost model counts pp micro-batches on every stage.
     """
     pp = times.forward_s.shape[1]
     finished_s: list[dict[PassWork, float]] = [{} for _ in range(pp)]

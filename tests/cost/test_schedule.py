@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cost.step import compute_step_costs
+from planner.cost.arrays import take_columns
+from planner.cost.pipeline.stages import build_plan_tables
+from planner.cost.step import compute_stall_s, compute_step_costs
 from planner.cost.strategies import build_strategy
 from planner.cost.timeline import (
     ScheduleSlot,
@@ -44,6 +46,18 @@ def test_zero_bubble_waits_for_f_plus_b_less_w(pp: int, n: int) -> None:
     assert compute_makespan(simulate_slots(build_even_stages(pp, weight=1.0), n, "zero-bubble")) == pytest.approx(
         3 * n + (pp - 1)
     )
+
+
+def test_zero_bubble_waits_for_the_forward_passes_at_least() -> None:
+    """Where the weights' gradients take longer than the others: torch 2.13, `ScheduleInterleavedZeroBubble`."""
+    scenario, s = build_large_scenario(pipeline_schedule="zero-bubble"), build_strategy(tp=2, pp=4, dp=4)
+    plan_tables = build_plan_tables(scenario, s)
+    tables, row = plan_tables.layer_tables, plan_tables.layer_row
+    forward_s = take_columns(tables.forward + sum(axis.forward for axis in tables.communication), row)
+    weight_grad_s = take_columns(tables.weight_grad, row)
+    for other_s, waits_s in ((0.5 * weight_grad_s, forward_s), (2 * weight_grad_s, forward_s + weight_grad_s)):
+        stall_s = compute_stall_s(scenario, s, plan_tables, forward_s + other_s + weight_grad_s)
+        assert stall_s == pytest.approx(waits_s)
 
 
 @settings(max_examples=30, deadline=None)

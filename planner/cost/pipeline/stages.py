@@ -204,11 +204,14 @@ def compute_in_flight_passes(
     """Most micro-batches in flight on each stage, whose activations it keeps, in whole passes through the stage.
 
     1F1B: pp - i on stage i. Interleaved: 2 (pp - i - 1) + (vpp - 1) pp + 1 chunks, of 1/vpp stage each where they
-    are equal (arXiv 2205.05198, section 4.2.3), else by their lengths. Folded: see `schedules.py`. Never more than
-    there are. `stage_rows`, `pp`, `vpp` and `micro_batches` have shape [plans]; result [plans, stages].
+    are equal (arXiv 2205.05198, section 4.2.3), else by their lengths. Folded: see `schedules.py`. Zero-bubble: pp on
+    every stage, which keeps them until the weights' gradients are computed (torch 2.13,
+    `ScheduleInterleavedZeroBubble` of torch/distributed/pipelining/schedules.py). Never more than there are.
+    `stage_rows`, `pp`, `vpp` and `micro_batches` have shape [plans]; result [plans, stages].
     """
     stage_index = stages.stage_index[stage_rows]
-    plain_passes = np.minimum(micro_batches[:, None], (pp - stage_index.T).T)
+    kept_until_weights = schedule == "zero-bubble"
+    plain_passes = np.minimum(micro_batches[:, None], (pp - (not kept_until_weights) * stage_index.T).T)
     warmup_chunks = (2 * (pp - stage_index.T - 1) + (vpp - 1) * pp + 1).T
     chunks_in_flight = np.minimum((micro_batches * vpp)[:, None], warmup_chunks)
     in_flight: Floats = np.where(vpp[:, None] == 1, plain_passes, chunks_in_flight / vpp[:, None])
