@@ -373,3 +373,32 @@ def test_experts_are_exchanged_by_deepep_where_it_has_kernels(cluster: str, exch
     exported = call("planner", "export", str(plan), "--to", "megatron-lm")
     assert exported.returncode == 0
     assert "DeepEP" not in exported.stderr
+
+
+@pytest.mark.parametrize(
+    ("trainer", "option", "refusal"),
+    [
+        ("torchtitan@2024-07", "--loss chunked --zero 3", "--loss: unsupported by torchtitan"),
+        ("torchtitan@0.2", "--loss chunked --zero 3", "--loss: unsupported by torchtitan"),
+        ("torchtitan@2024-10", "--loss compiled --zero 3", ""),
+        (
+            "megatron-lm@core_v0.4",
+            "--precision fp8 --fp8-recipe blockwise",
+            "--fp8-recipe: unsupported by megatron-lm",
+        ),
+        ("megatron-lm@core_v0.12", "--precision fp8 --fp8-recipe blockwise", "--fp8-recipe: unsupported by megatron"),
+        ("megatron-lm@core_v0.13", "--precision fp8 --fp8-recipe blockwise", ""),
+        ("megatron-lm@core_v0.4", "--pp 2 --layout first-15-last-17", "--layout: unsupported by megatron-lm"),
+        (
+            "megatron-lm@core_v0.4",
+            "--recompute selective --recompute-modules mlp",
+            "--recompute-modules: unsupported by megatron-lm",
+        ),
+        ("megatron-lm@core_v0.12", "--recompute selective --recompute-modules mlp", ""),
+    ],
+)
+def test_a_version_runs_only_what_had_come_by_then(trainer: str, option: str, refusal: str) -> None:
+    words = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64", "--vpp", "1")
+    done = call("plan", *words, *option.split(), "--trainer", trainer)
+    assert (done.returncode == 2) == bool(refusal), done.stderr
+    assert refusal in done.stderr

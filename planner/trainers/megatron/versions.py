@@ -40,10 +40,34 @@ _REJECT_SHARD_GROUPS = rules.reject_shard_groups(
 _ACCEPT_DEFAULT_ORDER = rules.accept_orders(
     "tp-cp-dp-pp", source="--use-tp-pp-dp-mapping came with 6513cde7 of Megatron-LM"
 )
+_REJECT_BLOCKWISE = rules.Rule(
+    "fp8_recipe",
+    "fp8_recipe delayed or tensorwise",
+    lambda plan: plan.settings.get("fp8_recipe") == "blockwise",
+    source="--fp8-recipe blockwise came with be8715de of Megatron-LM",
+)
+_ACCEPT_DELAYED = rules.Rule(
+    "fp8_recipe",
+    "fp8_recipe delayed",
+    lambda plan: plan.settings.get("fp8_recipe") in ("tensorwise", "blockwise"),
+    source="--fp8-recipe came with 3db74116 of Megatron-LM",
+)
+_REJECT_LAYOUT = rules.accept_values(
+    "layout", "auto", source="--pipeline-model-parallel-layout came with 77732c36 of Megatron-LM"
+)
+_ACCEPT_ATTENTION_RECOMPUTED = rules.accept_recompute_modules(
+    "core_attn",
+    lambda choice: choice.name == "core_attn",
+    source="--recompute-modules came with 3b141a24 of Megatron-LM",
+)
 
 _RULES_BEFORE_0_15 = (_REJECT_NVFP4,)
 _RULES_BEFORE_0_14 = (*_RULES_BEFORE_0_15, _REJECT_EXPERT_OVERLAP)
-_RULES_BEFORE_0_12 = (_REJECT_MXFP8, _REJECT_EXPERT_OVERLAP, _REJECT_OPTIMIZER_OFFLOAD, _REJECT_FSDP)
+_RULES_BEFORE_0_13 = (*_RULES_BEFORE_0_14, _REJECT_BLOCKWISE, _REJECT_LAYOUT)
+_RULES_BEFORE_0_12 = (
+    *(_REJECT_MXFP8, _REJECT_EXPERT_OVERLAP, _REJECT_OPTIMIZER_OFFLOAD, _REJECT_FSDP),
+    *(_ACCEPT_DELAYED, _REJECT_LAYOUT, _ACCEPT_ATTENTION_RECOMPUTED),
+)
 _RULES_BEFORE_0_10 = (*_RULES_BEFORE_0_12, *_ACCEPT_RING, _ACCEPT_SHARED_EXPERT_TP, _REJECT_SHARD_GROUPS)
 _RULES_BEFORE_0_7 = (*_RULES_BEFORE_0_10, _ACCEPT_DEFAULT_ORDER)
 
@@ -63,12 +87,20 @@ LM_VERSIONS = (
         rules=_RULES_BEFORE_0_15,
     ),
     ProgramVersion(
-        name="core_v0.12",
-        since="2025-05",
-        behaviour="MXFP8, the optimizer on the host, fully sharded parameters; no overlapped all-to-all of experts",
-        source="3db74116, 60007c93, d165a854, core_v0.12.0",
+        name="core_v0.13",
+        since="2025-07",
+        behaviour="FP8 scaled blockwise, a layout of stages; no overlapped all-to-all of experts",
+        source="be8715de, 77732c36, core_v0.13.0",
         trainers=_WITHOUT_WHOLE_STEP_GRAPHS,
         rules=_RULES_BEFORE_0_14,
+    ),
+    ProgramVersion(
+        name="core_v0.12",
+        since="2025-05",
+        behaviour="MXFP8, the optimizer on the host, fully sharded parameters, recomputation by module",
+        source="3db74116, 60007c93, d165a854, 3b141a24, core_v0.12.0",
+        trainers=_WITHOUT_WHOLE_STEP_GRAPHS,
+        rules=_RULES_BEFORE_0_13,
     ),
     ProgramVersion(
         name="core_v0.10",

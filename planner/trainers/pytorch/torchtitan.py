@@ -21,6 +21,10 @@ _REJECT_V_SCHEDULES = rules.accept_values(
     *("schedule", "1f1b", "zero-bubble", "gpipe"), source="ZBV came with 3996b634, DualPipeV with 803906b8"
 )
 
+_REJECT_CHUNKED_LOSS = rules.accept_setting(
+    *("loss", "plain", "compiled"), source="the loss in chunks came with 786e26f8, torchtitan/components/loss.py"
+)
+
 
 def _has_uneven_sequence(plan: rules.PlanValues) -> rules.Flags:
     """Whether sequence and context parallelism do not cut a sequence into equal parts; the buffers of DeepEP are cut
@@ -234,7 +238,7 @@ TORCHTITAN = Program(
             source="bbb1b616, 01f4e502",
             changes=_OWN_STATE,
             compiled_changes={"loss": "compiled"},
-            rules=(_REJECT_NVFP4,),
+            rules=(_REJECT_NVFP4, _REJECT_CHUNKED_LOSS),
         ),
         ProgramVersion(
             name="0.1",
@@ -245,6 +249,7 @@ TORCHTITAN = Program(
             compiled_changes={"loss": "compiled"},
             rules=(
                 _REJECT_NVFP4,
+                _REJECT_CHUNKED_LOSS,
                 *rules.accept_degrees("tp", "pp", "cp", "vpp", source="expert parallelism came with 01f4e502"),
                 _REJECT_DUALPIPE,
             ),
@@ -257,6 +262,7 @@ TORCHTITAN = Program(
             changes=_ONE_ROOT_UNIT,
             rules=(
                 _REJECT_MXFP8,
+                _REJECT_CHUNKED_LOSS,
                 *rules.accept_degrees("tp", "pp", "cp", "vpp", source="expert parallelism came with 01f4e502"),
                 _REJECT_V_SCHEDULES,
             ),
@@ -269,6 +275,7 @@ TORCHTITAN = Program(
             changes=_ONE_ROOT_UNIT,
             rules=(
                 _REJECT_MXFP8,
+                _REJECT_CHUNKED_LOSS,
                 *rules.accept_degrees(
                     *("tp", "pp", "vpp"), source="context parallelism came with b19456a9, of experts with 01f4e502"
                 ),
