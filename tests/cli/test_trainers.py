@@ -402,3 +402,12 @@ def test_a_version_runs_only_what_had_come_by_then(trainer: str, option: str, re
     done = call("plan", *words, *option.split(), "--trainer", trainer)
     assert (done.returncode == 2) == bool(refusal), done.stderr
     assert refusal in done.stderr
+
+
+def test_what_would_fit_names_only_options_that_the_trainer_has() -> None:
+    words = ("llama-3-70b", "-c", "dgx-h100", "--nodes", "1", "-b", "64", "--zero", "3", "--recompute", "none")
+    done = call("planner", "estimate", *words, "--trainer", "fsdp2")
+    assert done.returncode == 3
+    assert "--recompute full" in done.stderr
+    assert "--tp" not in done.stderr
+    assert "--pp" not in done.stderr

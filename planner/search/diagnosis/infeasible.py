@@ -17,7 +17,7 @@ from planner.search.diagnosis.unsupported import build_unsupported_error
 from planner.search.search import SearchResult, SearchTarget, search_plans
 from planner.search.space import Space
 from planner.trainers.names import TrainerName
-from planner.trainers.registry import TRAINERS_BY_NAME
+from planner.trainers.registry import PROGRAMS_BY_NAME, TRAINERS_BY_NAME
 from planner.units import format_bytes
 
 _LARGE_HEADROOM_GIB = 10.0
@@ -41,21 +41,37 @@ def explain_empty_search(
         return NothingFits(_format_memory_miss(scenario, miss) + _suggest_fitting_changes(scenario, space, miss))
     lighter_options = "fewer states in --offload, or more nodes"
     if miss.holder == "device":
-        lighter_options = _suggest_lighter_options(result.nearest_miss)
+        lighter_options = _suggest_lighter_options(scenario, result.nearest_miss)
         if limit_option := _suggest_memory_limit(scenario, miss.needed_bytes):
             lighter_options += f", or {limit_option}"
     advice = "\n  what would make it fit: drop the options you gave and let `plan` choose, or "
     return NothingFits(_format_memory_miss(scenario, miss) + advice + lighter_options)
 
 
-def _suggest_lighter_options(strategy: Strategies) -> str:
-    """Options that reduce the memory per device and are not at their limit yet."""
+def _list_free_degrees(scenario: Scenario) -> list[str]:
+    """Of tp and pp those of which a program of the scenario runs more than 1."""
+    programs = [PROGRAMS_BY_NAME[name] for name in scenario.programs]
+    return [
+        name
+        for name in ("tp", "pp")
+        if not programs
+        or not all(
+            any((rule.setting, rule.supported) == (name, f"{name} 1") for rule in program.rules)
+            for program in programs
+        )
+    ]
+
+
+def _suggest_lighter_options(scenario: Scenario, strategy: Strategies) -> str:
+    """Options that reduce the memory per device, that the trainer has, and that are not at their limit yet."""
     row = strategy.get_row(0)
-    higher = ["--tp", "--pp", *(["--zero"] if row["zero_stage"] < 3 else [])]
+    higher = [f"--{name}" for name in _list_free_degrees(scenario)] + (["--zero"] if row["zero_stage"] < 3 else [])
     first = "--sequence-parallel, or " if row["tp"] > 1 and not row["sequence_parallel"] else ""
+    if not higher:
+        return first + ("more devices" if row["recompute"] == FULL_RECOMPUTE else "--recompute full")
     if row["recompute"] != FULL_RECOMPUTE:
         return f"{first}a higher {', '.join(higher)} or --recompute full"
-    return f"{first}a higher {', '.join(higher[:-1])} or {higher[-1]}"
+    return f"{first}a higher {' or '.join(filter(None, (', '.join(higher[:-1]), *higher[-1:])))}"
 
 
 @dataclass(frozen=True)
