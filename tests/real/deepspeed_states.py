@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 RANKS = 2
-WIDTH, LAYERS = 256, 64
+WIDTH, LAYERS = 256, 32
 PARAMETERS = LAYERS * WIDTH * WIDTH
 _SMALLEST_BYTES = 50_000
 """Of what is counted: a rank's shard of a layer in 16 bit is larger."""
@@ -37,7 +37,7 @@ def count_bytes_per_parameter(excluded: dict[int, Any]) -> float:
 
 
 def run_case(stage: int, gradients: str) -> dict[str, float]:
-    """What there is between the micro-batches of the second step, after its last one, and in its update."""
+    """What there is in the second step after each micro-batch, at the loss of the last one, and in the update."""
     import deepspeed
     import torch
 
@@ -58,6 +58,11 @@ def run_case(stage: int, gradients: str) -> dict[str, float]:
                 "reduce_bucket_size": 1000,
                 "allgather_bucket_size": 1000,
                 "overlap_comm": False,
+                # ZeRO 3 has no layer gathered but the one at work
+                "stage3_max_live_parameters": 0,
+                "stage3_max_reuse_distance": 0,
+                "stage3_prefetch_bucket_size": 0,
+                "stage3_param_persistence_threshold": 0,
             },
             "optimizer": {"type": "AdamW", "params": {"lr": 1e-4, "torch_adam": True}},
         },
@@ -77,7 +82,10 @@ def run_case(stage: int, gradients: str) -> dict[str, float]:
     inputs = torch.ones(1, WIDTH, dtype=torch.bfloat16)
     for step in range(2):
         for moment in ("between", "last"):
-            engine.backward(engine(inputs).float().sum())
+            loss = engine(inputs).float().sum()
+            if moment == "last":
+                held["loss"] = count_bytes_per_parameter(excluded)
+            engine.backward(loss)
             held[moment] = count_bytes_per_parameter(excluded)
             if step and moment == "last":
                 setattr(owner, name, record_update)
@@ -95,11 +103,10 @@ def run_rank(rank: int, port: int) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(RANKS), "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     deepspeed.init_distributed("gloo", verbose=False)
-    for stage in (1, 2, 3):
-        for gradients in ("bf16", "fp32"):
-            held = run_case(stage, gradients)
-            if rank == 0:
-                print(json.dumps({"stage": stage, "gradients": gradients, **held}), flush=True)
+    for stage, gradients in ((1, "bf16"), (1, "fp32"), (2, "bf16"), (2, "fp32"), (3, "bf16")):
+        held = run_case(stage, gradients)
+        if rank == 0:
+            print(json.dumps({"stage": stage, "gradients": gradients, **held}), flush=True)
 
 
 if __name__ == "__main__":
