@@ -78,7 +78,8 @@ def test_narrower_gradients_take_less_memory() -> None:
         ]
         for form in ("fp32", "bf16")
     ]
-    assert gradient_bytes[0] == 2 * gradient_bytes[1]
+    # beside the 16-bit tensors that Transformer Engine hands to autograd, whatever the format
+    assert 1.8 * gradient_bytes[1] < gradient_bytes[0] < 2 * gradient_bytes[1]
 
 
 def test_a_long_sequence_of_a_config_file_is_reported(tmp_path: Path) -> None:

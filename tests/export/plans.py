@@ -20,7 +20,7 @@ TPU = "--cluster tpu-v5p"
 SP = "--sequence-parallel"
 NARROW = "--master none --moments bf16 --gradients bf16"
 PLANS = {
-    "dense": f"llama-3-70b {H100} --tp 4 --pp 4 --vpp 20 --zero 1 {SP} --tokens 1T",
+    "dense": f"llama-3-70b {H100} --tp 4 --pp 8 --vpp 10 --zero 1 {SP} --tokens 1T",
     "uneven": f"llama-3.1-405b {LARGE} --tp 8 --pp 16 --vpp 2 --zero 1 {SP} --recompute full",
     "laid-out": f"llama-3-70b {H100} --tp 8 --pp 4 --zero 1 {SP} --layout 'Et*21|(t*20|)*2t*19L'",
     "block": f"llama-3-70b {H100} --tp 8 --pp 4 --zero 1 --recompute full --recompute-layers 3 {SP}",
