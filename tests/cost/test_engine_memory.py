@@ -50,7 +50,7 @@ def compute_bytes_per_parameter(scenario: Scenario, category: str, zero_stage: i
     ("zero_stage", "gradients", "between", "step"),
     [
         (1, "bf16", 2.0, 6 / 8),
-        (1, "fp32", 4.0, 4.0),
+        (1, "fp32", 6.0, 6.0),
         (2, "bf16", 2 / 8, 6 / 8),
         (2, "fp32", 4 / 8, 4 / 8),
         (3, "bf16", 2 / 8, 2 / 8 + 4 / 8),

@@ -17,10 +17,15 @@ from planner.cost.arrays import (
 )
 from planner.cost.layer_tables import build_layer_shard
 from planner.cost.memory.units import Progress, stack_moments
+from planner.cost.operators.memory_bound import count_logits
 from planner.cost.pipeline.stages import IN_FLIGHT_ROUNDS, PlanTables, compute_in_flight_passes
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import FULL_RECOMPUTE, Strategies
-from planner.workload.operators import AttentionCore, Layer, Linear, Loss, Pointwise
+from planner.workload.operators import AttentionCore, Layer, Linear, Pointwise
+
+_ROTARY_VALUE_BYTES = 4.0
+"""Of a rotated value and position: a complex number in 32 bit of each two (torchtitan 0.3.0,
+models/common/rope.py)."""
 
 
 def count_micro_batches_in_flight(
@@ -44,11 +49,6 @@ def count_micro_batches_in_flight(
     return take_columns(in_flight, unique.inverse)
 
 
-_ROTARY_VALUE_BYTES = 4.0
-"""Of a rotated value and position: a complex number in 32 bit of each two (torchtitan 0.3.0,
-models/common/rope.py)."""
-
-
 def compute_progress(
     scenario: Scenario, s: Strategies, plan_tables: PlanTables, micro_batches: Ints | None = None
 ) -> Progress:
@@ -67,9 +67,8 @@ def compute_activation_bytes(
     """Kept activations, the logits, buffers, and free blocks beside the logits that the allocator cannot use, in
     bytes under `recompute_modes`, shape [plans, moments, stages] each; of one moment for all where none changes.
 
-    The head is left as soon as it is entered, so it has
-    the logits of one micro-batch, and so do the layers of multi-token prediction before it; under recomputation the
-    layer at work is restored beside what is kept.
+    The head is left as soon as it is entered, so it has the logits of one micro-batch, and so do the layers of
+    multi-token prediction before it; under recomputation the layer at work is restored beside what is kept.
     """
     activations, logits, gaps, buffers = _compute_moments(scenario, s, plan_tables, recompute_modes, progress)
     return {
@@ -150,9 +149,7 @@ def _compute_stage_logits(scenario: Scenario, s: Strategies, counts: Floats) -> 
     """16-bit logits of a micro-batch where all are there at once, [plans, stages]."""
     if scenario.loss == "chunked":
         return np.zeros(counts.shape[:2])
-    shard = build_layer_shard(scenario, s)
-    losses = (op for op in scenario.workload.head.operators if isinstance(op, Loss))
-    logits = sum((op.vocab_size * op.rows for op in losses), start=0) * shard.tokens / shard.tp
+    logits = count_logits(scenario.workload.head, build_layer_shard(scenario, s))
     return counts[:, :, -1] * (logits * scenario.value_bytes)[:, None]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from planner.cost.arrays import Floats, Ints
 from planner.cost.memory.moments import MEMORY_MOMENTS
-from planner.cost.memory.units import Units, stack_moments
+from planner.cost.memory.units import Progress, Units, stack_moments
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 
@@ -15,13 +15,13 @@ _SUB_GROUP_PARAMETERS = 1e9
 """`sub_group_size` of deepspeed/runtime/zero/config.py, DeepSpeed 0.19.8."""
 
 
-def list_made_parameters(unit: Units, unsharded: Floats) -> dict[str, Floats]:
+def list_made_parameters(unit: Units) -> dict[str, Floats]:
     """The parameters that have a gradient of a micro-batch by then, [plans, stages] by moment."""
     return {
         "head_backward": unit.head,
         "last_layer_backward": unit.head,
-        "first_layer_backward": unsharded - unit.embedding,
-        "embedding_backward": unsharded,
+        "first_layer_backward": unit.whole - unit.embedding,
+        "embedding_backward": unit.whole,
     }
 
 
@@ -37,18 +37,22 @@ def compute_updated_gradient_bytes(scenario: Scenario, zero_stage: Ints, sharded
 
 
 def keep_gradient_buffers(
-    scenario: Scenario, zero_stage: Ints, gradients: Floats, sum_bytes: Floats, unsharded: Floats, unit: Units
+    scenario: Scenario, zero_stage: Ints, gradients: Floats, sum_bytes: Floats, unit: Units, progress: Progress
 ) -> Floats:
     """Gradients of DeepSpeed, [plans, moments, stages], with those buffers that are never freed: a shard's under
     ZeRO 3 (`grad_partitions_flat_buffer` of deepspeed/runtime/zero/stage3.py); under ZeRO 1 those summed in 32 bit,
-    beside 16-bit ones of all micro-batches (DeepSpeed 0.19.8, deepspeed/runtime/bf16_optimizer.py).
+    beside 16-bit ones from the first micro-batch's backward pass to the update (DeepSpeed 0.19.8,
+    deepspeed/runtime/bf16_optimizer.py).
     """
     stage = zero_stage[:, None, None]
     gradients = np.where(stage == 3, np.maximum(gradients, sum_bytes[:, None]), gradients)
     is_wide = scenario.trainer.gradient_bytes > scenario.trainer.weight_bytes
     if not is_wide or scenario.offload.optimizer:
         return gradients
-    copies = stack_moments(list_made_parameters(unit, unsharded), unsharded)
+    made = list_made_parameters(unit)
+    before = ("loss", "head_backward", "last_layer_backward")
+    later = {moment: np.where(progress.accumulates, unit.whole, made.get(moment, 0.0)) for moment in before}
+    copies = stack_moments({**made, **later, "optimizer_step": unit.whole}, unit.whole)
     wide = sum_bytes[:, None] + scenario.trained_share * scenario.trainer.weight_bytes * copies
     return np.where(stage == 1, wide, gradients)
 

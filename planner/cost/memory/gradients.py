@@ -48,12 +48,11 @@ def compute_gradient_bytes(
     whole_bytes, shard_bytes = state.gradient_bytes * unsharded, state.gradient_bytes * sharded
     if not trainer.frees_gradients:
         if trainer.frees_gradient_copies:
-            copies = stack_moments(list_made_parameters(unit, unsharded), unsharded)
+            copies = stack_moments(list_made_parameters(unit), unsharded)
             kept_bytes = (state.gradient_bytes - state.gradient_copy_bytes) * unsharded
             return GradientBytes(kept_bytes[:, None] + state.gradient_copy_bytes * copies, shard_bytes[:, None])
         partly = np.minimum(shard_bytes + state.gradient_bytes * unit.layer, whole_bytes)
         return GradientBytes(np.where(is_sharded, partly, whole_bytes)[:, None], shard_bytes[:, None])
-    shard_share = np.divide(sharded, unsharded, out=np.zeros_like(unsharded), where=unsharded > 0)
     sums = updated = np.where(is_sharded, shard_bytes, whole_bytes)
     if trainer.reduce_bucket_elements:
         copy_bytes = compute_updated_gradient_bytes(scenario, zero_stage, sharded)
@@ -66,7 +65,7 @@ def compute_gradient_bytes(
         stays_whole = stays_whole & (s.pp > 1)
     if not stays_whole.any():
         return gradients
-    summed = _compute_unreduced(scenario, parameters, unit, unsharded, shard_share, progress)
+    summed = _compute_unreduced(scenario, parameters, unit, sharded, progress)
     is_whole = (is_sharded & stays_whole[:, None])[:, None]
     return GradientBytes(
         np.where(is_whole, summed.total, gradients.total), np.where(is_whole, summed.shards, gradients.shards)
@@ -96,8 +95,7 @@ def _compute_reduced(
     is_chunked, is_sharded = scenario.loss == "chunked", (zero_stage >= 2)[:, None]
     before = np.where(progress.accumulates, sums, 0.0)
     # of the first micro-batch the head's come before the others
-    all_parameters = unit.whole
-    head_share = np.divide(unit.head, all_parameters, out=np.zeros_like(sums), where=all_parameters > 0)
+    head_share = np.divide(unit.head, unit.whole, out=np.zeros_like(sums), where=unit.whole > 0)
     head_sums = head_share * sums
     shards = {
         "loss": before,
@@ -121,7 +119,7 @@ def _compute_reduced(
         at_work = {"head_backward": made * unit.head, "embedding_backward": made * unit.embedding}
     stacked = total = stack_moments(shards, sums)
     if scenario.trainer.reduce_bucket_elements:
-        total = keep_gradient_buffers(scenario, zero_stage, stacked, sums, unit.whole, unit)
+        total = keep_gradient_buffers(scenario, zero_stage, stacked, sums, unit, progress)
     return GradientBytes(total + np.where(is_sharded[:, None], stack_moments(at_work, sums), 0.0), stacked)
 
 
@@ -129,8 +127,7 @@ def _compute_unreduced(
     scenario: Scenario,
     parameters: StageParameters,
     unit: Units,
-    unsharded: Floats,
-    shard_share: Floats,
+    sharded: Floats,
     progress: Progress,
 ) -> GradientBytes:
     """Where they are summed whole, in the format of the reduction, up to the last micro-batch.
@@ -139,11 +136,12 @@ def _compute_unreduced(
     pipeline a chunked loss reduces the head's with each micro-batch, and keeps the buffer of that reduction.
     """
     made, reduced = _get_work_bytes(scenario)
+    shard_share = np.divide(sharded, unit.whole, out=np.zeros_like(sharded), where=unit.whole > 0)
     reduces_head = scenario.loss == "chunked" and scenario.trainer.accumulates_unsharded == "pipeline"
     head_bytes = reduced * unit.head
     kept_head = head_bytes if reduces_head else np.zeros_like(head_bytes)
     head_shard = shard_share * kept_head
-    sums = reduced * unsharded - kept_head + head_shard
+    sums = reduced * unit.whole - kept_head + head_shard
     before, is_later = np.where(progress.accumulates, sums, 0.0), progress.accumulates
     matrix_bytes = made * parameters.largest_matrix[:, None]
     is_chunked = scenario.loss == "chunked"
@@ -156,7 +154,7 @@ def _compute_unreduced(
         "last_layer_backward": np.where(is_later, sums, first_sums) + matrix_bytes + kept_head,
         "first_layer_backward": sums + matrix_bytes + kept_head,
         "embedding_backward": sums + (1.0 + shard_share) * end_bytes + kept_head,
-        "optimizer_step": reduced * shard_share * unsharded,
+        "optimizer_step": reduced * sharded,
     }
     shards = {moment: np.where(is_later, head_shard, 0.0) for moment in moments}
     shards["optimizer_step"] = moments["optimizer_step"]

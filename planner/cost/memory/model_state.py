@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.cost.arrays import Bools, Floats, Ints
+from planner.cost.arrays import Floats, Ints
 from planner.cost.memory.allocator import compute_pool_bytes
 from planner.cost.memory.buckets import compute_bucket_bytes, list_made_parameters
 from planner.cost.memory.gradients import compute_gradient_bytes
@@ -49,12 +49,6 @@ def compute_model_state_bytes(
     }
 
 
-def _has_whole_pipeline_weights(scenario: Scenario, s: Strategies) -> Bools:
-    """Whether a stage's weights stay gathered between micro-batches, [plans]."""
-    is_kept = scenario.trainer.keeps_weights_gathered_in_pipeline
-    return (s.pp > 1) & is_kept
-
-
 def _compute_weight_bytes(
     scenario: Scenario,
     s: Strategies,
@@ -90,8 +84,7 @@ def compute_gathered_parameters(scenario: Scenario, s: Strategies, parameters: S
     the forward pass, or kept gathered between the micro-batches of a pipeline: all whose backward pass has not been.
     """
     unit = get_units(parameters)
-    whole = parameters.dense + parameters.expert
-    is_chunked = scenario.loss == "chunked"
+    whole, is_chunked = unit.whole, scenario.loss == "chunked"
     kept = np.zeros_like(unit.layer)
     if scenario.trainer.keeps_embedding_gathered:
         # a head that multiplies by chunks of the sequence is none of the root
@@ -122,14 +115,14 @@ def compute_gathered_parameters(scenario: Scenario, s: Strategies, parameters: S
         gathered = stack_moments(never, whole)
     else:
         gathered = stack_moments(passing, whole)
-    keeps_stage = _has_whole_pipeline_weights(scenario, s)
-    if keeps_stage.any():
+    has_pipeline = s.pp > 1
+    if scenario.trainer.keeps_weights_gathered_in_pipeline and has_pipeline.any():
         is_late = scenario.reshard == "always"
         moments = ("first_layer_backward",) if is_late else MEMORY_MOMENTS[:4]
         in_pipeline = stack_moments(
             {**passing, **dict.fromkeys(moments, whole), "embedding_backward": whole - unit.embedding}, whole
         )
-        gathered = np.where(keeps_stage[:, None, None], in_pipeline, gathered)
+        gathered = np.where(has_pipeline[:, None, None], in_pipeline, gathered)
     return np.minimum(gathered, whole[:, None])
 
 
@@ -139,6 +132,6 @@ def _compute_freed_copy_bytes(scenario: Scenario, parameters: StageParameters) -
     """
     if not scenario.trainer.frees_gradient_copies:
         return np.zeros((1, 1, 1))
-    whole = parameters.dense + parameters.expert
-    made = stack_moments(list_made_parameters(get_units(parameters), whole), whole)
-    return scenario.trainer_state.gradient_copy_bytes * (whole[:, None] - made)
+    unit = get_units(parameters)
+    made = stack_moments(list_made_parameters(unit), unit.whole)
+    return scenario.trainer_state.gradient_copy_bytes * (unit.whole[:, None] - made)

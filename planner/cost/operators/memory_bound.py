@@ -156,6 +156,12 @@ class LossCost(OperatorCost[Loss]):
         return op.rows * shard.tokens * (op.vocab_size * logit_bytes / shard.tp + hidden_bytes)
 
 
+def count_logits(layer: Layer, shard: LayerShard) -> Floats:
+    """Logits of a micro-batch on a device, [keys]; none but of the head."""
+    values = sum((op.vocab_size * op.rows for op in layer.operators if isinstance(op, Loss)), start=0)
+    return values * shard.tokens / shard.tp
+
+
 def compute_head_backward_bytes(scenario: Scenario, layer: Layer, shard: LayerShard, saved_bytes: Floats) -> Floats:
     """Of the `saved_bytes` of the head what is there when the gradient of its matrix is reduced, [keys]: all but what
     the loss has; of a chunked loss the 16-bit logits of a chunk and the gradient of all hidden states.
@@ -164,7 +170,7 @@ def compute_head_backward_bytes(scenario: Scenario, layer: Layer, shard: LayerSh
     loss_bytes = sum_in_order(LossCost().compute_saved_bytes(scenario, op, shard) for op in losses) if losses else 0.0
     if scenario.loss != "chunked":
         return saved_bytes - loss_bytes
-    logits = sum(op.vocab_size * op.rows for op in losses) * shard.tokens / shard.tp / LOSS_CHUNKS
+    logits = count_logits(layer, shard) / LOSS_CHUNKS
     hidden = sum(op.rows for op in losses) * shard.tokens * scenario.workload.hidden_size
     return saved_bytes - loss_bytes + logits * scenario.value_bytes + hidden * _HIDDEN_GRADIENT_BYTES
 
@@ -178,8 +184,7 @@ def compute_loss_gap_bytes(scenario: Scenario, layer: Layer, shard: LayerShard) 
         return np.zeros_like(shard.tokens)
     is_chunked = scenario.loss == "chunked"
     logit_bytes = scenario.trainer.logit_gap_bytes * (_CHUNK_GAPS / LOSS_CHUNKS if is_chunked else 1.0)
-    logits = sum(op.vocab_size * op.rows for op in layer.operators if isinstance(op, Loss))
-    return logits * logit_bytes * shard.tokens / shard.tp
+    return logit_bytes * count_logits(layer, shard)
 
 
 def _get_moved_logit_bytes(scenario: Scenario) -> float:
