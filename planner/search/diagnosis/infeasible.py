@@ -12,6 +12,7 @@ from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario, compute_required_memory_bytes
 from planner.cost.strategies import FULL_RECOMPUTE, RECOMPUTE_MODES, Strategies
 from planner.errors import NothingFits, PlannerError
+from planner.search.diagnosis.no_runnable_plan import add_further_obstacles, explain_unsupported
 from planner.search.diagnosis.option_conflicts import DIMENSION_OPTIONS, build_conflict_error
 from planner.search.diagnosis.unsupported import build_unsupported_error
 from planner.search.search import SearchResult, SearchTarget, search_plans
@@ -34,8 +35,10 @@ def explain_empty_search(
     space = replace(space, global_batch=scenario.global_batch)
     if not (result.stats.rejected_by["memory"] or result.stats.rejected_by["host-memory"]):
         if result.stats.rejected_by["trainer"]:
-            return build_unsupported_error(scenario, space)
-        return build_conflict_error(scenario, cluster, space)
+            if is_single_plan:
+                return build_unsupported_error(scenario, space)
+            return explain_unsupported(scenario, space, result.stats)
+        return add_further_obstacles(build_conflict_error(scenario, cluster, space), scenario, space)
     miss = _compute_memory_miss(scenario, result.nearest_miss)
     if not is_single_plan:
         return NothingFits(_format_memory_miss(scenario, miss) + _suggest_fitting_changes(scenario, space, miss))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -24,7 +24,12 @@ from planner.search.program_rules import (
 from planner.search.space import SearchStats, Space, enumerate_parallel_layouts, is_valid_zero_stage
 from planner.trainers.names import TrainerChoiceName
 from planner.trainers.program import Program
-from planner.trainers.registry import PROGRAMS_BY_NAME, adapt_to_accelerator, find_trainer
+from planner.trainers.registry import (
+    PROGRAMS_BY_NAME,
+    adapt_to_accelerator,
+    find_default_attention,
+    find_trainer,
+)
 from planner.trainers.rules import PlanValues, Rule
 from planner.trainers.trainer import widen_trainer_state
 
@@ -38,7 +43,7 @@ _MAX_NEAR_PLANS = 256
 
 
 @dataclass(frozen=True)
-class _Obstacle:
+class Obstacle:
     """A rule that a plan breaks: the option of its value, the value, and what is supported."""
 
     option: str
@@ -72,28 +77,89 @@ def has_runnable_candidates(scenarios: Sequence[Scenario], space: Space) -> bool
 
 def build_unsupported_error(scenario: Scenario, space: Space) -> InputError:
     """The error for pinned values that no program of the scenario's trainer runs."""
-    program, obstacles = min(
+    program, obstacles = find_obstacles(scenario, space)
+    nearest = _describe_nearest_plan(scenario, space, program, obstacles)
+    alternatives = [
+        "; ".join(dict.fromkeys(_explain_obstacle(scenario, program, obstacle) for obstacle in obstacles)),
+        f"the nearest plan that it runs: {nearest}" if nearest else "",
+        suggest_trainers(scenario, space),
+    ]
+    pinned = [o for o in obstacles if o.setting not in DIMENSION_OPTIONS or o.setting in space.allowed]
+    more = f" (of {', '.join(scenario.programs)} the nearest)" if len(scenario.programs) > 1 else ""
+    return InputError(
+        f"unsupported by {format_program(scenario, program)}{more}",
+        key=", ".join(dict.fromkeys(obstacle.option for obstacle in pinned or obstacles)),
+        value=", ".join(dict.fromkeys(f"{obstacle.setting} {obstacle.value}" for obstacle in obstacles)),
+        expected="; or ".join(filter(None, alternatives)),
+    )
+
+
+def find_obstacles(scenario: Scenario, space: Space) -> tuple[Program, list[Obstacle]]:
+    """The program of the scenario with the fewest obstacles, and these."""
+    return min(
         (
             (program, list(_list_obstacles(scenario, space, program)))
             for program in map(PROGRAMS_BY_NAME.__getitem__, scenario.programs)
         ),
         key=lambda found: len(found[1]),
     )
-    nearest = _describe_nearest_plan(scenario, space, program, obstacles)
-    others = [name for name in _list_trainer_names(scenario) if _runs_candidates(scenario, space, name)]
-    alternatives = [
-        "; ".join(dict.fromkeys(obstacle.format_supported() for obstacle in obstacles)),
-        f"the nearest plan that it runs: {nearest}" if nearest else "",
-        f"--trainer {', '.join(others)}" if others else "",
-    ]
-    more = f" (of {', '.join(scenario.programs)} the nearest)" if len(scenario.programs) > 1 else ""
+
+
+def format_program(scenario: Scenario, program: Program) -> str:
+    """`torchtitan 0.3`: the program, at the version of the scenario."""
     _, _, version = scenario.trainer.version.partition("@")
-    return InputError(
-        f"unsupported by {program.name} {version or program.version}{more}",
-        key=", ".join(dict.fromkeys(obstacle.option for obstacle in obstacles)),
-        value=", ".join(dict.fromkeys(f"{obstacle.setting} {obstacle.value}" for obstacle in obstacles)),
-        expected="; or ".join(filter(None, alternatives)),
-    )
+    return f"{program.name} {version or program.version}"
+
+
+def suggest_trainers(scenario: Scenario, space: Space) -> str:
+    """`--trainer A, B`: the other programs that run a candidate; where none does, those that do with the usual
+    attention of the accelerator. Empty where none is known.
+    """
+    others = [name for name in _list_trainer_names(scenario) if _runs_candidates(scenario, space, name)]
+    if others:
+        return f"--trainer {', '.join(others)}"
+    kernel = find_default_attention(scenario.accelerator)
+    if kernel == scenario.attention_kernel:
+        return ""
+    other_scenario = replace(scenario, attention_kernel=kernel)
+    others = [name for name in _list_trainer_names(scenario) if _runs_candidates(other_scenario, space, name)]
+    return f"--attention {kernel} --trainer {', '.join(others)}" if others else ""
+
+
+def _explain_obstacle(scenario: Scenario, program: Program, obstacle: Obstacle) -> str:
+    """The supported values of an obstacle; where the program runs no value of the setting here, what is against each
+    of them.
+    """
+    reasons = []
+    for value, candidate in _vary_setting(scenario, obstacle.setting):
+        rules = [
+            rule for rule in find_rules_broken_by_scenario(candidate, program) if rule.setting == obstacle.setting
+        ]
+        if not rules:
+            return obstacle.format_supported()
+        plan = _build_single_plan_values(candidate, None)
+        reasons.append(
+            f"{value}: " + "; ".join(f"{rule.supported.format(plan=plan)} ({rule.source})" for rule in rules)
+        )
+    if len(reasons) < 2:
+        return obstacle.format_supported()
+    return f"no value of {obstacle.option} runs on {scenario.accelerator.name}: {', and '.join(reasons)}"
+
+
+def _vary_setting(scenario: Scenario, name: str) -> Iterator[tuple[str, Scenario]]:
+    """The scenario with each value of a setting that the hardware has; nothing for what has no list of values."""
+    if name == "attention":
+        for kernel in get_args(AttentionKernel):
+            yield kernel, replace(scenario, attention_kernel=kernel)
+    elif name == "precision":
+        for precision in scenario.accelerator.peak_flops:
+            yield precision, replace(scenario, precision=precision)
+    elif name in SETTINGS:
+        for value in SETTINGS[name].values:
+            try:
+                yield value, apply_setting(scenario, SETTINGS[name], SETTINGS[name].parse_name(value))
+            except InputError:
+                continue  # another precision's, or one that the hardware lacks
 
 
 def _iterate_candidates(scenario: Scenario, space: Space) -> Iterator[tuple[Strategies, Space, Bools]]:
@@ -119,7 +185,7 @@ def _find_runnable(scenario: Scenario, programs: Sequence[str], candidates: tupl
     return runnable
 
 
-def _list_obstacles(scenario: Scenario, space: Space, program: Program) -> Iterator[_Obstacle]:
+def _list_obstacles(scenario: Scenario, space: Space, program: Program) -> Iterator[Obstacle]:
     """The obstacles of the candidate that breaks the fewest rules of the program; of several such candidates, of that
     whose obstacles the user has pinned.
     """
@@ -150,7 +216,7 @@ def _list_obstacles(scenario: Scenario, space: Space, program: Program) -> Itera
     for rule in rules:
         name = rule.setting if rule.setting in _OTHER_OPTIONS else rule.setting.partition(".")[0]
         option = DIMENSION_OPTIONS.get(name) or _OTHER_OPTIONS.get(name) or f"--{name.replace('_', '-')}"
-        yield _Obstacle(
+        yield Obstacle(
             option, rule.setting, str(rule.read_value(plan)), rule.supported.format(plan=plan), rule.source
         )
 
@@ -165,7 +231,7 @@ def _build_single_plan_values(scenario: Scenario, plan: Strategies | None) -> Pl
     return replace(build_plan_values(scenario, chosen), **row)
 
 
-def _describe_nearest_plan(scenario: Scenario, space: Space, program: Program, obstacles: Sequence[_Obstacle]) -> str:
+def _describe_nearest_plan(scenario: Scenario, space: Space, program: Program, obstacles: Sequence[Obstacle]) -> str:
     """The options in which the nearest plan that the program runs differs from the pinned ones: of those that fit
     into the memory, where one is known to. Empty where none is known.
     """
@@ -181,7 +247,7 @@ def _describe_nearest_plan(scenario: Scenario, space: Space, program: Program, o
 
 
 def _list_nearest_changes(
-    scenario: Scenario, space: Space, program: Program, obstacles: Sequence[_Obstacle]
+    scenario: Scenario, space: Space, program: Program, obstacles: Sequence[Obstacle]
 ) -> list[str]:
     """Options of the nearest plan that differ from the pinned ones, with the settings of these obstacles replaced."""
     scenario, changed_settings = _replace_settings(scenario, program, obstacles)
@@ -261,7 +327,7 @@ def _format_dimension(name: str, value: int) -> str:
 
 
 def _replace_settings(
-    scenario: Scenario, program: Program, obstacles: Sequence[_Obstacle]
+    scenario: Scenario, program: Program, obstacles: Sequence[Obstacle]
 ) -> tuple[Scenario, list[str]]:
     """The scenario with the first supported value of each setting that is an obstacle, and these as options."""
     changed = []

@@ -1,0 +1,58 @@
+"""What refusals of `plan` and `estimate` name: all that stands against a request, and which option has to change."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.run import call
+
+ON = ("llama-3.1-8b", "-b", "256", "--nodes", "8")
+FEW = ("llama-3.1-8b", "-c", "dgx-h100", "--nodes", "8", "-b", "8", "--trainer", "composer")
+
+
+@pytest.mark.parametrize("attention", [(), ("--attention", "flash"), ("--attention", "unfused")])
+def test_where_no_value_of_a_setting_runs_each_has_its_reason(attention: tuple[str, ...]) -> None:
+    done = call("plan", *ON, "-c", "dgx-v100", "--trainer", "torchtitan", *attention)
+    assert done.returncode == 2
+    for part in (
+        "no value of --attention runs on v100-sxm2-32gb",
+        "flash: attention unfused on GPUs before Ampere: FlashAttention needs a compute capability of 8.0",
+        "unfused: attention flash",
+        "--attention unfused --trainer megatron-lm" if "flash" in attention else "or --trainer megatron-lm",
+    ):
+        assert part in done.stderr, done.stderr
+
+
+def test_degrees_that_nobody_pinned_are_no_wrong_option() -> None:
+    done = call("plan", *FEW)
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: no plan fits: composer"), done.stderr
+    assert "nearest miss: cp 8" in done.stderr
+    assert "--global-batch 64, or 8 devices, or --trainer megatron-lm" in done.stderr
+    enlarged = call("plan", *FEW[:5], "-b", "64", *FEW[7:], "--top", "1")
+    assert enlarged.returncode == 0, enlarged.stderr
+
+
+def test_of_pinned_and_open_degrees_the_pinned_one_is_the_wrong_option() -> None:
+    done = call("plan", *FEW, "--tp", "2")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --tp: unsupported by composer"), done.stderr
+    assert "tp 2, cp 4" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "parts"),
+    [
+        ("estimate --trainer torchtitan --schedule zb-v --pp 4 --launch compiled", ["need vpp 2", "launch eager"]),
+        ("estimate --trainer megatron-lm --schedule zb-v --pp 4", ["need vpp 2", "megatron-lm core_v0.16.1 runs"]),
+        ("estimate --trainer torchtitan --tp 3 --attention unfused", ["one of 1, 2, 4, 8", "runs attention flash"]),
+        ("plan --trainer torchtitan --schedule zb-v --vpp 1", ["schedule 1f1b with pp 1", "need vpp 2"]),
+    ],
+)
+def test_a_conflict_of_options_and_what_the_trainer_does_not_run_are_named_at_once(
+    asked: str, parts: list[str]
+) -> None:
+    command, *options = asked.split()
+    done = call("planner", command, *ON, "-c", "dgx-h100", *options)
+    assert done.returncode == 2
+    assert not [part for part in parts if part not in done.stderr], done.stderr
