@@ -17,10 +17,13 @@ from planner.evidence.model_and_cluster import build_run_cluster, build_run_work
 from planner.evidence.run_settings import apply_run_settings, has_unknown_scopes
 from planner.evidence.run_trainers import (
     SHARDING_WORDS,
+    describe_assumed_trainer,
+    describe_assumed_version,
     find_trainer_name,
     find_version_name,
     get_trainer_defaults,
     list_run_programs,
+    names_program,
 )
 from planner.evidence.runs import MeasuredRun, RowError
 from planner.search.space import Space
@@ -38,8 +41,8 @@ class BoundRun:
 
     `programs`: of which one has to run what is filled in, where one can; `unstated_columns`: those that the row
     leaves open; `default_space`: the space with the trainer's defaults of these, `space` without;
-    `defaulted_settings`: settings that the trainer's default decided, as `column=value`; `not_modelled`: what the row
-    states and the model has no term for.
+    `defaulted_settings`: settings that the trainer's default decided, and trainer and version where the row names no
+    known one, as `column=value`; `not_modelled`: what the row states and the model has no term for.
     """
 
     scenario: Scenario
@@ -83,7 +86,7 @@ def bind_run(run: MeasuredRun) -> BoundRun:
         space,
         unstated_columns,
         replace(space, allowed=_add_defaults(allowed, run, trainer_name, unstated_columns)),
-        defaulted_settings,
+        (*defaulted_settings, *filter(None, [describe_assumed_trainer(run), describe_assumed_version(run)])),
         (
             *list_unused_facts(run, cluster),
             *run_scenario.not_modelled,
@@ -160,7 +163,7 @@ def _build_allowed_values(
         allowed["zero_stage"] = (0,)
     elif zero_stage is not None:
         allowed["zero_stage"] = (zero_stage,)
-    elif trainer_name in ("megatron", "megatron-classic") and not list_run_programs(run):
+    elif trainer_name in ("megatron", "megatron-classic") and not names_program(run):
         # Megatron has had the distributed optimizer since the summer of 2022, as long as FlashAttention
         allowed["zero_stage"] = (0 if run.get_text("attention") == "unfused" else 1,)
     return allowed, tuple(unstated_columns)

@@ -9,8 +9,8 @@ from typing import get_args
 from planner.errors import find_nearest_name
 from planner.evidence.runs import MeasuredRun, RowError
 from planner.trainers.names import ProgramName, TrainerName
-from planner.trainers.program import Program, ProgramVersion
-from planner.trainers.registry import PROGRAMS_BY_NAME, list_trainers_of_program
+from planner.trainers.program import KNOWN_UNTIL, Program, ProgramVersion, is_after_known
+from planner.trainers.registry import PROGRAMS_BY_NAME, TRAINERS_BY_NAME, list_trainers_of_program
 
 SHARDING_WORDS: dict[str, tuple[TrainerName | None, int | None]] = {
     # Megatron-LM: --data-parallel-sharding-strategy, --use-distributed-optimizer
@@ -81,26 +81,78 @@ def find_run_version(run: MeasuredRun) -> ProgramVersion | None:
     version that; without a date the newest. None: that which the trainer's record is of.
     """
     program = _find_run_program(run)
-    if program is None or not program.versions:
-        return None
-    words = re.split(r"[\s,()]+", run.get_text("trainer_version").replace("/", "-"))
-    named = next(
-        (
-            version
-            for version in program.versions
-            if any(word == version.name or word.startswith(f"{version.name}.") for word in words)
-        ),
-        None,
-    )
-    date = run.get_text("date")
-    date = date if "-" in date else date and f"{date}-12"
-    return named or program.find_version_of_date(date) or (program.versions[-1] if date else program.newest_version)
+    return None if program is None else _find_version(program, run)[0]
+
+
+def describe_assumed_version(run: MeasuredRun) -> str:
+    """The version of the row's program where the row names no known one, and why it is this one; else empty."""
+    program = _find_run_program(run)
+    if program is None:
+        return ""
+    version, reason = _find_version(program, run)
+    return f"trainer_version={version.name if version else program.version} ({reason})" if reason else ""
+
+
+def _find_version(program: Program, run: MeasuredRun) -> tuple[ProgramVersion | None, str]:
+    """See `find_run_version`, and where the row does not say so, why it is this version."""
+    text, date = run.get_text("trainer_version"), run.get_text("date")
+    if not program.versions:
+        is_known = (
+            not text or program.is_newest_release(text) or any(map(program.is_newest_release, _list_words(text)))
+        )
+        return program.newest_version, "" if is_known else "the only one known"
+    named = next(filter(None, map(program.find_version_of_release, _list_releases(program, text))), None)
+    if named is not None:
+        return named, ""
+    if any(map(program.is_newest_release, _list_words(text))):
+        return program.newest_version, ""
+    month = date if "-" in date else date and f"{date}-12"
+    dated = program.find_version_of_date(month)
+    if dated is not None:
+        is_late = is_after_known(month[:7])
+        return dated, f"the newest known, of {KNOWN_UNTIL}" if is_late else "by the date" if text else ""
+    return (program.versions[-1], "the oldest known") if date else (program.newest_version, "the newest known")
+
+
+def _list_words(text: str) -> list[str]:
+    """The words of a cell of the column `trainer_version`, without signs of comparison."""
+    return [word.lstrip("<>=~") for word in re.split(r"[\s,()]+", text.replace("/", "-")) if word]
+
+
+def _list_releases(program: Program, text: str) -> list[str]:
+    """The words that name a version, and releases of the program itself: alone, or after its name or `container`."""
+    words = _list_words(text)
+    names = [version.name for version in program.versions]
+    named = [word for word in words if any(word == name or word.startswith(f"{name}.") for name in names)]
+    before = ["", *words]
+    own = ("", "container", "nemo", "neuron", program.name)
+    return named + [word for word, last in zip(words, before, strict=False) if last.lower() in own]
+
+
+def names_program(run: MeasuredRun) -> bool:
+    """Whether the column `trainer` names a program."""
+    return _find_run_program(run) is not None
 
 
 def list_run_programs(run: MeasuredRun) -> tuple[ProgramName, ...]:
-    """The program that the column `trainer` names; none where it names a kind of plans, or nothing."""
+    """The programs of which one has to run what is filled in: that of the column `trainer`; where it is empty, those
+    that run the plans of the trainer that the sharding, or nothing, stands for; none for a kind of plans.
+    """
     program = _find_run_program(run)
-    return () if program is None else (program.name,)
+    if program is not None:
+        return (program.name,)
+    return () if run.trainer_word else TRAINERS_BY_NAME[find_trainer_name(run)].programs
+
+
+def describe_assumed_trainer(run: MeasuredRun) -> str:
+    """The trainer that stands for the row's where the row names none; else empty."""
+    if run.trainer_word:
+        return ""
+    word = run.get_text("sharding")
+    is_decided = SHARDING_WORDS.get(word.lower(), (None, None))[0] is not None and not run.accelerator.startswith(
+        "tpu"
+    )
+    return f"trainer={find_trainer_name(run)}" + (f" (of sharding={word})" if is_decided else "")
 
 
 def find_version_name(run: MeasuredRun) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from planner.cost.launch import parse_launch
 from planner.errors import InputError, find_nearest_name
+from planner.request.notices import warn
 from planner.trainers.recompute import join_tensor_lists
 from planner.units import Dimension, check_count_range, parse_count, parse_quantity
 
@@ -186,11 +187,14 @@ def parse_trainer(value: OptionValue, key: str, names: Sequence[str]) -> str:
     if not has_version:
         return name
     # the registry is slow to import, and few requests name a version
+    from planner.trainers.program import KNOWN_UNTIL, is_after_known
     from planner.trainers.registry import is_newest_version, parse_trainer_version
 
     if is_newest_version(name, version.casefold()):
         return name
     program, program_version = parse_trainer_version(f"{name}@{version.casefold()}", key)
+    if is_after_known(version):
+        warn(f"{key} {text}: nothing is known of {program.name} after {KNOWN_UNTIL}; taken as {program_version.name}")
     return f"{program.name}@{program_version.name}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +18,9 @@ ACCEPT_WHOLE_SEQUENCES = Rule(
     source=NOT_WRITTEN,
 )
 """Of programs whose files leave it to the data whether documents attend to themselves alone."""
+KNOWN_UNTIL = "2026-08"
+"""The month up to which the histories of the programs were read: of later ones nothing is known."""
+_RELEASE = re.compile(r"(?P<scale>.*?)v?(?P<numbers>\d+(?:\.\d+)+)(?:(?:rc|\.?dev|\.post)\d*)?")
 NO_MODEL_PARALLELISM = {"tp": "1", "pp": "1", "vpp": "1", "cp": "1", "ep": "1", "seq_parallel": "no"}
 """Defaults of programs that shard parameters alone."""
 
@@ -94,13 +98,12 @@ class Program:
         return (rule for rule in self.list_rules(plan) if rule.is_broken(plan))
 
     def find_version(self, text: str, key: str = "--trainer") -> ProgramVersion:
-        """The version of this name, or in force in this month (2025-04). Raises InputError for any other."""
-        for version in self.versions:
-            if version.name == text:
-                return version
-        dated = self.find_version_of_date(text)
-        if dated is not None:
-            return dated
+        """The version of this name or of this release, or in force in this month (2025-04). Raises InputError
+        for any other.
+        """
+        version = self.find_version_of_release(text) or self.find_version_of_date(text)
+        if version is not None:
+            return version
         known = list(dict.fromkeys((self.version, *(version.name for version in self.versions))))
         raise InputError(
             f"unknown version of {self.name}",
@@ -114,12 +117,52 @@ class Program:
             suggestion=find_nearest_name(text, known),
         )
 
+    def is_newest_release(self, text: str) -> bool:
+        """Whether the text is the version whose files are written, or a release of it (0.3.1 of 0.3), which no
+        `ProgramVersion` names.
+        """
+        is_release = text == self.version or text.removeprefix("v").startswith(f"{self.version}.")
+        return is_release and all(version.name != self.version for version in self.versions)
+
+    def find_version_of_release(self, text: str) -> ProgramVersion | None:
+        """The version of this name; or that in force at a release of numbers (0.2.1, core_v0.13.1) up to that whose
+        files are written; None for a later one, one before the first known version, and what is no release.
+        """
+        for version in self.versions:
+            if version.name == text:
+                return version
+        release, newest = _parse_release(text), _parse_release(self.version)
+        if release is None:
+            return None
+        known = [(_parse_release(version.name), version) for version in self.versions]
+        numbered = [named[1] for named, _ in known if named and newest and named[0] == newest[0]]
+        if newest is None or not numbered or min(numbered) > newest[1]:
+            # containers, which are named by year and month
+            month = f"20{release[1][0]:02}-{release[1][1]:02}"
+            return None if is_after_known(month) else self.find_version_of_date(month)
+        scales = {named[0] for named, _ in known if named}
+        scale = next(iter(scales)) if not release[0] and len(scales) == 1 else release[0]
+        earlier = [version for named, version in known if named and named[0] == scale and named[1] <= release[1]]
+        is_later = release[1][: len(newest[1])] > newest[1]
+        return earlier[0] if earlier and not is_later else None
+
     def find_version_of_date(self, date: str) -> ProgramVersion | None:
         """The version in force in a month (2025-04), or on a day of it; None before the first, or for no date."""
         month = date[:7]
         if len(month) != 7 or month[4] != "-" or not (month[:4] + month[5:]).isdecimal():
             return None
         return next((version for version in self.versions if version.since <= month), None)
+
+
+def is_after_known(text: str) -> bool:
+    """Whether a month (2027-02) or a day is after all that is known."""
+    return re.fullmatch(r"\d{4}-\d\d(-\d\d)?", text) is not None and text[:7] > KNOWN_UNTIL
+
+
+def _parse_release(text: str) -> tuple[str, tuple[int, ...]] | None:
+    """What stands before the numbers of a release, and these; None for a date or a word."""
+    match = _RELEASE.fullmatch(text)
+    return match and (match["scale"], tuple(map(int, match["numbers"].split("."))))
 
 
 def apply_version(trainer: Trainer, program: Program, version: ProgramVersion, launch: str | None) -> Trainer:

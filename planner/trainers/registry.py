@@ -129,13 +129,11 @@ def choose_trainer(
 
 
 def is_newest_version(name: str, version: str) -> bool:
-    """Whether a program of this name has its files and rules at this version, which no `ProgramVersion` names."""
+    """Whether a program of this name has its files and rules at this version, or this release of it, which no
+    `ProgramVersion` names.
+    """
     program = next((program for program in PROGRAMS_BY_NAME.values() if program.name == name), None)
-    return (
-        program is not None
-        and version == program.version
-        and all(version != known.name for known in program.versions)
-    )
+    return program is not None and program.is_newest_release(version)
 
 
 def parse_trainer_version(text: str, key: str = "--trainer") -> tuple[Program, ProgramVersion]:
