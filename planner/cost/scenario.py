@@ -316,7 +316,9 @@ def build_scenario(
     record = find_trainer(trainer_name, trainer_version, launch)
     fitted = build_calibration(accelerator.architecture, find_calibration_name(record))
     network = build_network(cluster, link_efficiency=fitted.link_efficiency, nic_efficiency=fitted.nic_efficiency)
-    trainer = widen_trainer_state(adapt_to_accelerator(record, accelerator.architecture), used_precision)
+    trainer = widen_trainer_state(
+        adapt_to_accelerator(record, accelerator.name, accelerator.architecture), used_precision
+    )
     scenario = Scenario(
         workload=workload,
         accelerator=accelerator,

@@ -255,7 +255,7 @@ _DECLARED = (
     Setting(
         "ep_exchange", "ep_exchange", "choice", get_args(ExpertExchange), _PARALLELISM,
         "All-to-all of experts: deepep and hybridep (a token once to each node), nccl (a copy for each expert). "
-        "Default: the trainer's; nccl where DeepEP has no kernels.",
+        "Default: the trainer's; nccl where DeepEP has no kernels; hybridep of Megatron on GB200 and GB300.",
         description="all-to-all of experts", label="ep by {}", terms=("expert_parallel",),
         affects=lambda s: s.ep > 1, otherwise="ep 1",
         find_own_value=lambda trainer, _: trainer.ep_exchange,

@@ -142,7 +142,8 @@ def _collect_trainer_notes(run: PlannedRun, trainer: TrainerExport) -> list[str]
         replan_hint = f"plan with --trainer {trainer.name}"
         notes.append(f"the plan's times and bytes are of {run.framework}, not of {trainer.name}: {replan_hint}")
     program = trainer.program
-    if run.trainer_version and run.trainer_version != f"{program.name}@{program.version}":
+    newest = {program.version, *(version.name for version in program.versions[:1])}
+    if run.trainer_version and run.trainer_version not in {f"{program.name}@{name}" for name in newest}:
         notes.append(f"the plan is for {run.trainer_version}, the files are for {program.name} {program.version}")
     if run.tokens is None:
         notes.append(f"the plan has no --tokens: {run.steps} steps are trained")

@@ -151,7 +151,9 @@ class PlannedRun:
             device_type=self.accelerator.device_type,
             own_values=list_own_values(
                 widen_trainer_state(
-                    adapt_to_accelerator(TRAINERS_BY_NAME[self.framework], self.accelerator.architecture),
+                    adapt_to_accelerator(
+                        TRAINERS_BY_NAME[self.framework], self.accelerator.name, self.accelerator.architecture
+                    ),
                     self.precision,
                 ),
                 self.precision,

@@ -71,6 +71,7 @@ def build_plan_values(
             scenario.trainer.version,
             scenario.launch_mode,
             scenario.precision,
+            scenario.accelerator.name,
             scenario.accelerator.architecture,
         ),
     )
@@ -78,10 +79,10 @@ def build_plan_values(
 
 @cache
 def _list_own_values(
-    trainer: TrainerName, version: str, launch: str, precision: str, architecture: str
+    trainer: TrainerName, version: str, launch: str, precision: str, accelerator: str, architecture: str
 ) -> Mapping[str, object]:
     """By setting the trainer's own value."""
-    adapted = adapt_to_accelerator(find_trainer(trainer, version, launch), architecture)
+    adapted = adapt_to_accelerator(find_trainer(trainer, version, launch), accelerator, architecture)
     return list_own_values(widen_trainer_state(adapted, precision), precision)
 
 

@@ -190,12 +190,18 @@ def find_default_attention(accelerator: Accelerator) -> AttentionKernel:
     return "unfused" if is_older_than_ampere(accelerator.architecture) else "flash"
 
 
-def adapt_to_accelerator(trainer: Trainer, architecture: str) -> Trainer:
-    """The trainer as it is used on an accelerator: where DeepEP has no kernels for all links, the all-to-all of
-    experts is NCCL's. Between nodes they need a compute capability of 9.0 (deepseek-ai/DeepEP, README.md, and
-    setup.py, DISABLE_SM90_FEATURES); an accelerator without an architecture is taken to have them.
+def adapt_to_accelerator(trainer: Trainer, accelerator: str, architecture: str) -> Trainer:
+    """The trainer as it is used on an accelerator of this name: where DeepEP has no kernels for all links, the
+    all-to-all of experts is NCCL's, and on GB200 and GB300 what the trainer has there. Between nodes DeepEP needs a
+    compute capability of 9.0 (deepseek-ai/DeepEP, README.md, Requirements: Hopper, or the PTX of SM90; setup.py of
+    v1.2.1, DISABLE_SM90_FEATURES: on Ampere kernels within a node alone); an accelerator without an architecture is
+    taken to have it.
     """
-    if trainer.ep_exchange == "nccl" or architecture in ("", *_DEEP_EP_ARCHITECTURES):
+    if trainer.ep_exchange == "nccl":
+        return trainer
+    if accelerator.startswith("gb"):
+        return replace(trainer, ep_exchange=trainer.nvl72_ep_exchange)
+    if architecture in ("", *_DEEP_EP_ARCHITECTURES):
         return trainer
     return replace(trainer, ep_exchange="nccl")
 

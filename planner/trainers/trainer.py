@@ -162,6 +162,9 @@ class Trainer:
     """How context parallelism communicates without `--cp-exchange`."""
     ep_exchange: ExpertExchange = "deepep"
     """The all-to-all of experts without `--ep-exchange`."""
+    nvl72_ep_exchange: ExpertExchange = "nccl"
+    """The same on GB200 and GB300, of a trainer with DeepEP, which Megatron-Bridge 0.3.1 refuses there
+    (`validate_flex_dispatcher_backend` of training/flex_dispatcher_backend.py)."""
 
     selective_recompute: Literal["cheap", "multiplies"] = "cheap"
     """What selective recomputation repeats beside norms and activations: nothing, or every second multiply too

@@ -411,3 +411,62 @@ def test_what_would_fit_names_only_options_that_the_trainer_has() -> None:
     assert "--recompute full" in done.stderr
     assert "--tp" not in done.stderr
     assert "--pp" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("trainer", "loss"),
+    [
+        ("torchtitan@2024-09", "plain"),
+        ("torchtitan@2024-11", "compiled"),
+        ("torchtitan@2024-12", "plain"),
+        ("torchtitan@2025-03", "plain"),
+        ("torchtitan@2025-04", "compiled"),
+        ("torchtitan@2026-03", "compiled"),
+        ("torchtitan@2026-04", "chunked"),
+    ],
+)
+def test_torchtitan_has_the_loss_of_its_month(trainer: str, loss: str) -> None:
+    on = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "16", "--trainer", trainer, "--launch", "compiled")
+    done = call("plan", *on, "--top", "1", "-f", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["plans"][0]["settings"]["loss"] == loss
+
+
+@pytest.mark.parametrize(
+    ("trainer", "cluster", "exchange"),
+    [
+        ("megatron-bridge", "dgx-h100", "deepep"),
+        ("megatron-bridge", "dgx-b200", "deepep"),
+        ("megatron-bridge", "gb200-nvl72", "hybridep"),
+        ("megatron-bridge", "gb300-nvl72", "hybridep"),
+        ("megatron-lm", "gb200-nvl72", "hybridep"),
+        ("megatron-lm@core_v0.15", "gb200-nvl72", "nccl"),
+        ("megatron-lm@core_v0.10", "dgx-h100", "nccl"),
+        ("megatron-bridge@25.09", "gb200-nvl72", "nccl"),
+        ("nemo", "gb200-nvl72", "nccl"),
+        ("nemo@24.09", "dgx-h100", "nccl"),
+        ("torchtitan", "dgx-h100", "nccl"),
+        ("torchtitan@2025-08", "dgx-h100", "nccl"),
+    ],
+)
+def test_experts_exchange_by_what_the_trainer_has_there_and_its_files_say_it(
+    trainer: str, cluster: str, exchange: str, tmp_path: Path
+) -> None:
+    words = ("qwen3-30b-a3b", "-c", cluster, "--nodes", "4", "-b", "128", "--ep", "8", "--vpp", "1", "--top", "1")
+    done = call("plan", *words, "--trainer", trainer, "-f", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["plans"][0]["settings"]["ep_exchange"] == exchange
+    (tmp_path / "plan.json").write_text(done.stdout)
+    program, _, version = trainer.partition("@")
+    without = ("--without", "aux-loss") if program == "torchtitan" else ()
+    exported = call("planner", "export", "plan.json", "--to", program, "-o", "files", *without, cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    assert (f"the plan is for {program}@" in exported.stderr) == bool(version), exported.stderr
+
+
+def test_a_version_without_deepep_refuses_it() -> None:
+    words = ("qwen3-30b-a3b", "-c", "dgx-h100", "--nodes", "4", "-b", "128", "--ep", "8", "--ep-exchange", "deepep")
+    for trainer in ("megatron-lm@core_v0.10", "nemo@24.09", "torchtitan@0.2"):
+        refused = call("plan", *words, "--trainer", trainer)
+        assert (refused.returncode, "ep_exchange nccl (DeepEP came with" in refused.stderr) == (2, True)
+    assert call("plan", *words, "--trainer", "torchtitan@0.2.1", "--top", "1").returncode == 0

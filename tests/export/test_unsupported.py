@@ -248,7 +248,12 @@ NOTED: list[tuple[str, str, Changes, str]] = [
         {"settings.ep_exchange": "deepep", "framework": "fsdp2"},
         "a copy of a token goes to each of its experts",
     ),
-    ("torchtitan", "qwen", {"accelerator": A100}, "DeepEP needs NVIDIA's GPUs from Hopper on"),
+    (
+        "torchtitan",
+        "qwen",
+        {"accelerator": A100, "settings.ep_exchange": "deepep"},
+        "DeepEP needs NVIDIA's GPUs from Hopper on",
+    ),
     ("deepspeed", "auto-tp", {}, "tensor parallelism is AutoTP"),
     ("fsdp2", "fsdp", {"launch": "graph"}, "launched graph: torch.compile comes nearest"),
 ]
@@ -304,7 +309,7 @@ WRITTEN: list[tuple[str, str, Changes, str, str]] = [
     ("maxtext", "tpu", LINEAR_ROPE, "maxtext.yml", "rope_linear_scaling_factor: 4.0"),
     ("maxtext", "tpu", SELECTIVE | {"settings.recompute_modules": "save_qkv_proj"}, "maxtext.yml", "save_qkv_proj"),
     ("torchtitan", "all", {"settings.schedule": "gpipe"}, "planned_torchtitan.py", "'LoopedBFS'"),
-    ("torchtitan", "qwen", {"settings.ep_exchange": "nccl"}, "planned_torchtitan.py", 'comm_backend="standard"'),
+    ("torchtitan", "qwen", {"settings.ep_exchange": "deepep"}, "planned_torchtitan.py", 'comm_backend="deepep"'),
     ("deepspeed", "kept", {"settings.reshard": "always"}, "ds_config.json", '"stage3_max_reuse_distance": 0'),
     ("torchtitan", "all", {"precision": "fp8", "launch": "eager"}, "planned_torchtitan.py", "compile_enabled=False"),
     (

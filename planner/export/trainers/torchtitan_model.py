@@ -277,7 +277,7 @@ def _find_exchange_backend(run: PlannedRun) -> str:
 
 
 def has_deepep(run: PlannedRun) -> bool:
-    """Whether DeepEP's kernels run on the accelerator: compute capability 9.0 (deepseek-ai/DeepEP, README.md)."""
+    """Whether DeepEP's kernels run on the accelerator: Hopper, or SM90's PTX (deepseek-ai/DeepEP, README.md)."""
     return runs_on_hopper(run.values)
 
 

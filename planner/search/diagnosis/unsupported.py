@@ -374,7 +374,9 @@ def _runs_candidates(scenario: Scenario, space: Space, name: TrainerChoiceName) 
             scenario,
             trainer=widen_trainer_state(
                 adapt_to_accelerator(
-                    find_trainer(trainer, version, scenario.launch_mode), scenario.accelerator.architecture
+                    find_trainer(trainer, version, scenario.launch_mode),
+                    scenario.accelerator.name,
+                    scenario.accelerator.architecture,
                 ),
                 scenario.precision,
             ),

@@ -61,6 +61,9 @@ MEGATRON = Trainer(
     gradient_bytes=4.0,
     grad_reduce_bytes=4.0,
     rank_orders=(MEGATRON_ORDER, MEGATRON_PP_DP_ORDER),
+    # of Megatron-Bridge's recipes for GB200 and GB300, from v0.2.0 (scripts/performance/configs, deepseek and qwen3:
+    # moe_flex_dispatcher_backend) to v0.6.0 (src/megatron/bridge/perf_recipes, gb200 and gb300); DeepEP on H100
+    nvl72_ep_exchange="hybridep",
     loss_bytes_per_logit=8.0,
     # 16-bit logits, and in their place their gradient, beside 32-bit ones that are overwritten by the softmax and its
     # gradient (megatron/core/tensor_parallel/cross_entropy.py; fusions/fused_cross_entropy.py alike)

@@ -61,11 +61,19 @@ _ACCEPT_ATTENTION_RECOMPUTED = rules.accept_recompute_modules(
     source="--recompute-modules came with 3b141a24 of Megatron-LM",
 )
 
-_RULES_BEFORE_0_15 = (_REJECT_NVFP4,)
+_REJECT_HYBRID_EP = rules.accept_setting(
+    "ep_exchange", "deepep", "nccl", source="HybridEP came with 3df20090 of Megatron-LM, which core_v0.15.0 lacks"
+)
+_REJECT_DEEP_EP = rules.accept_setting("ep_exchange", "nccl", source="DeepEP came with 0d389f5e of Megatron-LM")
+_WITHOUT_HYBRID_EP = {"nvl72_ep_exchange": "nccl"}
+_WITHOUT_DEEP_EP = {"ep_exchange": "nccl"}
+
+_RULES_BEFORE_0_16 = (_REJECT_HYBRID_EP,)
+_RULES_BEFORE_0_15 = (*_RULES_BEFORE_0_16, _REJECT_NVFP4)
 _RULES_BEFORE_0_14 = (*_RULES_BEFORE_0_15, _REJECT_EXPERT_OVERLAP)
 _RULES_BEFORE_0_13 = (*_RULES_BEFORE_0_14, _REJECT_BLOCKWISE, _REJECT_LAYOUT)
 _RULES_BEFORE_0_12 = (
-    *(_REJECT_MXFP8, _REJECT_EXPERT_OVERLAP, _REJECT_OPTIMIZER_OFFLOAD, _REJECT_FSDP),
+    *(_REJECT_DEEP_EP, _REJECT_MXFP8, _REJECT_EXPERT_OVERLAP, _REJECT_OPTIMIZER_OFFLOAD, _REJECT_FSDP),
     *(_ACCEPT_DELAYED, _REJECT_LAYOUT, _ACCEPT_ATTENTION_RECOMPUTED),
 )
 _RULES_BEFORE_0_10 = (*_RULES_BEFORE_0_12, *_ACCEPT_RING, _ACCEPT_SHARED_EXPERT_TP, _REJECT_SHARD_GROUPS)
@@ -73,16 +81,25 @@ _RULES_BEFORE_0_7 = (*_RULES_BEFORE_0_10, _ACCEPT_DEFAULT_ORDER)
 
 LM_VERSIONS = (
     ProgramVersion(
+        name="core_v0.16",
+        since="2026-02",
+        behaviour="experts' tokens by HybridEP",
+        source="3df20090, core_v0.16.0",
+    ),
+    ProgramVersion(
         name="core_v0.15",
         since="2025-12",
-        behaviour="NVFP4",
+        behaviour="NVFP4; no HybridEP",
         source="a99f6474, core_v0.15.0",
+        changes=_WITHOUT_HYBRID_EP,
+        rules=_RULES_BEFORE_0_16,
     ),
     ProgramVersion(
         name="core_v0.14",
         since="2025-10",
         behaviour="overlapped all-to-all of experts (--overlap-moe-expert-parallel-comm); no NVFP4",
         source="ae1c8829, core_v0.14.0",
+        changes=_WITHOUT_HYBRID_EP,
         trainers=_WITHOUT_WHOLE_STEP_GRAPHS,
         rules=_RULES_BEFORE_0_15,
     ),
@@ -91,22 +108,26 @@ LM_VERSIONS = (
         since="2025-07",
         behaviour="FP8 scaled blockwise, a layout of stages; no overlapped all-to-all of experts",
         source="be8715de, 77732c36, core_v0.13.0",
+        changes=_WITHOUT_HYBRID_EP,
         trainers=_WITHOUT_WHOLE_STEP_GRAPHS,
         rules=_RULES_BEFORE_0_14,
     ),
     ProgramVersion(
         name="core_v0.12",
         since="2025-05",
-        behaviour="MXFP8, the optimizer on the host, fully sharded parameters, recomputation by module",
-        source="3db74116, 60007c93, d165a854, 3b141a24, core_v0.12.0",
+        behaviour="MXFP8, the optimizer on the host, fully sharded parameters, recomputation by module, DeepEP",
+        source="3db74116, 60007c93, d165a854, 3b141a24, 0d389f5e, core_v0.12.0",
+        changes=_WITHOUT_HYBRID_EP,
         trainers=_WITHOUT_WHOLE_STEP_GRAPHS,
         rules=_RULES_BEFORE_0_13,
     ),
     ProgramVersion(
         name="core_v0.10",
         since="2025-02",
-        behaviour="context parallelism by all-gather and all-to-all, etp other than tp, hybrid sharding; no ZeRO 2",
+        behaviour="context parallelism by all-gather and all-to-all, etp other than tp, hybrid sharding; no ZeRO 2, "
+        "no DeepEP",
         source="645c329d, 7f22e210, bb84eb93, core_v0.10.0",
+        changes=_WITHOUT_DEEP_EP,
         trainers=("megatron-classic",),
         rules=_RULES_BEFORE_0_12,
     ),
@@ -115,6 +136,7 @@ LM_VERSIONS = (
         since="2024-05",
         behaviour="the order tp-cp-pp-dp (--use-tp-pp-dp-mapping); context parallelism as a ring, etp = tp",
         source="6513cde7, core_v0.7.0",
+        changes=_WITHOUT_DEEP_EP,
         trainers=("megatron-classic",),
         rules=_RULES_BEFORE_0_10,
     ),
@@ -123,6 +145,7 @@ LM_VERSIONS = (
         since="2023-12",
         behaviour="context parallelism, communication of tensor parallelism beside compute; one order",
         source="292543d3, 116ffddc, core_v0.4.0",
+        changes=_WITHOUT_DEEP_EP,
         trainers=("megatron-classic",),
         rules=_RULES_BEFORE_0_7,
     ),
@@ -147,6 +170,7 @@ BRIDGE_VERSIONS = (
         since="2025-08",
         behaviour="no NVFP4, no overlapped all-to-all of experts in its recipes",
         source="v0.2.0, docs/performance-summary.md (25.09 NeMo Container); fbeda449, cb62f862 came in November",
+        changes=_WITHOUT_HYBRID_EP,
         trainers=_WITHOUT_WHOLE_STEP_GRAPHS,
         rules=_RULES_BEFORE_0_14,
     ),
@@ -159,12 +183,15 @@ NEMO_VERSIONS = (
         since="2025-04",
         behaviour="MXFP8, the optimizer on the host, fully sharded parameters (megatron-core 0.12 and later)",
         source="3db74116, 60007c93, d165a854 of Megatron-LM",
+        # moe_enable_deepep alone (nemo_toolkit 2.5.3, nemo/lightning/pytorch/callbacks/deepep.py)
+        changes=_WITHOUT_HYBRID_EP,
     ),
     ProgramVersion(
         name="24.09",
         since="2024-10",
         behaviour="megatron-core 0.9: context parallelism as a ring, etp = tp, ZeRO 0 and 1; no MXFP8",
         source=_NEMO_SOURCE,
+        changes=_WITHOUT_DEEP_EP,
         trainers=("megatron-classic",),
         rules=_RULES_BEFORE_0_10,
     ),
@@ -173,6 +200,7 @@ NEMO_VERSIONS = (
         since="2024-05",
         behaviour="megatron-core 0.7; as 24.09",
         source=_NEMO_SOURCE,
+        changes=_WITHOUT_DEEP_EP,
         trainers=("megatron-classic",),
         rules=_RULES_BEFORE_0_10,
     ),
@@ -181,6 +209,7 @@ NEMO_VERSIONS = (
         since="2023-10",
         behaviour="one order of ranks (megatron-core before 0.7)",
         source=_NEMO_SOURCE,
+        changes=_WITHOUT_DEEP_EP,
         trainers=("megatron-classic",),
         rules=_RULES_BEFORE_0_7,
     ),

@@ -14,6 +14,9 @@ from planner.trainers.trainer import LOSS_CHUNKS
 
 _REJECT_NVFP4 = rules.reject_precisions("nvfp4", source="NVFP4 came with bcc09297")
 _REJECT_MXFP8 = rules.reject_precisions("mxfp8", "nvfp4", source="MXFP8 came with fb17e251, NVFP4 with bcc09297")
+_REJECT_EXPERT_DEGREES = rules.accept_degrees(
+    *("tp", "pp", "cp", "vpp"), source="expert parallelism came with 01f4e502"
+)
 _REJECT_DUALPIPE = rules.accept_values(
     *("schedule", "1f1b", "zero-bubble", "gpipe", "zb-v"), source="DualPipeV came with 803906b8"
 )
@@ -21,6 +24,7 @@ _REJECT_V_SCHEDULES = rules.accept_values(
     *("schedule", "1f1b", "zero-bubble", "gpipe"), source="ZBV came with 3996b634, DualPipeV with 803906b8"
 )
 
+_REJECT_DEEP_EP = rules.accept_setting("ep_exchange", "nccl", source="DeepEP came with 36a4b694")
 _REJECT_CHUNKED_LOSS = rules.accept_setting(
     *("loss", "plain", "compiled"), source="the loss in chunks came with 786e26f8, torchtitan/components/loss.py"
 )
@@ -70,8 +74,13 @@ _SETTING_RULES = (
     fsdp.REJECT_NARROW_MOMENTS_ON_HOST,
 )
 
-_OWN_STATE: Mapping[str, object] = {"grad_reduce_bytes": 4.0, "parallel_loss_bytes_per_logit": 16.0}
-"""`Training.mixed_precision_reduce` of torchtitan/config/configs.py has no other value. The loss of logits cut by
+_OWN_STATE: Mapping[str, object] = {
+    "grad_reduce_bytes": 4.0,
+    "parallel_loss_bytes_per_logit": 16.0,
+    "ep_exchange": "nccl",
+}
+"""`moe_comm_backend` is `standard` in torchtitan/models/deepseek_v3/__init__.py: the all-to-all of torch.distributed.
+`Training.mixed_precision_reduce` of torchtitan/config/configs.py has no other value. The loss of logits cut by
 columns has the logarithm of the softmax, its exponential, a gradient and their sum in 32 bit
 (`_nll_loss_and_log_softmax_backward` of torch/distributed/tensor/parallel/loss.py)."""
 _ONE_ROOT_UNIT: Mapping[str, object] = {
@@ -228,50 +237,72 @@ TORCHTITAN = Program(
             name="0.3",
             since="2026-04",
             behaviour="the loss in chunks",
-            source="786e26f8, torchtitan/components/loss.py; 3396a4b3, models/common/attention.py, FusedQKVLinear",
+            source="786e26f8 of 2026-04-27, torchtitan/components/loss.py; 3396a4b3, models/common/attention.py, "
+            "FusedQKVLinear",
             changes={**_OWN_STATE, "loss": "chunked", "joins_qkv": True},
         ),
         ProgramVersion(
-            name="0.2",
-            since="2025-07",
-            behaviour="the loss compiled with the model, expert parallelism; no NVFP4",
-            source="bbb1b616, 01f4e502",
+            name="0.2.1",
+            since="2025-12",
+            behaviour="the loss compiled with the model, DeepEP; no NVFP4",
+            source="36a4b694 of 2025-12-17",
             changes=_OWN_STATE,
             compiled_changes={"loss": "compiled"},
             rules=(_REJECT_NVFP4, _REJECT_CHUNKED_LOSS),
         ),
         ProgramVersion(
+            name="0.2",
+            since="2025-07",
+            behaviour="the loss compiled with the model, expert parallelism; no DeepEP",
+            source="bbb1b616, 01f4e502 of 2025-07-08",
+            changes=_OWN_STATE,
+            compiled_changes={"loss": "compiled"},
+            rules=(_REJECT_NVFP4, _REJECT_CHUNKED_LOSS, _REJECT_DEEP_EP),
+        ),
+        ProgramVersion(
             name="0.1",
             since="2025-04",
             behaviour="the loss compiled with the model; no expert parallelism",
-            source="bbb1b616, torchtitan/components/loss.py",
+            source="bbb1b616 of 2025-04-02, torchtitan/components/loss.py",
             changes=_ONE_ROOT_UNIT,
             compiled_changes={"loss": "compiled"},
             rules=(
                 _REJECT_NVFP4,
                 _REJECT_CHUNKED_LOSS,
-                *rules.accept_degrees("tp", "pp", "cp", "vpp", source="expert parallelism came with 01f4e502"),
+                *_REJECT_EXPERT_DEGREES,
                 _REJECT_DUALPIPE,
             ),
         ),
         ProgramVersion(
+            name="2025-02",
+            since="2025-02",
+            behaviour="a plain loss in compiled runs too; ZB-V; no MXFP8",
+            source="3996b634 of 2025-02-10; e8977b00, torchtitan/components/loss.py before bbb1b616",
+            changes=_ONE_ROOT_UNIT,
+            rules=(_REJECT_MXFP8, _REJECT_CHUNKED_LOSS, *_REJECT_EXPERT_DEGREES, _REJECT_DUALPIPE),
+        ),
+        ProgramVersion(
+            name="2024-12",
+            since="2024-12",
+            behaviour="a plain loss in compiled runs too; no ZB-V",
+            source="e8977b00 of 2024-12-18, train.py: loss_fn",
+            changes=_ONE_ROOT_UNIT,
+            rules=(_REJECT_MXFP8, _REJECT_CHUNKED_LOSS, *_REJECT_EXPERT_DEGREES, _REJECT_V_SCHEDULES),
+        ),
+        ProgramVersion(
             name="2024-10",
             since="2024-10",
-            behaviour="a plain loss, FP8 and context parallelism; no MXFP8",
-            source="b19456a9, 69fe8def, torchtitan/components/loss.py before bbb1b616",
+            behaviour="the loss compiled with the model, FP8 and context parallelism; no MXFP8",
+            source="e10cb949 and b19456a9 of 2024-10-22, train.py: loss_fn; 69fe8def",
             changes=_ONE_ROOT_UNIT,
-            rules=(
-                _REJECT_MXFP8,
-                _REJECT_CHUNKED_LOSS,
-                *rules.accept_degrees("tp", "pp", "cp", "vpp", source="expert parallelism came with 01f4e502"),
-                _REJECT_V_SCHEDULES,
-            ),
+            compiled_changes={"loss": "compiled"},
+            rules=(_REJECT_MXFP8, _REJECT_CHUNKED_LOSS, *_REJECT_EXPERT_DEGREES, _REJECT_V_SCHEDULES),
         ),
         ProgramVersion(
             name="2024-07",
             since="2024-07",
-            behaviour="a plain loss, FP8; no context parallelism",
-            source="69fe8def",
+            behaviour="a plain loss in compiled runs too, FP8; no context parallelism",
+            source="69fe8def; train.py before e10cb949",
             changes=_ONE_ROOT_UNIT,
             rules=(
                 _REJECT_MXFP8,
