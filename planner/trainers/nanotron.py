@@ -94,6 +94,10 @@ NANOTRON_PROGRAM = Program(
         rules.accept_whole_layers_recomputed("src/nanotron/config/parallelism_config.py, recompute_layer"),
         rules.accept_offloads(source="src/nanotron/optim/zero.py, ZeroDistributedOptimizer"),
         rules.reject_shard_groups("src/nanotron/optim/zero.py, ZeroDistributedOptimizer: dp_pg"),
+        rules.accept_whole_sequences(
+            "models of llama.py attend to whole sequences; _use_doc_masking, which qwen.py reads, is not modelled",
+            source="src/nanotron/config/models_config.py; models/llama.py; models/qwen.py",
+        ),
     ),
     source="github.com/huggingface/nanotron",
     versions=(

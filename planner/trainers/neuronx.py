@@ -100,6 +100,9 @@ NEURONX_PROGRAM = Program(
             lambda plan: plan.communication != plan.gradients,
             source="src/neuronx_distributed/trainer/trainer.py, use_fp32_grad_acc",
         ),
+        rules.accept_whole_sequences(
+            "attention of variable lengths is not modelled on Trainium", source="not modelled"
+        ),
     ),
     source="github.com/aws-neuron/neuronx-distributed",
     versions=(

@@ -8,16 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from planner.errors import InputError, find_nearest_name
 from planner.trainers.names import ExportName, ProgramName, TrainerName
-from planner.trainers.rules import NOT_WRITTEN, PlanValues, Rule, accept_own_value
+from planner.trainers.rules import PlanValues, Rule, accept_own_value
 from planner.trainers.trainer import Trainer
 
-ACCEPT_WHOLE_SEQUENCES = Rule(
-    "packing",
-    "packing no, yes or unpadded",
-    lambda plan: str(plan.settings.get("packing", "no")).isdecimal(),
-    source=NOT_WRITTEN,
-)
-"""Of programs whose files leave it to the data whether documents attend to themselves alone."""
 KNOWN_UNTIL = "2026-08"
 """The month up to which the histories of the programs were read: of later ones nothing is known."""
 _RELEASE = re.compile(r"(?P<scale>.*?)v?(?P<numbers>\d+(?:\.\d+)+)(?:(?:rc|\.?dev|\.post)\d*)?")
@@ -90,8 +83,7 @@ class Program:
             if f"{self.name}@{version.name}" == plan.version
             for rule in version.rules
         )
-        packing = () if "packing" in self.written_settings else (ACCEPT_WHOLE_SEQUENCES,)
-        return (*self.rules, *version_rules, *own_values, *packing)
+        return (*self.rules, *version_rules, *own_values)
 
     def find_broken_rules(self, plan: PlanValues) -> Iterator[Rule]:
         """The rules that one plan breaks, in order."""

@@ -175,6 +175,16 @@ def accept_setting(setting: str, *values: str | bool, supported: str = "", sourc
     )
 
 
+def separates_documents(plan: PlanValues) -> bool:
+    """Whether documents of a stated length attend to themselves alone, and the pairs of others are left out."""
+    return str(plan.settings.get("packing", "no")).isdecimal()
+
+
+def accept_whole_sequences(reason: str, *, source: str) -> Rule:
+    """No documents that attend to themselves alone, for a reason."""
+    return Rule("packing", f"packing no, yes or unpadded: {reason}", separates_documents, source=source)
+
+
 def has_narrow_parameters(plan: PlanValues) -> bool:
     """Whether the parameters that are sharded and trained have 16 bits, without master weights of 32."""
     return plan.settings.get("master") in ("bf16", "none")

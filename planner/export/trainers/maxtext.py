@@ -6,6 +6,7 @@ fsdp axis, ZeRO 1 the data axis with a sharded optimizer. The context axis shard
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from planner.export.run import PlannedRun
@@ -14,7 +15,7 @@ from planner.export.trainer import TrainerExport, describe_plan, format_rendezvo
 from planner.export.trainers.maxtext_model import build_model_config, format_model_overrides
 from planner.trainers.maxtext.program import MAXTEXT_PROGRAM
 from planner.trainers.recompute import DEFAULT_MODULES, REMAT_POLICIES, REMAT_TENSORS, parse_recompute_modules
-from planner.trainers.rules import has_narrow_parameters
+from planner.trainers.rules import has_narrow_parameters, separates_documents
 from planner.trainers.trainer import LOSS_CHUNKS
 
 MAXTEXT_CONFIG_FILE = "maxtext.yml"
@@ -34,6 +35,8 @@ def _build_notes(run: PlannedRun) -> Iterator[str]:
         yield "XLA decides whether tensor-parallel communication is overlapped (XLA_FLAGS, LIBTPU_INIT_ARGS)"
     if run.strategy.ep > 1 and run.settings.ep_exchange == "deepep":
         yield "a copy of a token goes to each of its experts, where the plan has ep_exchange deepep: steps are longer"
+    if separates_documents(run.values):
+        yield "synthetic data attend to whole sequences: with a dataset_type of one's own documents are apart"
     if run.settings.gradients != run.settings.communication:
         yield "XLA decides the number format in which gradients are communicated"
 
@@ -50,8 +53,7 @@ def _build_config(run: PlannedRun) -> dict[str, object]:
         **build_model_config(run),
         "max_target_length": run.seq_length,
         "attention": "dot_product" if run.attention == "unfused" else flash_attention,
-        # Transformer Engine's attention would need the number of samples that are packed into a sequence
-        **({"packing": False} if flash_attention != "flash" and run.attention == "flash" else {}),
+        **_build_packing_config(run),
         **_build_mesh_config(run),
         "per_device_batch_size": int(batch_per_device) if batch_per_device.is_integer() else batch_per_device,
         "gradient_accumulation_steps": run.micro_batches,
@@ -70,6 +72,17 @@ def _build_config(run: PlannedRun) -> dict[str, object]:
         "dataset_type": "synthetic",
         "learning_rate": 3.0e-4,
     }
+
+
+def _build_packing_config(run: PlannedRun) -> dict[str, object]:
+    """Documents that attend to themselves alone: Transformer Engine's attention needs the number of documents that a
+    sequence has at most, here twice the mean, to which the packing of the data keeps. On TPUs as base.yml has it.
+    """
+    if run.accelerator.device_type == "tpu" or run.attention != "flash":
+        return {}
+    if not separates_documents(run.values):
+        return {"packing": False}
+    return {"packing": True, "max_segments_per_seq": 2 * math.ceil(run.seq_length / int(run.settings.packing))}
 
 
 def _build_remat_config(run: PlannedRun) -> dict[str, object]:

@@ -167,6 +167,24 @@ MAXTEXT_PROGRAM = Program(
             lambda plan: (plan.precision == "fp8") & (plan.micro_batches > 1),
             source="maxtext/configs/types.py, MaxTextConfig",
         ),
+        *rules.restrict_rules(
+            [
+                rules.accept_whole_sequences(
+                    "splash attention on TPUs computes the pairs of other documents, and masks them",
+                    source="maxtext/layers/attention_op.py, tpu_flash_attention: segment_ids",
+                )
+            ],
+            lambda plan: plan.device_type == "tpu",
+        ),
+        rules.Rule(
+            "packing",
+            "packing no, yes or unpadded with cp, but as a ring (cp_exchange ring)",
+            lambda plan: (
+                (plan.cp > 1)
+                & (rules.separates_documents(plan) and plan.device_type != "tpu" and plan.cp_exchange != "ring")
+            ),
+            source="maxtext/layers/attention_op.py, cudnn_flash_attention",
+        ),
     ),
     written_settings=("loss", "moments", "master", "ep_exchange", "recompute_modules"),
     source="github.com/AI-Hypercomputer/maxtext",

@@ -85,6 +85,10 @@ MEGATRON_DEEPSPEED_PROGRAM = Program(
         rules.accept_values("communication", "bf16", source="deepspeed/runtime/engine.py, communication_data_type"),
         rules.accept_offloads("optimizer", source="megatron/arguments.py, --cpu-optimizer"),
         rules.reject_shard_groups("megatron/arguments.py: no option of hybrid sharding"),
+        rules.accept_whole_sequences(
+            "FlashAttention gets no lengths of documents, and --reset-attention-mask is for unfused attention",
+            source="megatron/model/transformer.py, FlashSelfAttention",
+        ),
     ),
     source="github.com/deepspeedai/Megatron-DeepSpeed",
     versions=(

@@ -126,6 +126,9 @@ MINDSPEED_PROGRAM = Program(
             "grad_reduce_in_fp32",
         ),
         rules.reject_shard_groups("not modelled: num_distributed_optimizer_instances of megatron-core 0.12.1"),
+        rules.accept_whole_sequences(
+            "attention of variable lengths (--reset-attention-mask) is not modelled on Ascend", source="not modelled"
+        ),
     ),
     source="gitcode.com/Ascend/MindSpeed-LLM",
     nearest_exports=("megatron-lm",),

@@ -265,6 +265,10 @@ MEGATRON_LM = Program(
         GELU_TANH_RULE,
         WHOLE_ROPE_BASE_RULE,
         KEEP_REMAINDERS_RULE,
+        rules.accept_whole_sequences(
+            "the data of pretraining (GPTDataset) say no lengths of documents (cu_seqlens), those of --sft alone do",
+            source="megatron/core/datasets/gpt_dataset.py; megatron/training/datasets/sft_dataset.py",
+        ),
     ),
     written_settings=(*MEGATRON_WRITTEN_SETTINGS, *WRITTEN_MODULES),
     source="github.com/NVIDIA/Megatron-LM",
@@ -285,6 +289,11 @@ MEGATRON_BRIDGE = Program(
             source="megatron/bridge/training/config.py, validate: use_tp_pp_dp_mapping",
         ),
         *FP8_ATTENTION_RULES,
+        rules.accept_whole_sequences(
+            "the data of pretraining (GPTDatasetConfig) say no lengths of documents, those of fine-tuning alone do "
+            "(FinetuningDatasetConfig.packed_sequence_specs)",
+            source="megatron/bridge/training/config.py; data/datasets/packed_sequence.py",
+        ),
     ),
     written_settings=(*MEGATRON_WRITTEN_SETTINGS, *ATTENTION_WRITTEN_SETTINGS, *WRITTEN_MODULES),
     source="github.com/NVIDIA-NeMo/Megatron-Bridge",
@@ -335,6 +344,11 @@ NEMO = Program(
         NEMO_ROPE_RULE,
         *MLP_RULES,
         *FP8_ATTENTION_RULES,
+        rules.accept_whole_sequences(
+            "the data of pretraining (PreTrainingDataModule) say no lengths of documents, those of fine-tuning alone "
+            "do (FineTuningDataModule, packed_sequence_specs)",
+            source="nemo/collections/llm/gpt/data/pre_training.py; fine_tuning.py",
+        ),
     ),
     written_settings=(*MEGATRON_WRITTEN_SETTINGS, *ATTENTION_WRITTEN_SETTINGS, "recompute_modules"),
     source="github.com/NVIDIA/NeMo",

@@ -159,6 +159,7 @@ ACCELERATE = Program(
             ),
             lambda plan: uses_ddp(plan) | uses_fsdp(plan),
         ),
+        fsdp.ACCEPT_WHOLE_SEQUENCES,
     ),
     written_settings=_FSDP_SETTINGS,
     source="github.com/huggingface/accelerate",

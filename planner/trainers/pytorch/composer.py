@@ -64,6 +64,8 @@ COMPOSER_PROGRAM = Program(
             "loss", "plain", "fused", source="llm-foundry, llmfoundry/models/mpt/modeling_mpt.py, loss_fn"
         ),
     ),
+    # `packing`: attn_uses_sequence_id, with FlashAttention 2.1.2 or later (llm-foundry, llmfoundry/models/mpt/
+    # configuration_mpt.py)
     written_settings=("loss",),
     source="github.com/mosaicml/composer",
     versions=(
@@ -80,7 +82,13 @@ COMPOSER_PROGRAM = Program(
             "no hybrid sharding",
             source="v0.14.0, composer/trainer/mosaic_fsdp.py",
             changes={"grad_reduce_bytes": 2.0},
-            rules=(rules.reject_shard_groups("v0.14.0, composer/trainer/mosaic_fsdp.py, sharding_map"),),
+            rules=(
+                rules.reject_shard_groups("v0.14.0, composer/trainer/mosaic_fsdp.py, sharding_map"),
+                rules.accept_whole_sequences(
+                    "attn_uses_sequence_id is for unfused attention; FlashAttention 2.1.2 came later",
+                    source="llm-foundry, llmfoundry/models/mpt/configuration_mpt.py",
+                ),
+            ),
         ),
     ),
     nearest_exports=("fsdp2",),

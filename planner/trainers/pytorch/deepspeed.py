@@ -128,7 +128,7 @@ DEEPSPEED_RULES = (
 DEEPSPEED_PROGRAM = Program(
     "deepspeed",
     "0.19",
-    DEEPSPEED_RULES,
+    (*DEEPSPEED_RULES, fsdp.ACCEPT_WHOLE_SEQUENCES),
     written_settings=DEEPSPEED_WRITTEN_SETTINGS,
     source="github.com/deepspeedai/DeepSpeed",
     versions=(

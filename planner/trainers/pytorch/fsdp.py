@@ -86,6 +86,12 @@ REJECT_NARROW_MOMENTS_ON_HOST = rules.Rule(
     source="torch 2.13, aten/src/ATen/native/cuda/FusedAdamKernel.cu",
 )
 
+ACCEPT_WHOLE_SEQUENCES = rules.accept_whole_sequences(
+    "the attention of transformers' models (sdpa) computes the pairs of other documents, and masks them",
+    source="transformers 4.57, masking_utils.py, packed_sequence_mask_function; integrations/sdpa_attention.py",
+)
+"""Of models of Hugging Face's transformers."""
+
 FSDP2_PROGRAM = Program(
     "fsdp2",
     "2.13",
@@ -123,6 +129,7 @@ FSDP2_PROGRAM = Program(
             lambda plan: plan.shard_group is not None and plan.dp % plan.shard_group != 0,
             source="torch/distributed/fsdp/_fully_shard/_fsdp_common.py, HSDPMeshInfo",
         ),
+        ACCEPT_WHOLE_SEQUENCES,
     ),
     written_settings=("loss", "moments", "master", "reshard", "recompute_modules"),
     source="github.com/pytorch/pytorch, torch/distributed/fsdp",

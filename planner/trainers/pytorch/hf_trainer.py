@@ -85,6 +85,7 @@ HF_TRAINER_PROGRAM = Program(
         rules.accept_setting(
             "loss", "plain", "fused", source="transformers/training_args.py, TrainingArguments: use_liger_kernel"
         ),
+        fsdp.ACCEPT_WHOLE_SEQUENCES,
     ),
     written_settings=("loss",),
     source="github.com/huggingface/transformers",

@@ -218,6 +218,8 @@ TORCHTITAN = Program(
             source="torch 2.13, torch/distributed/pipelining/schedules.py, ScheduleDualPipeV",
         ),
     ),
+    # `packing`: documents attend to themselves alone without an option, and FlexAttention leaves out blocks without
+    # pairs (torchtitan/models/common/config_utils.py, get_attention_config)
     written_settings=(
         "layout",
         "loss",
@@ -227,9 +229,6 @@ TORCHTITAN = Program(
         "ep_exchange",
         "recompute_modules",
         "fp8_recipe",
-        # documents attend to themselves alone without an option: torchtitan/models/common/config_utils.py,
-        # get_attention_config; FlexAttention leaves out blocks without pairs
-        "packing",
     ),
     source="github.com/pytorch/torchtitan",
     versions=(

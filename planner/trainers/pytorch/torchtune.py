@@ -49,6 +49,10 @@ TORCHTUNE = Trainer(
 
 _REJECT_SHARD_GROUPS = rules.reject_shard_groups("hybrid sharding came with d3ab3b7c")
 
+_ACCEPT_WHOLE_SEQUENCES = rules.accept_whole_sequences(
+    "the mask of packed data is for unfused attention", source="FlexAttention came with 8451b0df"
+)
+
 TORCHTUNE_PROGRAM = Program(
     "torchtune",
     "0.7",
@@ -123,6 +127,15 @@ TORCHTUNE_PROGRAM = Program(
             *("default", "never"),
             source="recipes/full_finetune_distributed.py: fsdp_reshard_after_forward",
         ),
+        *rules.restrict_rules(
+            [
+                rules.accept_whole_sequences(
+                    "FlexAttention of packed data has no context parallelism",
+                    source="torchtune/training/_distributed.py, get_context_parallel_manager",
+                )
+            ],
+            lambda plan: plan.cp > 1,
+        ),
     ),
     written_settings=("loss", "reshard"),
     source="github.com/pytorch/torchtune",
@@ -163,7 +176,11 @@ TORCHTUNE_PROGRAM = Program(
             behaviour="a plain loss",
             source="v0.1.0, recipes/configs",
             changes={"loss": "plain"},
-            rules=(*rules.accept_degrees(source="tensor parallelism came with 9da35c74"), _REJECT_SHARD_GROUPS),
+            rules=(
+                *rules.accept_degrees(source="tensor parallelism came with 9da35c74"),
+                _REJECT_SHARD_GROUPS,
+                _ACCEPT_WHOLE_SEQUENCES,
+            ),
         ),
     ),
     nearest_exports=("torchtitan", "fsdp2"),

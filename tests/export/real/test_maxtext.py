@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from planner.export.trainer import UserExtras
+from planner.export.trainers import TRAINERS
 from tests.export.plans import PLANS_BY_TRAINER, build_run, export_plan
 from tests.export.real.needs import import_package
 from tests.export.real.trees import find_tree, run_script
+from tests.export.test_unsupported import change_plan
 
 pytestmark = pytest.mark.export
 
@@ -46,3 +49,13 @@ def test_the_mesh_has_all_devices_and_the_batch_all_sequences(name: str, tmp_pat
     assert math.prod(axes) == run.devices  # type: ignore[arg-type]
     per_device, passes = config["per_device_batch_size"], config["gradient_accumulation_steps"]
     assert per_device * run.devices * passes == run.global_batch  # type: ignore[operator]
+
+
+def test_documents_that_are_apart_are_a_configuration_of_maxtext(tmp_path: Path) -> None:
+    folder = find_tree("maxtext")
+    import_package("pydantic")
+    run = change_plan(build_run("zero-1-fp8"), {"settings.packing": "2048"})
+    config = yaml.safe_load(TRAINERS["maxtext"].build_files(run, UserExtras())["maxtext.yml"])
+    config.pop("base_config")
+    assert (config["packing"], config["max_segments_per_seq"]) == (True, 2 * run.seq_length // 2048)
+    assert run_script("maxtext_configs.py", folder, [config], tmp_path / "parsed.json") == [config]
