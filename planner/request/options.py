@@ -6,7 +6,7 @@ words of shell completion and the manual pages. Nothing slow is imported here, s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
@@ -57,6 +57,10 @@ OUTPUT_FORMATS = ("table", "json", "jsonl", "csv", "markdown", "html", "junit")
 _SIZES = "a value, list or range: 8 | 4,8 | 4..8"
 
 
+ALL = "all"
+"""Every value of a setting: a word by itself."""
+
+
 @dataclass(frozen=True)
 class Completion:
     """The completions of a value: words, or those of a named source (`models`), and files with these endings.
@@ -70,6 +74,8 @@ class Completion:
     versions: str = ""
     """The named source of the words that go on after an @."""
     endings: tuple[str, ...] | None = None
+    normalize: Callable[[str], str] | None = None
+    """Of words joined by +: raises ValueError for those that do not go together."""
 
 
 TRAINER_COMPLETION = Completion(TRAINERS, versions="trainer versions")
@@ -153,10 +159,15 @@ def _build_setting_options(group: str) -> Iterator[Option]:
                     values.parse_setting,
                     names=setting.values,
                     allows_counts=setting.kind == "count",
+                    allows_all=setting.kind != "quantity",
                     normalize=setting.normalize,
                 )
-            words = tuple(dict.fromkeys(("all", *setting.values)))
-            completion = Completion(words, joins=",+" if setting.kind == "modules" else ",")
+            # a quantity describes the run: there is nothing to choose from
+            words = setting.values if setting.kind == "quantity" else tuple(dict.fromkeys((ALL, *setting.values)))
+            is_joined = setting.kind == "modules"
+            completion = Completion(
+                words, joins=",+" if is_joined else ",", normalize=setting.normalize if is_joined else None
+            )
             yield Option(setting.name, group, setting.help, parse, in_space=True, completion=completion)
 
 

@@ -223,11 +223,12 @@ def parse_setting(
     names: Sequence[str],
     *,
     allows_counts: bool = False,
+    allows_all: bool = True,
     normalize: Callable[[str], str] | None = None,
 ) -> tuple[str, ...]:
     """Values of a setting that the search may choose from; `all` is every name, unless `all` is itself a name."""
     items = [str(item).casefold() for item in list_items(value)]
-    if items == ["all"] and "all" not in names:
+    if items == ["all"] and "all" not in names and allows_all:
         return tuple(names)
     if normalize is not None:
         return tuple(dict.fromkeys(_normalize_item(item, key, normalize) for item in join_tensor_lists(items)))

@@ -173,10 +173,31 @@ def test_offered_words_are_accepted() -> None:
     assert tuple(KNOWN_OPTIMIZERS) == OPTIMIZERS
     assert set(IMPORT_FORMATS) - {"auto"} == set(DESCRIPTION_FORMATS)
     for name, setting in SETTINGS.items():
-        assert set(list_offered("plan", f"--{name.replace('_', '-')}")) == {*setting.values, "all"}
+        every = set() if setting.kind == "quantity" else {"all"}
+        assert set(list_offered("plan", f"--{name.replace('_', '-')}")) == {*setting.values} | every
     assert list_offered("plan", "--recompute") == list(RECOMPUTE_MODES)
     for name in SORT_WORDS:
         assert catalogue.sort_accelerator_entries(catalogue.read_accelerator_entries()[:2], name, None)
+
+
+def test_joined_words_that_are_offered_are_values() -> None:
+    on = ("plan", "70B")
+    for option, first in (("--recompute-modules", "mlp"), ("--offload-modules", "mlp_norm")):
+        normalize = SETTINGS[option.removeprefix("--").replace("-", "_")].normalize
+        assert normalize is not None
+        joined = complete(*on, option, f"{first}+")
+        assert joined
+        assert [set(normalize(value).split("+")) for value in joined] == [set(value.split("+")) for value in joined]
+        assert complete(*on, option, f"{first},{first}+") == [f"{first},{value}" for value in joined]
+        assert complete(*on, option, "all+") == complete(*on, option, "all,") == []
+    assert complete(*on, "--recompute-modules", "minimal+") == []
+    assert "mlp,minimal" in complete(*on, "--recompute-modules", "mlp,")
+    assert complete(*on, "--schedule", "all,") == []
+    assert "1f1b,all" not in complete(*on, "--schedule", "1f1b,")
+    for option in ("--packing", "--router"):
+        assert "all" not in complete(*on, option, "")
+        refused = call("plan", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "8", option, "all")
+        assert (refused.returncode, f"{option}: unknown value" in refused.stderr) == (2, True)
 
 
 def test_every_change_that_is_offered_can_be_made() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from planner.cli.lazy import import_lazily
-from planner.request.options import Completion, Option
+from planner.request.options import ALL, Completion, Option
 
 with import_lazily():
     from planner.hardware import accelerator
@@ -48,10 +48,26 @@ def complete_option(option: Option, typed: str) -> Iterator[str]:
         else set()
     )
     for word, meaning in list_option_words(option):
-        if word.casefold().startswith(partial_word) and word.casefold() not in used_words:
+        is_usable = word.casefold() not in used_words and _goes_on(completion, prefix, word)
+        if word.casefold().startswith(partial_word) and is_usable:
             yield f"{prefix}{word}\t{' '.join(meaning.split())}" if meaning else f"{prefix}{word}"
     if completion.endings is not None:
         yield "\t" + " ".join(completion.endings)
+
+
+def _goes_on(completion: Completion, prefix: str, word: str) -> bool:
+    """Whether a value may go on with a word after what is typed of it: `all` is a value by itself, and some words do
+    not go together.
+    """
+    if prefix and (word == ALL or prefix[:-1] == ALL):
+        return False
+    if not prefix.endswith("+") or completion.normalize is None:
+        return True
+    try:
+        completion.normalize(prefix.rpartition(",")[2] + word)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_titled_files(folder: Path) -> WordMeanings:
