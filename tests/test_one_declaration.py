@@ -31,7 +31,8 @@ def test_a_setting_is_everywhere(setting: Setting) -> None:
     assert name in SharedOptions.__annotations__
     assert name in SettingsPart.__struct_fields__
     assert PLAN_FIGURES[f"settings.{name}"].description == setting.description
-    assert {word for word, _ in list_option_words(declared)} == {*setting.values, "all"}
+    every = set() if setting.kind == "quantity" else {"all"}
+    assert {word for word, _ in list_option_words(declared)} == {*setting.values} | every
     assert setting.group in GROUPS
     assert set(setting.terms) <= set(STEP_TERMS)
     assert bool(setting.affects) == bool(setting.otherwise)
