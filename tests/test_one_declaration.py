@@ -9,7 +9,8 @@ import pytest
 from planner.api import SharedOptions
 from planner.cli.completion.manual import build_manual_pages
 from planner.cli.options.words import list_option_words
-from planner.cost.scenario import Scenario, read_settings
+from planner.cost.scenario import Scenario
+from planner.cost.setting_values import read_settings
 from planner.cost.settings import SETTINGS, PlanSettings, Setting, SettingOptions
 from planner.cost.step import STEP_TERMS
 from planner.documents.plan import SettingsPart

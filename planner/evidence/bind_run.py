@@ -8,7 +8,8 @@ from typing import cast
 
 from planner.cluster.model.cluster import Cluster
 from planner.cost.launch import parse_launch
-from planner.cost.scenario import Scenario, apply_setting, build_scenario
+from planner.cost.scenario import Scenario, build_scenario
+from planner.cost.setting_values import apply_setting
 from planner.cost.settings import SETTINGS, AttentionKernel
 from planner.cost.strategies import RECOMPUTE_MODES, SELECTIVE_RECOMPUTE
 from planner.errors import InputError

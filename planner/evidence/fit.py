@@ -27,7 +27,8 @@ from planner.cost.calibration import (
     combine_calibration,
     read_default_calibration,
 )
-from planner.cost.scenario import Scenario, read_settings
+from planner.cost.scenario import Scenario
+from planner.cost.setting_values import read_settings
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies
 from planner.errors import InputError

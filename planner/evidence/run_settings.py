@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from planner.cost.launch import parse_launch
-from planner.cost.scenario import Scenario, apply_setting
+from planner.cost.scenario import Scenario
+from planner.cost.setting_values import apply_setting
 from planner.cost.settings import SETTINGS, Setting
 from planner.cost.techniques import apply_lora
 from planner.errors import InputError

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost.arrays import Bools, Ints
-from planner.cost.scenario import Scenario, read_settings
+from planner.cost.scenario import Scenario
+from planner.cost.setting_values import read_settings
 from planner.cost.settings import list_own_values
 from planner.cost.strategies import RECOMPUTE_MODES, STRATEGY_FIELDS, Strategies
 from planner.hardware import database

@@ -8,7 +8,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 
-from planner.cost.scenario import Scenario, apply_setting
+from planner.cost.scenario import Scenario
+from planner.cost.setting_values import apply_setting
 from planner.cost.settings import SETTINGS
 from planner.cost.strategies import FULL_RECOMPUTE, SELECTIVE_RECOMPUTE
 from planner.errors import InputError

@@ -17,7 +17,8 @@ from planner.cost.memory.moments import MEMORY_MOMENTS
 from planner.cost.memory.peak import PeakMemory, StageMemory, compute_stage_memory
 from planner.cost.pipeline.stages import build_all_stage_plan_tables, build_plan_tables
 from planner.cost.rank_groups import build_data_group, build_expert_data_group
-from planner.cost.scenario import Scenario, apply_setting, read_settings
+from planner.cost.scenario import Scenario
+from planner.cost.setting_values import apply_setting, read_settings
 from planner.cost.settings import RANK_ORDERS, SETTINGS
 from planner.cost.step import OVERLAPPABLE_TERMS, StepCosts, compute_step_costs
 from planner.cost.strategies import RECOMPUTE_MODES, Strategies, build_strategy

@@ -15,7 +15,8 @@ from planner.cost.memory.moments import MEMORY_CATEGORIES, MEMORY_MOMENTS
 from planner.cost.memory.peak import PeakMemory, compute_peak_memory
 from planner.cost.operations.energy import ENERGY_PARTS, compute_energy_parts_j
 from planner.cost.pipeline.stages import build_plan_tables
-from planner.cost.scenario import Scenario, read_settings
+from planner.cost.scenario import Scenario
+from planner.cost.setting_values import read_settings
 from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS, compute_step_costs
 from planner.cost.strategies import RECOMPUTE_MODES, Strategies
 from planner.documents.plan import (

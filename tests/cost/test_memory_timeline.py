@@ -17,7 +17,8 @@ from planner.cost.memory.peak import (
     compute_stage_memory,
 )
 from planner.cost.pipeline.stages import build_plan_tables
-from planner.cost.scenario import Scenario, apply_setting, build_scenario
+from planner.cost.scenario import Scenario, build_scenario
+from planner.cost.setting_values import apply_setting
 from planner.cost.settings import SETTINGS
 from planner.cost.strategies import Strategies, build_strategy
 from planner.trainers.names import TrainerName

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from planner.cost.memory.peak import compute_peak_memory_bytes
-from planner.cost.scenario import Scenario, apply_setting, build_scenario
+from planner.cost.scenario import Scenario, build_scenario
+from planner.cost.setting_values import apply_setting
 from planner.cost.settings import SETTINGS
 from planner.cost.strategies import build_strategy
 from planner.cost.techniques import apply_lora

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.cost.scenario import read_settings
+from planner.cost.setting_values import read_settings
 from planner.evidence.bind_run import BoundRun, bind_run
 from planner.evidence.columns import RUN_COLUMNS, TEXT_COLUMNS
 from planner.evidence.predict import predict_run, predict_runs

@@ -10,7 +10,8 @@ import numpy as np
 
 from planner.cost.arrays import Bools, Floats, Ints, sum_in_order
 from planner.cost.memory.peak import compute_peak_memory_bytes
-from planner.cost.scenario import Scenario, apply_setting, read_settings
+from planner.cost.scenario import Scenario
+from planner.cost.setting_values import apply_setting, read_settings
 from planner.cost.settings import SETTINGS, AttentionKernel
 from planner.cost.strategies import RECOMPUTE_MODES, STRATEGY_FIELDS, Strategies, join_strategies
 from planner.errors import InputError
