@@ -10,7 +10,7 @@ from planner.cluster.build.pools import HeteroCluster, resolve_pools
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.spec import parse_cluster_spec
-from planner.cost.collectives import CollectiveLibrary, load_collective_library
+from planner.cost.collectives import CollectiveLibrary, GenerationSpec, MessageSpec, load_collective_library
 from planner.cost.scenario import Scenario, build_scenario
 from planner.workload.operators import Workload
 from planner.workload.presets import parse_model_file
@@ -202,7 +202,15 @@ def bulk_only() -> CollectiveLibrary:
     nccl = load_collective_library("nccl")
     bulk = nccl.algorithms["ring"][-1]
     plain = replace(bulk, base_s=0.0, link_step_ratio=1.0, network_step_ratio=1.0)
-    return replace(nccl, algorithms=dict.fromkeys(("ring", "pairwise"), (plain,)), message_post_s=0.0)
+    return replace(
+        nccl,
+        algorithms=dict.fromkeys(("ring", "pairwise"), (plain,)),
+        generations={},
+        other_generations=GenerationSpec(link_share=1.0),
+        nic_bandwidth_share=1.0,
+        message=MessageSpec(),
+        own_part=0.0,
+    )
 
 
 NETWORK = """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,24 +18,40 @@ from planner.cluster.model.spec import ClusterSpec, LevelSpec
 from planner.cluster.network.build import build_network
 from planner.cluster.network.network import Network
 from planner.cost import collectives
-from planner.cost.collectives import load_collective_library
 from planner.cost.rank_groups import build_rank_group
 
 PUBLISHED = Path(__file__).parents[1] / "published" / "nccl_tests.csv"
-NODES = {"a100": "dgx-a100", "h100": "dgx-h100", "h200": "dgx-h100", "b200": "dgx-b200"}
+NODES = {
+    "a100": "dgx-a100",
+    "h100": "dgx-h100",
+    "h200": "dgx-h200",
+    "b200": "dgx-b200",
+    "b300": "dgx-b300",
+    "gb200": "gb200-nvl72-tray",
+    "gb300": "gb300-nvl72-tray",
+    "mi300x": "mi300x-oam8",
+    "mi325x": "mi325x-oam8",
+    "mi355x": "mi355x-oam8",
+}
+NETWORK_NODES = {"efa": "aws-p5", "roce": "grand-teton-h100", "tcpxo": "aws-p5"}
+"""Whose NICs' latency a kind of network has, where it is not InfiniBand."""
 FACTORS = {"all_reduce": 2.0, "all_gather": 1.0, "reduce_scatter": 1.0, "all_to_all": 1.0}
 COLLECTIVES = {name: getattr(collectives, f"compute_{name}_s") for name in FACTORS}
 
 
 @dataclass(frozen=True)
 class Bandwidth:
-    """One row; `measured` is bus bandwidth in bytes/s, `gbps` a device's share of the NICs."""
+    """One row; `measured` is bus bandwidth in bytes/s, `gbps` a device's share of the NICs, `racks` the domains of
+    links that join several nodes (0: none do), `fabric` the kind of network between nodes.
+    """
 
     id: str
     source: str
     accelerator: str
     nodes: int
     devices: int
+    racks: int
+    fabric: str
     gbps: float
     collective: str
     algorithm: str
@@ -47,41 +65,61 @@ class Bandwidth:
         return self.id.rsplit("-", 1)[0]
 
     @property
+    def generation(self) -> str:
+        """The accelerator without its form and its memory."""
+        return self.accelerator.split("-")[0]
+
+    @property
+    def ranks(self) -> int:
+        """All ranks of the collective."""
+        return self.nodes * self.devices
+
+    @property
     def network(self) -> Network:
-        """The machine: a DGX of the generation with the row's NICs."""
-        return machine(
-            self.accelerator.split("-")[0], self.nodes, self.devices, self.gbps, self.algorithm == "collnet"
-        )
-
-    def predicted(self) -> float:
-        """The model's bus bandwidth, bytes/s."""
-        ranks = self.nodes * self.devices
-        over = build_rank_group(np.array([ranks]), np.array([1]))
-        seconds = COLLECTIVES[self.collective](self.network, np.array([float(self.size_bytes)]), over)[0]
-        return float(FACTORS[self.collective] * (ranks - 1) / ranks * self.size_bytes / seconds)
-
-    def log_error(self) -> float:
-        """Logarithm of predicted over measured."""
-        return float(np.log(self.predicted() / self.measured))
+        """The machine: the node of the generation with the row's NICs."""
+        adds = self.algorithm == "collnet"
+        return build_machine(self.generation, self.nodes, self.racks, self.fabric, self.gbps, adds)
 
 
 @cache
-def machine(generation: str, nodes: int, devices: int, gbps: float, adds: bool) -> Network:
-    """A cluster of DGX nodes, at the shares of its links that NCCL itself counts with."""
+def build_machine(generation: str, nodes: int, racks: int, fabric: str, gbps: float, adds: bool) -> Network:
+    """A cluster of whole nodes, at what the library reaches of its links."""
     node = presets.load_node_spec(NODES[generation])
-    assert node.nic is not None
-    node = msgspec.structs.replace(node, nic=msgspec.structs.replace(node.nic, bandwidth=f"{gbps or 400:g}Gb/s"))
-    leaf = LevelSpec(name="leaf", topology="rail", latency=0.0, in_network=adds)
-    cluster = resolve_cluster(
-        ClusterSpec(name=generation, node=node, nodes=nodes, fabric=(leaf,)), generation, devices=nodes * devices
-    )
-    nccl = load_collective_library("nccl")
-    known = nccl.find_generation(cluster.accelerator.architecture)
-    assert known is not None and known.link_share is not None
-    return build_network(cluster, link_efficiency=known.link_share, nic_efficiency=nccl.nic_bandwidth_share)
+    network_node = "aws-p4d" if (fabric, generation) == ("efa", "a100") else NETWORK_NODES.get(fabric, "dgx-h100")
+    nic = presets.load_node_spec(network_node).nic
+    assert nic is not None
+    nic = msgspec.structs.replace(nic, count=node.devices, bandwidth=f"{gbps or 400:g}Gb/s")
+    node = msgspec.structs.replace(node, nic=nic)
+    levels = [LevelSpec(name="leaf", topology="rail", latency=0.0, in_network=adds)]
+    if racks and nodes > racks:
+        link = node.link
+        assert link is not None
+        rack = LevelSpec(
+            name="rack", topology="nvswitch", nodes=nodes // racks, bandwidth=link.bandwidth, latency=link.latency
+        )
+        levels = [rack, *levels]
+    cluster = resolve_cluster(ClusterSpec(name=generation, node=node, nodes=nodes, fabric=tuple(levels)), generation)
+    return build_network(cluster)
 
 
-def rows() -> list[Bandwidth]:
+def compute_bandwidths(rows: Iterable[Bandwidth]) -> dict[Bandwidth, float]:
+    """The model's bus bandwidths, bytes/s."""
+    runs: dict[tuple[object, ...], list[Bandwidth]] = defaultdict(list)
+    for row in rows:
+        key = (row.generation, row.nodes, row.devices, row.racks, row.fabric, row.gbps, row.algorithm, row.collective)
+        runs[key].append(row)
+    predicted: dict[Bandwidth, float] = {}
+    for run in runs.values():
+        first, ones = run[0], np.ones(len(run), dtype=np.int64)
+        size_bytes = np.array([float(row.size_bytes) for row in run])
+        group = build_rank_group(first.ranks * ones, ones)
+        seconds = COLLECTIVES[first.collective](first.network, size_bytes, group)
+        bytes_per_s = FACTORS[first.collective] * (first.ranks - 1) / first.ranks * size_bytes / seconds
+        predicted |= dict(zip(run, bytes_per_s.tolist(), strict=True))
+    return predicted
+
+
+def read_rows() -> list[Bandwidth]:
     """All rows, in the file's order."""
     with PUBLISHED.open(encoding="utf-8", newline="") as file:
         return [
@@ -91,6 +129,8 @@ def rows() -> list[Bandwidth]:
                 accelerator=row["accelerator"],
                 nodes=int(row["nodes"]),
                 devices=int(row["devices_per_node"]),
+                racks=int(row["racks"] or 0),
+                fabric=row["fabric"],
                 gbps=float(row["inter_gbps_per_device"] or 0),
                 collective=row["collective"],
                 algorithm=row["algorithm"],

@@ -9,7 +9,7 @@ from planner.cluster.network.build import build_network
 from planner.cluster.network.network import Network
 from planner.cluster.regular.shares import BandwidthShares
 from planner.cluster.regular.torus import Torus
-from planner.cost.collectives import algorithms, load_collective_library
+from planner.cost.collectives import algorithms
 from planner.cost.collectives.algorithms import compute_tier_crossing
 from planner.cost.rank_groups import RankGroup
 from tests.cost import link_simulation as links
@@ -88,9 +88,7 @@ def test_an_all_to_all_takes_the_time_of_the_traffic_that_leaves(
     fabric, network = links.switched(cluster), build_network(cluster)
     starts = [block + first for block in range(0, 16, size * stride) for first in range(stride)]
     at = compute_tier_crossing(network, build_group(size, stride), "all-to-all")
-    formula = algorithms.build_all_to_all(
-        at, np.array([SIZE]), load_collective_library("nccl").piece_bytes
-    ).link_time_s[0]
+    formula = algorithms.build_all_to_all(at, np.array([SIZE])).link_time_s[0]
     every = [range(start, start + size * stride, stride) for start in starts]
     simulated = fabric.seconds(*(links.all_to_all(fabric, list(ranks), SIZE) for ranks in every))
     assert max(simulated) == pytest.approx(formula, rel=TOLERANCE)
@@ -117,9 +115,7 @@ def test_a_torus_works_along_all_axes_at_once(axes: int) -> None:
     assert algorithms.build_torus_gather(at, np.array([SIZE])).steps[0, 0] == (side - 1) * axes
     (all_to_all_s,) = fabric.seconds(links.torus_all_to_all(fabric, side, axes, SIZE))
     everyone = compute_tier_crossing(network, build_group(side**axes), "all-to-all")
-    formula = algorithms.build_all_to_all(
-        everyone, np.array([SIZE]), load_collective_library("xla").piece_bytes
-    ).link_time_s[0]
+    formula = algorithms.build_all_to_all(everyone, np.array([SIZE])).link_time_s[0]
     assert all_to_all_s == pytest.approx(formula, rel=TOLERANCE)
 
 

@@ -20,14 +20,14 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from typing import Literal
 
 import msgspec
 import numpy as np
 
-from planner.cluster.network.network import Network
+from planner.cluster.network.network import Network, TrafficPattern
 from planner.cost.arrays import Bools, Floats, Ints, find_unique_rows, round_significant, sum_products
 from planner.cost.collectives import algorithms
 from planner.cost.collectives.algorithms import (
@@ -53,21 +53,42 @@ class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     network: float
     share_between_nodes: float | None = None
     rank: float = 0.0
+    link_rank: float = 0.0
 
 
 class GenerationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What belongs to a generation of accelerators; `low_latency`: bytes/s on one node, on two, on more."""
+    """What belongs to a generation of accelerators."""
 
-    low_latency: tuple[float, float, float] | None = None
+    link_share: float
+    """Share of the links' rated bandwidth that the rings of bulk copies reach."""
     in_network: float = 1.0
-    link_share: float | None = None
+    """Size over time of an all-reduce by the links' switches, over their rated bandwidth."""
+    latency: float = 1.0
+    """Factor on the start of an algorithm and on its steps inside a node."""
+    low_latency: tuple[float, float, float] | None = None
+    """Bytes/s that LL does not pass on one node, on two, on more."""
 
 
 class MessageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Seconds in which one message is posted to a NIC; bytes of the pieces that a large one is cut in."""
+    """Seconds in which one message is posted to a NIC; bytes of the pieces that a large one is cut in, and seconds of
+    each.
+    """
 
     network: float = 0.0
     piece_bytes: float = math.inf
+    piece: float = 0.0
+
+    @property
+    def posting_s_per_byte(self) -> float:
+        """Seconds a byte in which pieces are posted one after the other."""
+        return self.piece / self.piece_bytes
+
+
+class StepSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Seconds of the step that a network's latencies stand for, inside a node and between nodes."""
+
+    link: float
+    network: float
 
 
 class ReductionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -83,12 +104,20 @@ class LibrarySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     algorithms: dict[CollectiveAlgorithm, dict[ProtocolName, ProtocolSpec]]
     sources: dict[str, FigureSource]
     tree_by_size: dict[ProtocolName, tuple[float, ...]] = {}
+    step: StepSpec
+    link_share: float
+    """Of links of a generation without a table of its own."""
+    network_share: float
+    """Share of the NICs' rated bandwidth that bulk copies reach."""
+    network_latency: float = 1.0
+    """Factor on steps between nodes."""
+    own_part: float = 0.0
+    """Share of a member's part at which it moves its own one, which no link carries."""
     generations: dict[str, GenerationSpec] = {}
     message: MessageSpec = MessageSpec()
     reduction: ReductionSpec = ReductionSpec()
     one_rank_a_node: tuple[CollectiveAlgorithm, ...] = ()
     """Algorithms that are there only for groups of which no two ranks share a node."""
-    fitted: dict[str, float] = {}
     confidence: str = ""
 
 
@@ -101,8 +130,10 @@ class Protocol:
     inter_node_bandwidth_share: float
     base_s: float
     per_rank_s: float
+    per_linked_rank_s: float
+    """For every rank of the group that links join to a rank, not NICs."""
     link_step_ratio: float
-    """A step over links inside a node, over that of a ring of bulk copies."""
+    """A step over links inside a node, over the latency that the network states."""
     network_step_ratio: float
     bandwidth_share_by_size: Floats
     """Share reached at 64 bytes and every doubling; empty: all of it."""
@@ -117,8 +148,10 @@ class CollectiveLibrary:
     name: str
     algorithms: dict[CollectiveAlgorithm, tuple[Protocol, ...]]
     generations: dict[str, GenerationSpec]
-    message_post_s: float
-    piece_bytes: float
+    other_generations: GenerationSpec
+    message: MessageSpec
+    own_part: float
+    """Share of a member's part at which it moves its own one, which no link carries."""
     switch_reduction_share: float
     single_rank_per_node: tuple[CollectiveAlgorithm, ...]
     nic_bandwidth_share: float
@@ -128,15 +161,15 @@ class CollectiveLibrary:
         """Whether the library has an algorithm."""
         return algorithm in self.algorithms
 
-    def find_generation(self, architecture: str) -> GenerationSpec | None:
+    def find_generation(self, architecture: str) -> GenerationSpec:
         """What is known of an architecture: of its generation, whatever its variant."""
-        matching_specs = [spec for name, spec in self.generations.items() if architecture.startswith(name)]
-        return matching_specs[0] if matching_specs else None
+        names = [name for name in self.generations if architecture.startswith(name)]
+        return self.generations[max(names, key=len)] if names else self.other_generations
 
-    def get_in_network_share(self, architecture: str) -> float:
-        """Share of the links' bandwidth at which their switches add."""
-        generation = self.find_generation(architecture)
-        return generation.in_network if generation else 1.0
+    def find_bandwidth_shares(self, network: Network) -> Floats:
+        """Share of the rated bandwidth that bulk copies reach, [tiers]."""
+        link_share = self.find_generation(network.architecture).link_share
+        return np.where(network.through_nic, self.nic_bandwidth_share, link_share)
 
 
 @dataclass(frozen=True)
@@ -179,7 +212,11 @@ def find_collective_library(network: Network) -> CollectiveLibrary:
 def load_collective_library(name: str) -> CollectiveLibrary:
     """A library by the name of its file."""
     spec = database.load_database_entry("collectives", name, LibrarySpec, "library", "", "collectives")
-    bulk, scale = next(iter(spec.algorithms.values()))["Simple"], spec.fitted.get("latency", 1.0)
+    return build_collective_library(name, spec)
+
+
+def build_collective_library(name: str, spec: LibrarySpec) -> CollectiveLibrary:
+    """A library from its file's figures."""
 
     def build_protocol(algorithm: CollectiveAlgorithm, protocol: ProtocolName, figures: ProtocolSpec) -> Protocol:
         inter_node_share = figures.share_between_nodes
@@ -187,26 +224,28 @@ def load_collective_library(name: str) -> CollectiveLibrary:
             name=protocol,
             bandwidth_share=figures.share,
             inter_node_bandwidth_share=figures.share if inter_node_share is None else inter_node_share,
-            base_s=scale * figures.base,
-            per_rank_s=scale * figures.rank,
-            link_step_ratio=scale * figures.link / bulk.link,
-            network_step_ratio=scale * figures.network / bulk.network,
+            base_s=figures.base,
+            per_rank_s=figures.rank,
+            per_linked_rank_s=figures.link_rank,
+            link_step_ratio=figures.link / spec.step.link,
+            network_step_ratio=spec.network_latency * figures.network / spec.step.network,
             bandwidth_share_by_size=np.array(spec.tree_by_size.get(protocol, ()) if algorithm == "tree" else ()),
             is_low_latency=protocol == "LL",
         )
 
     return CollectiveLibrary(
-        name,
-        {
+        name=name,
+        algorithms={
             algorithm: tuple(build_protocol(algorithm, *protocol) for protocol in protocols.items())
             for algorithm, protocols in spec.algorithms.items()
         },
-        spec.generations,
-        spec.message.network,
-        spec.message.piece_bytes,
-        spec.reduction.network,
-        spec.one_rank_a_node,
-        spec.fitted.get("network", 1.0),
+        generations=spec.generations,
+        other_generations=GenerationSpec(link_share=spec.link_share),
+        message=spec.message,
+        own_part=spec.own_part,
+        switch_reduction_share=spec.reduction.network,
+        single_rank_per_node=spec.one_rank_a_node,
+        nic_bandwidth_share=spec.network_share,
     )
 
 
@@ -223,8 +262,9 @@ def compute_reduce_scatter_s(network: Network, size_bytes: Floats, group: RankGr
 def _compute_gather_s(network: Network, size_bytes: Floats, group: RankGroup, collective: CollectiveName) -> Floats:
     if not (group.size > 1).any():
         return np.zeros(len(group.sizes))
-    crossing, library = compute_tier_crossing(network, group), find_collective_library(network)
-    gathers = _enumerate_gathers(crossing, library, size_bytes)
+    library = find_collective_library(network)
+    crossing = _compute_crossing(network, group, library)
+    gathers = _enumerate_gathers(crossing, library, size_bytes, library.own_part)
     return compute_fastest_s(crossing, library, gathers, size_bytes, collective)
 
 
@@ -232,13 +272,15 @@ def compute_all_reduce_s(network: Network, size_bytes: Floats, group: RankGroup)
     """All-reduce: a reduce-scatter and an all-gather, trees, or switches that add."""
     if not (group.size > 1).any():
         return np.zeros(len(group.sizes))
-    crossing, library = compute_tier_crossing(network, group), find_collective_library(network)
-    gathers = _enumerate_gathers(crossing, library, size_bytes)
+    library = find_collective_library(network)
+    crossing = _compute_crossing(network, group, library)
+    gathers = _enumerate_gathers(crossing, library, size_bytes, library.own_part / 2)
     schedules = [algorithms.double_schedule(gather) for gather in gathers]
     if library.has_algorithm("tree"):
         schedules.append(algorithms.build_tree_all_reduce(crossing, size_bytes))
     if library.has_algorithm("in-network") and network.reducing_tiers.any():
-        shares = library.get_in_network_share(network.architecture), library.switch_reduction_share
+        generation = library.find_generation(network.architecture)
+        shares = generation.in_network / generation.link_share, library.switch_reduction_share
         schedules.append(algorithms.build_in_network_all_reduce(crossing, size_bytes, *shares))
     return compute_fastest_s(crossing, library, schedules, size_bytes, "all-reduce")
 
@@ -247,8 +289,10 @@ def compute_all_to_all_s(network: Network, size_bytes: Floats, group: RankGroup)
     """All-to-all, pairwise; `size_bytes` is what each device has, 1/g of it for every member."""
     if not (group.size > 1).any():
         return np.zeros(len(group.sizes))
-    crossing, library = compute_tier_crossing(network, group, "all-to-all"), find_collective_library(network)
-    schedule = algorithms.build_all_to_all(crossing, size_bytes, library.piece_bytes)
+    library = find_collective_library(network)
+    crossing = _compute_crossing(network, group, library, "all-to-all")
+    posting_s_per_byte, own_part = library.message.posting_s_per_byte, library.own_part
+    schedule = algorithms.build_all_to_all(crossing, size_bytes, posting_s_per_byte, own_part)
     return compute_fastest_s(crossing, library, [schedule], size_bytes, "all-to-all")
 
 
@@ -256,7 +300,8 @@ def compute_expert_all_to_all_s(network: Network, size_bytes: Floats, topk: int,
     """All-to-all of tokens to `topk` experts each, spread evenly; `size_bytes` is one copy of a device's tokens."""
     if not (group.size > 1).any():
         return np.zeros(len(group.sizes))
-    crossing, library = compute_tier_crossing(network, group, "all-to-all"), find_collective_library(network)
+    library = find_collective_library(network)
+    crossing = _compute_crossing(network, group, library, "all-to-all")
     schedule = algorithms.build_expert_all_to_all(crossing, size_bytes, topk)
     return compute_fastest_s(crossing, library, [schedule], size_bytes, "all-to-all")
 
@@ -266,7 +311,9 @@ def compute_point_to_point_s(network: Network, size_bytes: Floats, stride: Ints,
     its hops does, and the slowest hop sets the pace of all.
     """
     unique = find_unique_rows(stride, ranks)
-    bytes_per_s, latency_s = network.compute_slowest_hop(stride[unique.first_index], ranks[unique.first_index])
+    shares = find_collective_library(network).find_bandwidth_shares(network)
+    reached = replace(network, bandwidth_bytes_per_s=network.bandwidth_bytes_per_s * shares)
+    bytes_per_s, latency_s = reached.compute_slowest_hop(stride[unique.first_index], ranks[unique.first_index])
     time_s: Floats = size_bytes / bytes_per_s[unique.inverse] + latency_s[unique.inverse]
     return time_s
 
@@ -276,14 +323,22 @@ def find_used_tiers(network: Network, group: RankGroup) -> Bools:
     return compute_tier_crossing(network, group).is_crossed
 
 
+def _compute_crossing(
+    network: Network, group: RankGroup, library: CollectiveLibrary, pattern: TrafficPattern = "ring"
+) -> TierCrossing:
+    """The tiers that each plan's group crosses, at what the library reaches of their bandwidth."""
+    crossing, shares = compute_tier_crossing(network, group, pattern), library.find_bandwidth_shares(network)
+    return replace(crossing, device_bytes_per_s=crossing.device_bytes_per_s * shares)
+
+
 def _enumerate_gathers(
-    crossing: TierCrossing, library: CollectiveLibrary, size_bytes: Floats
+    crossing: TierCrossing, library: CollectiveLibrary, size_bytes: Floats, own_part: float
 ) -> Iterator[CollectiveSchedule]:
     """The algorithms of an all-gather, or of a reduce-scatter."""
     if library.has_algorithm("torus"):
         yield algorithms.build_torus_gather(crossing, size_bytes)
         return
-    yield algorithms.build_ring_gather(crossing, size_bytes)
+    yield algorithms.build_ring_gather(crossing, size_bytes, own_part)
     if library.has_algorithm("halving"):
         yield algorithms.build_halving_gather(
             crossing, size_bytes, single_rank_per_node="halving" in library.single_rank_per_node
@@ -333,12 +388,15 @@ def _compute_schedule_s(
 ) -> Floats:
     """Seconds of one algorithm under one protocol, [plans]; infinite where the group cannot have it."""
     network = crossing.network
-    step_ratio = np.where(network.through_nic, protocol.network_step_ratio, protocol.link_step_ratio)
-    latency_s = protocol.base_s + sum_products(schedule.steps, network.latency_s * step_ratio)
+    scale = library.find_generation(network.architecture).latency
+    step_ratio = np.where(network.through_nic, protocol.network_step_ratio, scale * protocol.link_step_ratio)
+    latency_s = scale * protocol.base_s + sum_products(schedule.steps, network.latency_s * step_ratio)
     if protocol.per_rank_s:
         latency_s = latency_s + protocol.per_rank_s * crossing.group_size
+    if protocol.per_linked_rank_s:
+        latency_s = latency_s + protocol.per_linked_rank_s * crossing.group_size / crossing.node_count
     if schedule.messages is not None:
-        latency_s = latency_s + library.message_post_s * schedule.messages
+        latency_s = latency_s + library.message.network * schedule.messages
     time_s = latency_s + _compute_transfer_s(crossing, library, schedule, protocol, size_bytes)
     return time_s if schedule.is_available is None else np.where(schedule.is_available, time_s, np.inf)
 
@@ -362,7 +420,7 @@ def _compute_transfer_s(
         time_s = time_s / np.interp(size_index, indices, protocol.bandwidth_share_by_size)
     if protocol.is_low_latency:
         generation = library.find_generation(crossing.network.architecture)
-        if generation is not None and generation.low_latency is not None:
+        if generation.low_latency is not None:
             # caps of one node, of two, of more
             cap_index = np.minimum(np.ceil(crossing.node_count), 3.0).astype(np.int64) - 1
             time_s = np.maximum(time_s, schedule.volume_bytes / np.array(generation.low_latency)[cap_index])

@@ -132,24 +132,33 @@ def double_schedule(schedule: CollectiveSchedule) -> CollectiveSchedule:
     )
 
 
-def build_ring_gather(crossing: TierCrossing, size_bytes: Floats) -> CollectiveSchedule:
+def build_ring_gather(crossing: TierCrossing, size_bytes: Floats, own_part: float = 0.0) -> CollectiveSchedule:
     """Ring all-gather to `size_bytes`, or reduce-scatter of them: (g-1)/g · S passes each device in g-1 steps.
 
     Patarasuk, Yuan 2009 (Bandwidth optimal all-reduce algorithms for clusters of workstations); the rails as NCCL
     lays them: rings leave a part of a tier through every member's own uplink, so that a tier carries as many rings as
     the part below it has members, each with 1/m_(i-1) of the bytes. Where a ring goes on through NICs, it leaves out
-    one step in the node, N/g of the bytes. It crosses the wiring of tier i g/m_(i-1) - g/m_i times.
+    one step in the node, N/g of the bytes. It crosses the wiring of tier i g/m_(i-1) - g/m_i times. A member also
+    moves its own part, S/g, into the result, which takes `own_part` of a step over a link.
     """
     volume_bytes, group_size = crossing.compute_gather_volume(size_bytes), crossing.group_size[:, None]
     device_share = 1 / crossing.inner_members
     node_exit_share = np.where(crossing.node_count > 1, crossing.node_count / crossing.group_size, 0.0)
     device_share = np.where(crossing.network.through_nic, device_share, device_share - node_exit_share[:, None])
+    sent_bytes = volume_bytes[:, None] * device_share
     return CollectiveSchedule(
         "ring",
-        link_time_s=crossing.compute_concurrent_s(volume_bytes[:, None] * device_share),
+        link_time_s=crossing.compute_concurrent_s(_add_own_part(crossing, sent_bytes, size_bytes, own_part)),
         volume_bytes=volume_bytes,
         steps=np.where(crossing.is_crossed, group_size / crossing.inner_members - group_size / crossing.members, 0.0),
     )
+
+
+def _add_own_part(crossing: TierCrossing, sent_bytes: Floats, size_bytes: Floats, own_part: float) -> Floats:
+    """`sent_bytes`, [plans, tiers], with a member's own part on the way of the innermost links that it uses."""
+    is_own = crossing.is_crossed & ~crossing.network.through_nic & (crossing.inner_members == 1)
+    own_bytes: Floats = own_part * size_bytes / crossing.group_size
+    return sent_bytes + np.where(is_own, own_bytes[:, None], 0.0)
 
 
 def build_halving_gather(
@@ -254,24 +263,23 @@ def _compute_tree_or_chain_ratio(crossing: TierCrossing) -> Floats:
 
 
 def build_in_network_all_reduce(
-    crossing: TierCrossing, size_bytes: Floats, in_network_share: float, switch_reduction_share: float
+    crossing: TierCrossing, size_bytes: Floats, link_reduction_share: float, switch_reduction_share: float
 ) -> CollectiveSchedule:
     """All-reduce by switches that add up what passes through them, pipelined over the tiers.
 
-    Inside a node NVLink SHARP (NVLS, NCCL 2.17 and later; NVSwitch of the third generation): a device reads a value
-    already summed over all members and writes the sum to all of them at once, S (1 + 1/r) each way. Between nodes
-    SHARP (Graham et al. 2016, Scalable Hierarchical Aggregation Protocol), S up and S down, or trees where the
-    network does not add (NVLSTree). Further out each device has its own share. Where only the network adds (CollNet),
-    what the devices of a node reduce and copy among themselves is not overlapped. Of their bandwidth, switches reach
-    `in_network_share` in a node and `switch_reduction_share` between nodes.
+    Inside a node or rack NVLink SHARP (NVLS, NCCL 2.17 and later; NVSwitch of the third generation): a device reads
+    values already summed over all members and writes sums to all of them at once, S (1 + 1/r) each way on the wire.
+    Kernels, not wires, set the pace: from 5 to 72 members S over the time is the same (tests/published), so that the
+    devices take S over `link_reduction_share` of what links carry in rings. Between nodes SHARP (Graham et al. 2016,
+    Scalable Hierarchical Aggregation Protocol), S up and S down, or trees where the network does not add (NVLSTree).
+    Further out each device has its own share. Where only the network adds (CollNet), what the devices of a node
+    reduce and copy among themselves is not overlapped. Switches between nodes reach `switch_reduction_share`.
     """
     network, parts = crossing.network, crossing.parts
     is_reducing, through_nic = network.reducing_tiers, network.through_nic
-    intra_node_ratio = (1 + 1 / parts) / in_network_share
-    inter_node_ratio = np.full_like(parts, 1 / switch_reduction_share)
     sent_ratio = np.where(
         is_reducing,
-        np.where(through_nic, inter_node_ratio, intra_node_ratio),
+        np.where(through_nic, 1 / switch_reduction_share, 1 / link_reduction_share),
         _compute_tree_or_chain_ratio(crossing),
     )
     tier_steps = np.where(is_reducing, 1.0, 2 * compute_ceil_log2(parts))
@@ -289,21 +297,25 @@ def build_in_network_all_reduce(
     )
 
 
-def build_all_to_all(crossing: TierCrossing, size_bytes: Floats, piece_bytes: float) -> CollectiveSchedule:
+def build_all_to_all(
+    crossing: TierCrossing, size_bytes: Floats, posting_s_per_byte: float = 0.0, own_part: float = 0.0
+) -> CollectiveSchedule:
     """Pairwise all-to-all of `size_bytes` on each device, 1/g of it for every member: (g - m_(i-1))/g · S leaves the
     part below a tier.
 
     By symmetry a device receives as much as it sends, so that many senders to one receiver (incast) share its links
     as they share their own: what is left of incast is the number of messages. Every partner on another node gets its
-    part in pieces of `piece_bytes` (NCCL, point to point: 128 KiB); the host's proxy posts each to the NIC, and
-    meanwhile the NIC has nothing else of this device to send.
+    part in pieces (NCCL, point to point: 128 KiB), which the host's proxy hands to the NIC one after the other, in
+    `posting_s_per_byte` of a piece's bytes: as fast as the NIC sends them, or slower. `own_part` as of a ring.
     """
     group_size = crossing.group_size
     sent_bytes = (group_size[:, None] - crossing.inner_members) / group_size[:, None] * size_bytes[:, None]
     remote_partners = group_size - group_size / crossing.node_count
-    pieces = np.ceil(size_bytes / group_size / piece_bytes)
-    messages = np.maximum(remote_partners * pieces, remote_partners)
-    return _build_pairwise_schedule(crossing, sent_bytes, np.where(group_size > 1, messages, 0.0))
+    schedule = _build_pairwise_schedule(
+        crossing, _add_own_part(crossing, sent_bytes, size_bytes, own_part), remote_partners
+    )
+    posting_s = posting_s_per_byte * remote_partners * size_bytes / group_size
+    return replace(schedule, link_time_s=np.maximum(schedule.link_time_s, posting_s))
 
 
 def build_expert_all_to_all(crossing: TierCrossing, size_bytes: Floats, topk: int) -> CollectiveSchedule:
