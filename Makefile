@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := plan
-.PHONY: plan test test-browser test-export test-real lint coverage bench fuzz mutate calibrate docs answers man clean
+.PHONY: plan test test-full test-browser test-export test-real lint coverage bench fuzz mutate calibrate docs answers man clean
 
 # The trainers and launchers that read what `planner export` writes; kept apart, they are large. Without a GPU:
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test-export
@@ -38,8 +38,11 @@ $(VENV)/.installed-docs: $(VENV)/.installed-dev
 plan: $(VENV)/.installed ## plan a real model on a real cluster
 	$(BIN)/plan llama-3-70b --cluster dgx-h100 --nodes 64 --global-batch 1024 --tokens 15T
 
-test: $(VENV)/.installed-dev ## all tests
+test: $(VENV)/.installed-dev ## the tests, of many alike cases a sample
 	$(BIN)/python -m pytest
+
+test-full: $(VENV)/.installed-dev ## the cases that `make test` leaves out: every pinned command, page and pair of presets
+	$(BIN)/python -m pytest -m full
 
 test-browser: $(VENV)/.installed-browser ## all pages and a trace in Chromium, which has to be there
 	PLANNER_BROWSER=needed $(BIN)/python -m pytest -n 0 tests/browser
@@ -72,7 +75,7 @@ lint: $(VENV)/.installed-dev ## style, types, and which room may import which
 
 coverage: $(VENV)/.installed-dev ## which branches the tests take; fails where they are fewer than 95 %
 	mkdir -p build
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=json:build/coverage.json
+	$(BIN)/python -m pytest -m 'not export and not real' --cov --cov-report=term:skip-covered --cov-report=json:build/coverage.json
 	$(BIN)/python -m tests.branches build/coverage.json
 
 bench: $(VENV)/.installed-dev ## speed, printed as a table of medians and ratios

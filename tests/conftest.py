@@ -44,7 +44,8 @@ def pytest_collection_finish() -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Tests that are left out are said to be."""
-    if config.option.markexpr == "not export and not real":
+    if config.option.markexpr == "not export and not real and not full":
+        terminalreporter.write_line("left out: more cases of many alike, which `make test-full` runs")
         terminalreporter.write_line("left out: tests/export/real, which `make test-export` runs")
         terminalreporter.write_line("left out: tests/real, which `make test-real` runs")
 

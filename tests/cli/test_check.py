@@ -4,13 +4,13 @@ import json
 import re
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from planner.cli.input.plan_list import list_plan_table_keys
 from planner.studies.conditions.figures import PLAN_FIGURES
 from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB
+from tests.schemas import validate_document
 
 ROOT = Path(__file__).parents[2]
 FILE = """# plans
@@ -61,8 +61,7 @@ def schema() -> dict:
 
 def test_every_plan_equals_the_answer_of_plan(tmp_path: Path, schema: dict) -> None:
     document = answer(write_file(tmp_path))
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(document, schema)
+    validate_document(document, schema)
     arguments = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "-b", "64", "--vpp", "1", "--tp", "2,4")
     settings = ("--sequence-parallel", "--tp-overlap", "yes", "--no-failures", "--micro-batch", "1..2")
     alone = json.loads(call("plan", *arguments, *settings, "-f", "json").stdout)
@@ -139,7 +138,7 @@ def test_heterogeneous_clusters_are_checked_too(tmp_path: Path, schema: dict) ->
     text = FILE.replace("dgx-h100", "dgx-h100:1+dgx-a100:1").replace("nodes = 1\n", "tp = 2\ncp = 1\n")
     text = text[: text.index("[[plans]]  #")]
     document = answer(write_file(tmp_path, text), "--require", "memory.headroom > 1GiB and hfu > 0")
-    jsonschema.validate(document, schema)
+    validate_document(document, schema)
     assert document["checked"][0]["plan"] is None
     explanation = document["checked"][0]["requirements"][-1]["told"]
     assert "hfu is not known: it is not defined for a heterogeneous cluster" in explanation

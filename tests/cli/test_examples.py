@@ -15,6 +15,7 @@ from planner.evidence import runs as measured_runs
 from planner.evidence.runs import find_published_runs
 from tests.cli.run import call
 from tests.cli.sweeps.small import write_results
+from tests.sample import mark_full
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 FILES = {
@@ -92,7 +93,7 @@ def test_both_programs_have_the_same_help() -> None:
     assert text == PLANNER["planner plan"]
 
 
-@pytest.mark.parametrize("name", PLANNER)
+@pytest.mark.parametrize("name", mark_full(PLANNER, every=4))
 def test_the_examples_of_the_help_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_given_files(monkeypatch)

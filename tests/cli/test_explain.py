@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-import jsonschema
 import pytest
 
 from planner.cost.scenario import Scenario
@@ -14,6 +13,7 @@ from planner.cost.step import StepCosts, compute_step_costs
 from planner.cost.strategies import Strategies
 from planner.studies import explain
 from tests.cli.run import call
+from tests.schemas import validate_document
 
 ARGUMENTS = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "2", "--global-batch", "128")
 
@@ -31,7 +31,7 @@ def document(plan_file: Path) -> dict[str, object]:
 
 
 def test_the_document_follows_its_schema_and_adds_up(plan_file: Path, document: dict[str, object]) -> None:
-    jsonschema.validate(document, json.loads(call("planner", "schema", "explain").stdout))
+    validate_document(document, json.loads(call("planner", "schema", "explain").stdout))
     plan = json.loads(plan_file.read_text())["plans"][0]
     parts = {part["name"]: part["seconds"] for part in document["waterfall"]}  # type: ignore[attr-defined]
     assert sum(parts.values()) == pytest.approx(plan["step_time_s"], rel=1e-9)

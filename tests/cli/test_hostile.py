@@ -13,6 +13,7 @@ import pytest
 from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB
 from tests.fuzz.run import MOST_BYTES, limit_memory, read_input
+from tests.sample import mark_full
 
 ON = ("--cluster", "dgx-a100", "--nodes", "1", "--global-batch", "8")
 LAB_TEXT = LAB.format(**DEFAULTS)
@@ -242,7 +243,7 @@ def test_results_that_cannot_be_drawn_are_reported(name: str, raw: bytes, tmp_pa
     check_refused(call("planner", "plot", str(tmp_path / name), "--x", "x", "--y", "y"))
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-", ">/dev/full 2>/dev/full"])
+@pytest.mark.parametrize("closed", mark_full([">&- 2>&- <&-", "2>&-", ">&-", ">/dev/full 2>/dev/full"], every=4))
 @pytest.mark.parametrize("model", ["bert-base", "no-such-model"])
 def test_streams_that_are_closed_leave_no_traceback(model: str, closed: str, tmp_path: Path) -> None:
     planner = Path(sys.executable).with_name("planner")

@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from planner.documents.plan import PlanDocument
 from tests.cli.run import call
+from tests.sample import mark_full
+from tests.schemas import validate_document
 from tests.validation.test_throughput import CLUSTER
 from tests.workload.test_network import GOOD
 
@@ -58,7 +59,7 @@ def test_heterogeneous_plans_count_images(tmp_path: Path) -> None:
         assert "token" not in text, form
         assert "sequence" not in text, form
     document = json.loads(files["json"].read_text())
-    jsonschema.validate(document, json.loads(call("planner", "schema", "mixed").stdout))
+    validate_document(document, json.loads(call("planner", "schema", "mixed").stdout))
     for plan in document["ways"]:
         assert plan["samples_per_s"] == pytest.approx(512 / plan["step_time_s"])
         assert plan["tokens_per_s"] == pytest.approx(197 * plan["samples_per_s"])
@@ -82,11 +83,11 @@ def test_sizes_and_comparisons_count_images_without_chinchilla() -> None:
     result = json.loads(
         call("planner", "size", *arguments, "--cluster", "dgx-h100", "--deadline", "1d", "-f", "json").stdout
     )
-    jsonschema.validate(result, json.loads(call("planner", "schema", "size").stdout))
+    validate_document(result, json.loads(call("planner", "schema", "size").stdout))
     assert result["compute_optimal"] is None
 
 
-@pytest.mark.parametrize("name", ["resnet-50", "inception-v3", "wavenet", "vit-b-16"])
+@pytest.mark.parametrize("name", mark_full(["resnet-50", "inception-v3", "wavenet", "vit-b-16"], every=3))
 def test_every_family_runs_replicated_sharded_and_in_stages(name: str) -> None:
     batch = ("--global-batch", "64")
     for pins in (("--dp", "8", "--zero", "0"), ("--zero", "3", "--trainer", "fsdp2"), ("--pp", "4", "--vpp", "1")):
@@ -94,7 +95,7 @@ def test_every_family_runs_replicated_sharded_and_in_stages(name: str) -> None:
         assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("accelerator", ["xeon-8480plus", "tpu-v3", "v100-sxm2-16gb"])
+@pytest.mark.parametrize("accelerator", mark_full(["xeon-8480plus", "tpu-v3", "v100-sxm2-16gb"], every=3))
 def test_every_type_of_accelerator_trains_them(accelerator: str, tmp_path: Path) -> None:
     file = tmp_path / "cluster.toml"
     file.write_text(CLUSTER.format(accelerator=accelerator, devices=2))

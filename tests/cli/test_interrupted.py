@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.run import run
+from tests.sample import mark_full
 from tests.terminal import PATIENCE_S, terminal
 
 LONG = ("llama-3-70b", "-c", "dgx-h100", "--nodes", "512", "-b", "4096", "--order", "all", "--offload", "all")
@@ -51,7 +52,7 @@ entry.planner()
 """A program whose workers are nearly always in the middle of an answer, with whatever locks that takes."""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", mark_full([signal.SIGTERM, signal.SIGINT, signal.SIGHUP], every=3))
 def test_no_half_file_is_left(number: signal.Signals, tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
     file.write_text("as it was")

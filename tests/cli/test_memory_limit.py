@@ -11,6 +11,7 @@ import pytest
 import planner
 from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB
+from tests.sample import mark_full
 
 ON = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64")
 GIB = 2**30
@@ -57,11 +58,14 @@ def test_a_refusal_names_the_limit() -> None:
 
 @pytest.mark.parametrize(
     ("given", "suggested"),
-    [
-        ("--headroom 75GiB", "--headroom 57GiB"),
-        ("--memory-limit 10%", "--memory-limit 27.6%"),
-        ("--memory-limit 5GiB", "--memory-limit 21.96GiB"),
-    ],
+    mark_full(
+        [
+            ("--memory-limit 10%", "--memory-limit 27.6%"),
+            ("--headroom 75GiB", "--headroom 57GiB"),
+            ("--memory-limit 5GiB", "--memory-limit 21.96GiB"),
+        ],
+        every=3,
+    ),
 )
 def test_a_suggested_limit_has_the_form_of_the_given_one_and_is_the_tightest(given: str, suggested: str) -> None:
     advice = call("plan", *ON, *given.split()).stderr.partition("what would make it fit")[2]
@@ -158,11 +162,14 @@ def test_what_if_has_the_limit_of_both_sides() -> None:
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [
-        (("--memory-limit", "90%"), "90%"),
-        (("--memory-limit", "70GiB"), "70.00 GiB"),
-        (("--headroom", "8GiB"), "all but 8.00 GiB"),
-    ],
+    mark_full(
+        [
+            (("--headroom", "8GiB"), "all but 8.00 GiB"),
+            (("--memory-limit", "90%"), "90%"),
+            (("--memory-limit", "70GiB"), "70.00 GiB"),
+        ],
+        every=3,
+    ),
 )
 def test_size_and_compare_have_the_limit_in_words(options: tuple[str, ...], words: str) -> None:
     run = ("llama-3-8b", "--tokens", "1B", *options)

@@ -9,6 +9,7 @@ import pytest
 from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB, WIRED
 from tests.fuzz.hostile import UNSAFE
+from tests.sample import mark_full
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 EVIL = "e\x1b]0;owned\x07v\x1b[2Ji\x9bl\u202e\u2066\x7fx"
@@ -108,7 +109,9 @@ COMMANDS = {
 
 @pytest.mark.parametrize(
     ("name", "form"),
-    [(name, form) for name in COMMANDS for form in (FORMS if name == "plan" else ("table", "markdown"))],
+    mark_full(
+        [(name, form) for name in COMMANDS for form in (FORMS if name == "plan" else ("table", "markdown"))], every=4
+    ),
 )
 def test_a_folder_s_name_is_shown_as_it_is_written(name: str, form: str, folder: str) -> None:
     done = call("planner", *(folder if part == "MODEL" else part for part in COMMANDS[name]), "--format", form)

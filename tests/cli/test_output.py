@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.run import call
+from tests.sample import mark_full
 
 PLAN = str(Path(sys.executable).with_name("plan"))
 ARGUMENTS = (PLAN, "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64")
@@ -23,7 +24,9 @@ def test_a_full_disk_is_a_single_message() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
-@pytest.mark.parametrize("arguments", ["topology dgx-h100", "hardware list", "schema", "--help", "plan --help"])
+@pytest.mark.parametrize(
+    "arguments", mark_full(["--help", "topology dgx-h100", "hardware list", "schema", "plan --help"], every=5)
+)
 def test_a_full_disk_is_bad_input_in_every_command(arguments: str) -> None:
     planner = Path(sys.executable).with_name("planner")
     with Path("/dev/full").open("w") as full:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from tests.cli.run import call
 from tests.examples import POOL, pools_file
+from tests.schemas import validate_document
 
 ARGUMENTS = ("llama-3-8b", "--cluster", "dgx-h100:2+dgx-a100:2", "--global-batch", "128", "--tp", "2,4", "--cp", "1")
 
@@ -25,7 +25,7 @@ def test_the_document_follows_its_schema_and_is_the_same_twice() -> None:
     schema = json.loads(call("planner", "schema", "mixed").stdout)
     first, second = (call("plan", *ARGUMENTS, "--format", "json", "--tokens", "1T") for _ in range(2))
     document = json.loads(first.stdout)
-    jsonschema.validate(document, schema)
+    validate_document(document, schema)
     assert first.stdout == second.stdout and not first.stderr
     assert document["schema_version"] == "1.2"
     assert [pool["name"] for pool in document["cluster"]["pools"]] == ["dgx-h100", "dgx-a100"]

@@ -10,8 +10,11 @@ import json
 from pathlib import Path
 
 import jsonschema
+import pytest
 
 from planner.cli.commands.schema import DOCUMENT_TYPES, import_document_type
+from tests.cli.run import call
+from tests.schemas import validate_document
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 RELEASED = FIXTURES / "released_schemas.json"
@@ -57,12 +60,19 @@ def test_the_version_of_a_document_differs_from_the_released_one_where_its_schem
         assert changed == raised, f"{name}: released as {before['version']}, now {now['version']}; schema {changed=}"
 
 
+@pytest.mark.parametrize("name", DOCUMENT_TYPES)
+def test_a_schema_is_one_and_is_printed(name: str) -> None:
+    schema = json.loads(call("planner", "schema", name).stdout)
+    assert schema == import_document_type(name).build_json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
 def test_stored_documents_match_their_schemas() -> None:
     stored = {path.stem: path for path in (FIXTURES / "answers").glob("*.json")} | {"plan": FIXTURES / "plan.json"}
     assert len(stored) > 8
     for name, path in stored.items():
         schema = import_document_type(name).build_json_schema()
-        jsonschema.Draft202012Validator(schema).validate(json.loads(path.read_text("utf-8")))
+        validate_document(json.loads(path.read_text("utf-8")), schema)
 
 
 def test_a_fingerprint_sees_every_key_and_no_description() -> None:

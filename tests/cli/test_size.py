@@ -7,10 +7,10 @@ import re
 from functools import cache
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from tests.cli.run import call, call_cached
+from tests.schemas import validate_document
 
 ON = ("llama-3-8b", "--cluster", "dgx-h100")
 POD = ("llama-3-70b", "--cluster", "a100-pcie")
@@ -22,7 +22,7 @@ def read_document(*arguments: str) -> dict:
     done = call_cached("planner", "size", *arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    jsonschema.validate(result, json.loads(call_cached("planner", "schema", "size").stdout))
+    validate_document(result, json.loads(call_cached("planner", "schema", "size").stdout))
     return result
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from planner.hardware import database
 from tests.cli.run import call
+from tests.sample import mark_full
+from tests.schemas import validate_document
 
 TREE = """\
 DGX H100 SuperPOD, InfiniBand NDR
@@ -43,14 +45,14 @@ def test_a_fabric_is_described_level_by_level() -> None:
     assert call("planner", "topology", "dgx-h100", "--nodes", "128").stdout.startswith(TREE)
 
 
-@pytest.mark.parametrize("name", database.list_database_names("clusters"))
+@pytest.mark.parametrize("name", mark_full(database.list_database_names("clusters"), every=3))
 def test_every_preset_is_reported_and_drawn(name: str, tmp_path: Path) -> None:
     picture = tmp_path / "fabric.svg"
     result = read_document(name, "-o", str(picture))
     schema = json.loads(call("planner", "schema", "topology").stdout)
-    jsonschema.validate(result, schema)
+    validate_document(result, schema)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({**result, "extra": 1}, schema)
+        validate_document({**result, "extra": 1}, schema)
     shapes = list(ElementTree.fromstring(picture.read_text("utf-8")).iter())
     assert 10 < len(shapes) < 1000
 

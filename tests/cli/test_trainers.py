@@ -15,6 +15,7 @@ from planner.request.options import TRAINERS
 from planner.request.values import parse_trainer
 from planner.trainers.names import ExportName, ProgramName, TrainerName
 from tests.cli.run import call
+from tests.sample import mark_full
 
 TITAN = ("--trainer", "torchtitan")
 ON = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "-b", "64")
@@ -109,7 +110,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("program", get_args(ExportName))
+@pytest.mark.parametrize("program", mark_full(get_args(ExportName), every=3))
 def test_the_nearest_plan_of_a_refusal_is_accepted_and_exported(program: str, tmp_path: Path) -> None:
     on = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "16", "--seq-length", "2048", "--trainer", program)
     for text in HOSTILE:

@@ -24,6 +24,7 @@ from planner.cluster.wired.failed_parts import parse_failed_part
 from planner.errors import InputError
 from planner.hardware import database
 from tests.examples import DEFAULTS, LAB, lab, wired
+from tests.sample import mark_full
 
 PATTERNS: tuple[TrafficPattern, ...] = ("ring", "all-to-all")
 
@@ -85,7 +86,7 @@ def test_a_preset_written_out_gives_groups_the_same_time(name: str) -> None:
             )
 
 
-@pytest.mark.parametrize("name", database.list_database_names("clusters"))
+@pytest.mark.parametrize("name", mark_full(database.list_database_names("clusters"), every=4))
 def test_a_slightly_failed_part_changes_little_and_no_failed_part_makes_a_preset_faster(name: str) -> None:
     spec = presets.load_cluster_spec(name)
     nodes = min(16, spec.max_nodes or 16)

@@ -21,6 +21,7 @@ from tests.cli.run import call
 from tests.export.plans import CASES, PLANS, PLANS_BY_TRAINER, build_run, estimate_document, export_plan
 from tests.export.real.words import capture_arguments
 from tests.export.test_launchers import build_launcher_file
+from tests.sample import mark_full
 
 STORED = Path(__file__).parents[1] / "fixtures" / "plan.json"
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "export.md"
@@ -52,7 +53,7 @@ def test_every_launcher_has_a_golden_file_and_every_name_a_row_of_the_page() -> 
     assert [name for name in (*TRAINERS, *LAUNCHERS) if f"\n| `{name}` |" not in page] == []
 
 
-@pytest.mark.parametrize(("trainer", "name"), CASES)
+@pytest.mark.parametrize(("trainer", "name"), mark_full(CASES, every=3))
 def test_a_plan_becomes_files_that_name_it(trainer: str, name: str) -> None:
     plan = build_run(name)
     assert list(TRAINERS[trainer].find_unsupported(plan)) == []

@@ -1,4 +1,5 @@
-"""What is planned for a program, its exporter accepts: of each third question the five best plans.
+"""What is planned for a program, its exporter accepts: of some questions the five best plans, of each third in
+`make test-full`.
 
 `tests/export/real/test_found_plans.py` has all questions.
 """
@@ -15,17 +16,19 @@ from tests.cli.run import call
 from tests.export.found_plans import SETTING_QUESTIONS, allow_losses, enumerate_questions, find_plans
 
 
+@pytest.mark.parametrize("step", [9, pytest.param(3, marks=pytest.mark.full)])
 @pytest.mark.parametrize(("index", "program"), list(enumerate(get_args(ExportName))))
-def test_the_exporter_accepts_what_was_planned(index: int, program: ExportName) -> None:
+def test_the_exporter_accepts_what_was_planned(index: int, program: ExportName, step: int) -> None:
     exported, numbers = 0, list(enumerate_questions(program))
     first_setting = len(numbers) - len(SETTING_QUESTIONS.get(program, ()))
-    for number in (*numbers[:first_setting][(index + index // 3) % 3 :: 3], *numbers[first_setting:]):
+    settings = numbers[first_setting:] if step == 3 else numbers[first_setting : first_setting + 1]
+    for number in (*numbers[:first_setting][(index + index // 3) % 3 :: step], *settings):
         plans = find_plans(program, number)
         assert plans or number < first_setting
         for run in plans:
             assert export_plan(run, program, allow_losses(run, program), None, {}).files
             exported += 1
-    assert exported >= 15
+    assert exported >= 45 // step
 
 
 @pytest.mark.parametrize("option", ["--loss fused", "--pp-overlap yes", "--attention-precision fp8"])

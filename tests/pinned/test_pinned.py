@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.pinned.commands import get_figure, read_commands, read_figures, run_pinned_command
+from tests.sample import mark_full
 
 COMMANDS = read_commands()
 FIGURES_BY_COMMAND: dict[str, dict[str, float]] = {}
@@ -28,7 +29,7 @@ def iterate_plans(value: object) -> Iterator[dict[str, Any]]:
             yield from iterate_plans(inner)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", mark_full(COMMANDS, every=4, keep=FIGURES_BY_COMMAND))
 def test_a_document_keeps_the_laws_and_its_figures(name: str) -> None:
     result = run_pinned_command(COMMANDS[name].command)
     assert result.exit_code == COMMANDS[name].exit_code

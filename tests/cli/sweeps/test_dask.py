@@ -46,6 +46,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, lis
     process.communicate("")
 
 
+@pytest.mark.full
 def test_a_dask_cluster_gives_the_same_bytes_whichever_worker_dies(
     cluster: tuple[str, list[int]], tmp_path: Path
 ) -> None:
@@ -70,6 +71,7 @@ def test_a_missing_scheduler_is_reported(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.toml"]
 
 
+@pytest.mark.full
 def test_a_scheduler_that_dies_leaves_the_answers_so_far(cluster: tuple[str, list[int]], tmp_path: Path) -> None:
     address, processes = cluster
     journal = tmp_path / "results.csv.journal"

@@ -1,0 +1,21 @@
+"""Of many alike cases `make test` runs a fixed sample; the others are marked `full`, for `make test-full`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import pytest
+
+
+def mark_full(values: Iterable[object], *, every: int, keep: Collection[object] = ()) -> list[object]:
+    """The values as parameters of a test: each `every`-th and those of `keep` for every run, the others `full`.
+
+    A tuple is the values of several parameters.
+    """
+    return [
+        value if number % every == 0 or value in keep else _mark_value(value) for number, value in enumerate(values)
+    ]
+
+
+def _mark_value(value: object) -> object:
+    return pytest.param(*value if isinstance(value, tuple) else (value,), marks=pytest.mark.full)
