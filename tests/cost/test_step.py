@@ -45,7 +45,7 @@ def compute_step_s(q: Scenario, s: Strategies) -> float:
     return float(compute_step_costs(q, s).step_time_s[0])
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(workloads(), clusters(), plans)
 def test_terms_add_up_and_are_finite(workload, cluster, plan) -> None:
     q = build_scenario(workload, cluster, global_batch=32)
@@ -61,8 +61,8 @@ def test_terms_add_up_and_are_finite(workload, cluster, plan) -> None:
     assert all(np.isfinite(v[0]) and v[0] >= 0 for v in compute_peak_memory_bytes(q, plan).values())
 
 
-@settings(max_examples=20)
-@given(workloads(), clusters(), st.lists(plans, min_size=2, max_size=6))
+@settings(max_examples=12)
+@given(workloads(), clusters(), st.lists(plans, min_size=2, max_size=4))
 def test_a_plan_scores_the_same_alone_and_among_others(workload, cluster, many) -> None:
     q = build_scenario(workload, cluster, global_batch=32)
     together = compute_step_costs(q, join_strategies(many))
