@@ -136,6 +136,7 @@ def test_the_action_has_the_exit_code_of_the_check_or_the_comparison(tmp_path: P
         assert run_script(STEPS["Verdict"]["run"], tmp_path, CHECK=check, DIFF=diff).returncode == wanted
 
 
+@pytest.mark.full
 def test_the_action_writes_no_comparison_where_the_base_has_no_plans(repository: Path) -> None:
     (repository / "new.toml").write_text(PLANS.format(nodes=1))
     code, outputs, _ = run_action(repository, FILE="new.toml")
@@ -143,6 +144,7 @@ def test_the_action_writes_no_comparison_where_the_base_has_no_plans(repository:
     assert "file" not in outputs
 
 
+@pytest.mark.full
 def test_the_template_checks_and_compares(repository: Path) -> None:
     worktree = Path("/tmp/planner-base")
     script = GITLAB["planner"]["script"][1].replace("/tmp/planner-base", str(repository.parent / worktree.name))

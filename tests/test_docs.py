@@ -189,6 +189,7 @@ def test_every_page_is_in_a_table_of_contents_and_its_links_exist(tmp_path: Path
     assert contained == {str(Path(name).with_suffix("")) for name in {*pages, *notebooks}}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("path", sorted((ROOT / "docs/notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_a_notebook_runs_and_prints_the_stored_output(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "Agg")

@@ -50,10 +50,10 @@ def is_asserting(path: Path, function: Function, depth: int = DEPTH) -> bool:
         if isinstance(node, ast.Assert):
             return True
         if isinstance(node, ast.Call):
-            if re.search(r"(pytest\.(raises|warns)|\.assert_\w+)$", ast.unparse(node.func)):
-                return True
             if isinstance(node.func, ast.Name):
                 called.add(node.func.id)
+            elif isinstance(node.func, ast.Attribute) and re.fullmatch(r"raises|warns|assert_\w+", node.func.attr):
+                return True
     return depth > 0 and any(
         is_asserting(*definitions, depth - 1) for name in called for definitions in find_functions(path, name)
     )

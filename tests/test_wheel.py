@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -36,6 +38,7 @@ def link_packages(wanted: Iterator[Distribution], site_packages: Path) -> None:
                 link.symlink_to(str(package.locate_file(top)))
 
 
+@pytest.mark.full
 def test_the_wheel_runs_outside_the_checkout(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)],

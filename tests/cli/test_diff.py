@@ -37,6 +37,7 @@ def test_two_plans_are_compared(files: tuple[str, str], schema: dict) -> None:
 def test_documents_of_check_match_the_schema(schema: dict) -> None:
     document = json.loads(render_json(diff_document()))
     validate_document(document, schema)
+    assert document["schema_version"] in schema["title"]
 
 
 def test_two_files_of_plans_are_compared_by_name(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def bind_small_pools(workload: Workload | None = None, batch: int = 32, **change
 def search_small_pools(workload: Workload | None = None, batch: int = 32, **changes: float) -> HeterogeneousDocument:
     both = pools(**changes)
     bound = bind_pools(workload or tiny(), both, global_batch=batch)
-    return search_hetero_plans(both, bound, Space(both.devices, batch), {}, tokens=None)
+    return search_hetero_plans(both, bound, Space(both.devices, batch, {"cp": (1,), "vpp": (1,)}), {}, tokens=None)
 
 
 pool_figures = st.fixed_dictionaries(

@@ -20,11 +20,12 @@ from planner.trainers.registry import TRAINERS_BY_NAME
 from planner.workload.operators import Workload
 from planner.workload.spec import MoeSpec
 from tests.examples import clusters, lab, lab_scenario, tiny, workloads
+from tests.sample import mark_full
 
 FIRST_PLAN = SearchTarget(top=1)
 
 
-@pytest.mark.parametrize("order", RANK_ORDERS)
+@pytest.mark.parametrize("order", mark_full(RANK_ORDERS, every=5))
 @pytest.mark.parametrize(("experts", "trainer"), [(0, "megatron"), (8, "megatron"), (8, "maxtext")])
 def test_a_plan_takes_as_long_among_others_as_alone(order: str, experts: int, trainer: TrainerName) -> None:
     # splits with the same tp and cp, whose groups lie elsewhere in the network

@@ -40,19 +40,19 @@ def read_cases() -> list[CalibrationCase]:
     return calibrate.build_calibration_cases(runs)
 
 
-def predict_without_source(cases: list[CalibrationCase], full: FittedFactors, fold: str) -> dict[str, float]:
-    """The predictions of the runs of a source by a fit without them."""
+def predict_without_sources(cases: list[CalibrationCase], full: FittedFactors) -> dict[str, dict[str, float]]:
+    """The predictions of the runs of each source by a fit without them."""
     return {
-        prediction.case.run.id: prediction.predicted
-        for prediction in dict(predict_held_out_folds(cases, full, extract_source))[fold]
+        fold: {prediction.case.run.id: prediction.predicted for prediction in predictions}
+        for fold, predictions in predict_held_out_folds(cases, full, extract_source)
     }
 
 
 def test_no_prediction_is_of_a_fit_that_saw_the_run() -> None:
     cases = read_cases()
     full = fit.fit_calibration(cases, compute_reference_powers_w(cases))
-    before = predict_without_source(cases, full, "Korthikanti")
-    assert before.keys() == {FULL, SELECTIVE}
+    before = predict_without_sources(cases, full)
+    assert before["Korthikanti"].keys() == {FULL, SELECTIVE}
     # these are twice as slow: their own predictions stay, those of the other source change
     slower = [
         case
@@ -60,10 +60,9 @@ def test_no_prediction_is_of_a_fit_that_saw_the_run() -> None:
         else replace(case, run=replace(case.run, cells={**case.run.cells, "value": 2 * case.run.value}))
         for case in cases
     ]
-    assert predict_without_source(slower, full, "Korthikanti") == before
-    assert predict_without_source(slower, full, "mosaicml/llm-foundry") != predict_without_source(
-        cases, full, "mosaicml/llm-foundry"
-    )
+    after = predict_without_sources(slower, full)
+    assert after["Korthikanti"] == before["Korthikanti"]
+    assert after["mosaicml/llm-foundry"] != before["mosaicml/llm-foundry"]
 
 
 def test_a_model_is_its_shape() -> None:

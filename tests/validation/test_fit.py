@@ -1,5 +1,6 @@
 """The fit returns factors that were put into the runs, and keeps factors that the runs do not determine."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import msgspec
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from planner.cost.calibration import CALIBRATION_PARAMETERS, combine_calibration, read_default_calibration
+from planner.evidence import fit
 from planner.evidence.calibrate import build_calibration_cases, render_calibration_file
 from planner.evidence.fit import (
     CalibrationCase,
@@ -46,7 +48,13 @@ def _read_rows_if_published(run_id: str) -> list[dict[str, str]]:
         return []
 
 
-def test_a_factor_is_fitted_and_the_others_stay(simulated_cases: tuple[list[CalibrationCase], float]) -> None:
+def test_a_factor_is_fitted_and_the_others_stay(
+    simulated_cases: tuple[list[CalibrationCase], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("gemm_efficiency", "gemm_efficiency_4bit", "eager_traffic", "step_overhead_s")
+    monkeypatch.setattr(fit, "CALIBRATION_PARAMETERS", names)
+    monkeypatch.setattr(fit, "PRIOR_WIDTHS", {name: fit.PRIOR_WIDTHS[name] for name in names})
+    monkeypatch.setattr(fit, "ProcessPoolExecutor", ThreadPoolExecutor)
     cases, factor = simulated_cases
     assert len(cases) >= 5
     fitted = fit_calibration(cases, compute_reference_powers_w(cases))
