@@ -11,7 +11,8 @@ from tests.cli.run import call
 from tests.examples import POOL, pools_file
 from tests.schemas import validate_document
 
-ARGUMENTS = ("llama-3-8b", "--cluster", "dgx-h100:2+dgx-a100:2", "--global-batch", "128", "--tp", "2,4", "--cp", "1")
+ON = ("llama-3-8b", "--cluster", "dgx-h100:2+dgx-a100:2", "--global-batch", "128")
+ARGUMENTS = (*ON, "--tp", "4", "--cp", "1", "--vpp", "1", "--micro-batch", "1,2")
 
 
 def plan_file(tmp_path: Path, text: str, *options: str) -> tuple[int, str, str]:
@@ -60,7 +61,7 @@ latency = "1us"
 """
     # pools of equal nodes are merged
     pool_tables = "".join(f'[[pools]]\nnode = "{name}"\nnodes = 1\n' for name in ("dgx-h100", "dgx-a100", "dgx-h100"))
-    options = ("--tp", "2", "--format", "json")
+    options = ("--tp", "2", "--vpp", "1", "--micro-batch", "1", "--format", "json")
     code, out, _ = plan_file(tmp_path, f'name = "x"\n{levels}{pool_tables}', *options)
     cluster = ("--cluster", "dgx-h100:2+dgx-a100:1")
     joined = call("plan", "llama-3-8b", *cluster, "--global-batch", "64", "--cp", "1", *options)
@@ -158,7 +159,7 @@ def test_a_trainer_is_refused_with_the_pool_that_it_does_not_run_on(
 
 def test_plans_on_both_pools_obey_the_rules_of_the_trainer() -> None:
     arguments = ("qwen3-30b-a3b", "--cluster", "dgx-h100:1+dgx-a100:1", "--global-batch", "64")
-    arguments += ("--cp", "1", "--vpp", "1", "--format", "json")
+    arguments += ("--cp", "1", "--vpp", "1", "--micro-batch", "1", "--format", "json")
     plans = {}
     for trainer in ("torchtitan", "megatron-lm"):
         done = call("plan", *arguments, "--trainer", trainer)
