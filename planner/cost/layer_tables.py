@@ -87,6 +87,8 @@ class LayerTables:
     """Of `saved_bytes` of the head those of the layers of multi-token prediction."""
     backward_bytes: Floats
     """The most that its backward pass holds beside what is saved: gradients, and gathered sequences."""
+    communicated_bytes: Floats
+    """What collectives of its forward pass have read and the host has freed before the device has run them."""
     gathered_bytes: Floats
     """The gathered sequence, which sequence parallelism has whole on each device while a multiply is at work."""
     tp: AxisCommunication
@@ -235,7 +237,7 @@ def _compute_layer_column(
         # with the backward pass, which needs it: recomputation does not repeat it
         layer_times = layer_times + PassTimes(zero, compute_teacher_s(scenario, shard), zero)
     host_wait = _compute_host_wait(scenario, layer, shard, layer_times)
-    layer_times = layer_times + host_wait
+    device_times, layer_times = layer_times, layer_times + host_wait
     sequence_bytes = _get_input_width(scenario, layer) * _compute_sequence_value_bytes(scenario, s)
     input_bytes = sequence_bytes / shard.sequence_divisor * (get_residual_bytes(scenario) / scenario.value_bytes)
     choice = scenario.recompute_choice
@@ -267,6 +269,9 @@ def _compute_layer_column(
         backward_bytes=compute_backward_bytes(
             scenario, layer, shard, input_bytes=input_bytes, sequence_bytes=sequence_bytes
         ),
+        communicated_bytes=_compute_communicated_bytes(
+            scenario, layer, shard, sequence_bytes, device_times.forward_s + tensor_comm.forward
+        ),
         gathered_bytes=np.where(shard.sequence_divisor > 1, sequence_bytes, 0.0),
         tp=replace(tensor_comm, repeated_share=share, selective_share=tensor_share * share),
         cp=replace(context_comm, repeated_share=share, selective_share=context_share * share),
@@ -289,6 +294,21 @@ def _compute_host_wait(scenario: Scenario, layer: Layer, shard: LayerShard, laye
         np.maximum(2 * launches_s - layer_times.backward_s, 0.0),
         np.zeros_like(launches_s),
     )
+
+
+def _compute_communicated_bytes(
+    scenario: Scenario, layer: Layer, shard: LayerShard, sequence_bytes: Floats, forward_s: Floats
+) -> Floats:
+    """Bytes of the uncut results that tensor parallelism adds up in a layer, [keys], by how far the host is ahead of
+    the device: each is freed once it is added up, but used again only when the device has done so
+    (`planner/cost/memory/freed_blocks.py`).
+    """
+    if not scenario.trainer.host_lead_layers:
+        return np.zeros_like(shard.tokens)
+    results = sum(isinstance(op, Linear) and op.shard == "row" for op in layer.operators)
+    launches_s = _count_kernel_launches(scenario, layer, shard) * scenario.calibration.host_launch_s
+    lead_share = np.clip(1.0 - launches_s / np.maximum(forward_s, 1e-12), 0.0, 1.0)
+    return np.where(shard.tp > 1, results * lead_share * sequence_bytes, 0.0)
 
 
 def find_captured_operators(layer: Layer, scopes: Collection[str]) -> frozenset[str]:

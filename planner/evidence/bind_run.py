@@ -203,7 +203,8 @@ def _list_unused_words(run: MeasuredRun, scenario: Scenario) -> list[str]:
         unused.append(f"sharding={sharding}")
     if run.get_text("memory_kind") == "estimated":
         unused.append("memory_kind=estimated (as reserved)")
-    has_allocator = scenario.trainer.has_stream_pools or scenario.trainer.frees_gradient_copies
+    trainer = scenario.trainer
+    has_allocator = trainer.has_stream_pools or trainer.frees_gradient_copies
     if run.get_text("memory_kind") == "reserved" and not has_allocator:
         # other free blocks of the allocator have no term
         unused.append("memory_kind=reserved (as allocated)")

@@ -13,6 +13,7 @@ from planner.cost.step import compute_step_costs
 from planner.cost.strategies import RECOMPUTE_MODES, Strategies
 from planner.evidence.bind_run import BoundRun, bind_run
 from planner.evidence.memory_kinds import find_omitted_categories
+from planner.evidence.run_trainers import find_run_program
 from planner.evidence.runs import MeasuredRun, RowError, SkippedRunPart
 from planner.progress import track_steps
 from planner.search.search import SearchTarget, search_plans
@@ -64,9 +65,11 @@ def predict_run(run: MeasuredRun) -> RunPrediction:
     scenario = bound_run.scenario
     tables = build_plan_tables(scenario, plan)
     step_time_s = float(compute_step_costs(scenario, plan, tables).step_time_s[0])
-    memory_bytes = _compute_measured_memory_bytes(run, scenario, plan, tables)
-    if run.memory_kind == "unknown":
-        assumed_values = (*assumed_values, "memory_kind=reserved")
+    rank, assumed_rank = _find_measured_rank(run)
+    memory_bytes = _compute_measured_memory_bytes(run, rank, scenario, plan, tables)
+    if run.peak_memory_gib is not None:
+        assumed_kind = ("memory_kind=reserved",) if run.memory_kind == "unknown" else ()
+        assumed_values = (*assumed_values, *assumed_kind, *assumed_rank)
     figure = convert_step_time(run, scenario, step_time_s)
     return RunPrediction(
         run,
@@ -93,14 +96,25 @@ def _find_run(bound_run: BoundRun) -> tuple[BoundRun, Strategies, tuple[str, ...
     return bound_run, plan, assumed_values
 
 
+def _find_measured_rank(run: MeasuredRun) -> tuple[str, tuple[str, ...]]:
+    """The rank whose memory the run measured, and, where the row does not say it, the assumed value: the rank that
+    writes the source's logs, else the fullest one.
+    """
+    stated = run.get_text("memory_rank")
+    if stated:
+        return stated, ()
+    program = find_run_program(run)
+    rank = "first" if run.source.startswith(_BENCHMARK) else program.logged_rank if program else "max"
+    return rank, () if rank == "max" else (f"memory_rank={rank}",)
+
+
 def _compute_measured_memory_bytes(
-    run: MeasuredRun, scenario: Scenario, plan: Strategies, tables: PlanTables
+    run: MeasuredRun, rank: str, scenario: Scenario, plan: Strategies, tables: PlanTables
 ) -> float:
     """The peak of what the run measured, on the rank that it measured: of the fullest stage, of the first or the last
     one, or the mean of all.
     """
     omitted_categories = find_omitted_categories(run.memory_kind or "unknown")
-    rank = run.get_text("memory_rank") or ("first" if run.source.startswith(_BENCHMARK) else "max")
     if rank in ("last", "mean"):
         tables = build_all_stage_plan_tables(scenario, plan)
     stage_bytes = compute_stage_memory(scenario, plan, tables).compute_stage_peaks_bytes(omitted_categories)[0]

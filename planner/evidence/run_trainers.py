@@ -71,7 +71,7 @@ def find_trainer_name(run: MeasuredRun) -> TrainerName:
 
 def get_trainer_defaults(run: MeasuredRun) -> Mapping[str, str]:
     """What the row's trainer does where the row does not say, by column; nothing for one named by `framework`."""
-    program = _find_run_program(run)
+    program = find_run_program(run)
     return {} if program is None or run.get_text("framework") else program.defaults
 
 
@@ -80,13 +80,13 @@ def find_run_version(run: MeasuredRun) -> ProgramVersion | None:
     (26.02.01 of 26.02); else that in force at the row's date, of a year at its end, and before the first known
     version that; without a date the newest. None: that which the trainer's record is of.
     """
-    program = _find_run_program(run)
+    program = find_run_program(run)
     return None if program is None else _find_version(program, run)[0]
 
 
 def describe_assumed_version(run: MeasuredRun) -> str:
     """The version of the row's program where the row names no known one, and why it is this one; else empty."""
-    program = _find_run_program(run)
+    program = find_run_program(run)
     if program is None:
         return ""
     version, reason = _find_version(program, run)
@@ -131,14 +131,14 @@ def _list_releases(program: Program, text: str) -> list[str]:
 
 def names_program(run: MeasuredRun) -> bool:
     """Whether the column `trainer` names a program."""
-    return _find_run_program(run) is not None
+    return find_run_program(run) is not None
 
 
 def list_run_programs(run: MeasuredRun) -> tuple[ProgramName, ...]:
     """The programs of which one has to run what is filled in: that of the column `trainer`; where it is empty, those
     that run the plans of the trainer that the sharding, or nothing, stands for; none for a kind of plans.
     """
-    program = _find_run_program(run)
+    program = find_run_program(run)
     if program is not None:
         return (program.name,)
     return () if run.trainer_word else TRAINERS_BY_NAME[find_trainer_name(run)].programs
@@ -157,11 +157,11 @@ def describe_assumed_trainer(run: MeasuredRun) -> str:
 
 def find_version_name(run: MeasuredRun) -> str:
     """The version of the row's program as NAME@VERSION; empty where none is known."""
-    program, version = _find_run_program(run), find_run_version(run)
+    program, version = find_run_program(run), find_run_version(run)
     return "" if program is None or version is None else f"{program.name}@{version.name}"
 
 
-def _find_run_program(run: MeasuredRun) -> Program | None:
+def find_run_program(run: MeasuredRun) -> Program | None:
     """The program of the column `trainer`."""
     return None if run.get_text("framework") else _find_program(run.get_text("trainer"))
 

@@ -9,6 +9,12 @@ from planner.trainers import model_rules, rules
 from planner.trainers.program import Program, ProgramVersion
 from planner.trainers.trainer import Trainer
 
+_QUEUED_LAUNCHES = 1024
+"""Launches that wait on a GPU of NVIDIA before the host has to."""
+_LAYER_LAUNCHES = 30
+"""Of a forward pass of `LlamaDecoderLayer` of models/llama.py at e24d2483, with those of collectives."""
+_HOST_LEAD = {"host_lead_layers": _QUEUED_LAUNCHES / _LAYER_LAUNCHES}
+
 NANOTRON = Trainer(
     name="nanotron",
     programs=("nanotron",),
@@ -24,9 +30,16 @@ NANOTRON = Trainer(
     # `build_model` of models/base.py
     partitions_by_compute=True,
     grad_reduce_bytes=4.0,
-    # `_ShardedCrossEntropy` of parallel/tensor_parallel/functional.py: 16-bit logits, their 32-bit copy, and its
-    # difference to the maximum, in which the softmax is computed
-    loss_bytes_per_logit=10.0,
+    # `_ShardedCrossEntropy` of parallel/tensor_parallel/functional.py: the 32-bit logits (`cast_to_fp32` of
+    # models/llama.py, which lets the 16-bit ones go) and their difference to the maximum, in which the softmax is
+    # computed
+    loss_bytes_per_logit=8.0,
+    logit_gap_bytes=2.0,
+    # `_all_gather_params` of optim/zero.py
+    gathers_copies=True,
+    # `_init_parallel_groups` of parallel/context.py and `create_pg_for_tied_weights` of parallel/tied_parameters.py:
+    # the world twice, tp, dp, pp, the ranks of a replica, those of tied weights
+    communicators=7,
     launch_mode="eager",
     # FlashAttention's norm; `GLUActivation` of nn/activations.py is a product of two kernels
     kernels="pytorch",
@@ -104,18 +117,22 @@ NANOTRON_PROGRAM = Program(
         ProgramVersion(
             name="2025-03",
             since="2025-03",
-            behaviour="context parallelism",
-            source="b641237d",
+            behaviour="context parallelism; torch of that time uses no block again before its collective has run",
+            source="b641237d; torch before 2.8",
+            changes=_HOST_LEAD,
         ),
         ProgramVersion(
             name="2024-04",
             since="2024-04",
             behaviour="no context parallelism",
+            changes=_HOST_LEAD,
             source="pyproject.toml, src/nanotron/config/parallelism_config.py before b641237d",
             rules=rules.accept_degrees("tp", "pp", source="context parallelism came with b641237d"),
         ),
     ),
     nearest_exports=("megatron-lm",),
+    # `log_throughput` of src/nanotron/helpers.py
+    logged_rank="first",
     # src/nanotron/config/parallelism_config.py, ParallelismArgs
     defaults={"vpp": "1", "cp": "1", "ep": "1", "recompute": "none"},
 )

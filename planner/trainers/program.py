@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from planner.errors import InputError, find_nearest_name
 from planner.trainers.names import ExportName, ProgramName, TrainerName
@@ -63,6 +64,8 @@ class Program:
     recompute, seq_parallel, zero_stage and settings those that are stated in its sources."""
     versions: tuple[ProgramVersion, ...] = ()
     """The versions where behaviour changed, newest first."""
+    logged_rank: Literal["max", "first", "last"] = "max"
+    """Whose memory it logs."""
 
     @property
     def newest_version(self) -> ProgramVersion | None:

@@ -68,6 +68,14 @@ class Trainer:
     """Of `gradient_bytes` those of 16-bit gradients beside the accumulated ones."""
     frees_gradient_copies: bool = False
     """Whether these are there from a micro-batch's backward pass to its end alone, or at all times."""
+    gathers_copies: bool = False
+    """Whether the all-gather of ZeRO 1 is of copies: of what each rank has updated, and all of them twice."""
+    communicators: int = 0
+    """Groups of ranks that a rank communicates in, for room beside the blocks that its allocator keeps."""
+    host_lead_layers: float = 0.0
+    """Layers that the host can launch before the device has begun with them, where PyTorch uses no block again that a
+    collective has read before the device has run it: torch before 2.8 (github.com/pytorch/pytorch/pull/150398;
+    before, `recordStream` of c10d/ProcessGroupNCCL.cpp). 0: where it does."""
     gradient_bucket_bytes: float = 0.0
     """Bytes per parameter without ZeRO: copies of gradients in the buckets of their reduction, at all times (torch
     2.13, torch/nn/parallel/distributed.py: `gradient_as_bucket_view` is False; csrc/distributed/c10d/reducer.cpp)."""

@@ -78,3 +78,15 @@ def compute_bucket_bytes(scenario: Scenario, s: Strategies, zero_stage: Ints, un
     # gradients summed in 32 bit are reduced where they are
     has_buckets = has_ranks & ((stage == 2) | ((stage == 1) & (not is_wide)))
     return np.where(has_buckets, in_backward, np.where(has_ranks & (stage == 3), bucket[:, None], 0.0))
+
+
+def compute_gathered_copy_bytes(scenario: Scenario, s: Strategies, zero_stage: Ints, unsharded: Floats) -> Floats:
+    """Copies of weights in an all-gather of updated ones, [plans, moments, stages]: those of this rank, those of each
+    rank, and the one buffer that NCCL fills (nanotron at e24d2483, `all_gather_coalesced` of distributed.py; torch
+    2.6, `newLikeFlat` of c10d/ProcessGroupNCCL.cpp).
+    """
+    if not scenario.trainer.gathers_copies:
+        return np.zeros((1, 1, 1))
+    ranks = s.dp[:, None].astype(np.float64)
+    copies = np.where(((zero_stage == 1) & (s.dp > 1))[:, None], (2.0 + 1.0 / ranks) * unsharded, 0.0)
+    return stack_moments({"optimizer_step": scenario.trainer_state.weight_bytes * copies}, unsharded)

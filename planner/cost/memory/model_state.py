@@ -12,7 +12,7 @@ import numpy as np
 
 from planner.cost.arrays import Floats, Ints
 from planner.cost.memory.allocator import compute_pool_bytes
-from planner.cost.memory.buckets import compute_bucket_bytes, list_made_parameters
+from planner.cost.memory.buckets import compute_bucket_bytes, compute_gathered_copy_bytes
 from planner.cost.memory.gradients import compute_gradient_bytes
 from planner.cost.memory.moments import MEMORY_MOMENTS
 from planner.cost.memory.narrow_weights import compute_narrow_weight_bytes
@@ -43,9 +43,9 @@ def compute_model_state_bytes(
         "weights": weights,
         "gradients": gradients.total,
         "optimizer": optimizer[:, None],
-        "buffers": compute_bucket_bytes(scenario, s, zero_stage, unsharded),
-        "allocator": compute_pool_bytes(scenario, s, parameters, zero_stage, gradients.shards)
-        + _compute_freed_copy_bytes(scenario, parameters),
+        "buffers": compute_bucket_bytes(scenario, s, zero_stage, unsharded)
+        + compute_gathered_copy_bytes(scenario, s, zero_stage, unsharded),
+        "allocator": compute_pool_bytes(scenario, s, parameters, zero_stage, gradients.shards),
     }
 
 
@@ -124,14 +124,3 @@ def compute_gathered_parameters(scenario: Scenario, s: Strategies, parameters: S
         )
         gathered = np.where(has_pipeline[:, None, None], in_pipeline, gathered)
     return np.minimum(gathered, whole[:, None])
-
-
-def _compute_freed_copy_bytes(scenario: Scenario, parameters: StageParameters) -> Floats:
-    """Of 16-bit gradients that are freed once they are added up what the allocator keeps, [plans, moments, stages]:
-    blocks of the sizes of weights, which few activations have.
-    """
-    if not scenario.trainer.frees_gradient_copies:
-        return np.zeros((1, 1, 1))
-    unit = get_units(parameters)
-    made = stack_moments(list_made_parameters(unit), unit.whole)
-    return scenario.trainer_state.gradient_copy_bytes * (unit.whole[:, None] - made)

@@ -14,6 +14,7 @@ from planner.cost.memory.activations import (
     compute_fullest_activation_bytes,
     compute_progress,
 )
+from planner.cost.memory.freed_blocks import compute_freed_block_bytes
 from planner.cost.memory.model_state import compute_model_state_bytes
 from planner.cost.memory.moments import MEMORY_CATEGORIES, MEMORY_MOMENTS
 from planner.cost.memory.units import Progress
@@ -90,6 +91,10 @@ def compute_stage_memory_in_flight(
     plans, stages = progress.in_flight.shape
     shape = (plans, len(MEMORY_MOMENTS), stages)
     parts["reserve"] = np.full((1, 1, 1), scenario.runtime_reserve_bytes)
+    used_bytes = sum_in_order(parts[category] for category in MEMORY_CATEGORIES)
+    parts["allocator"] = parts["allocator"] + compute_freed_block_bytes(
+        scenario, s, plan_tables, progress.in_flight, used_bytes
+    )
     return StageMemory({category: np.broadcast_to(parts[category], shape) for category in MEMORY_CATEGORIES})
 
 
