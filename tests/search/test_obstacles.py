@@ -33,6 +33,21 @@ def test_degrees_that_nobody_pinned_are_no_wrong_option() -> None:
     assert enlarged.returncode == 0, enlarged.stderr
 
 
+def test_a_batch_and_a_number_of_devices_that_would_do_are_named() -> None:
+    on = ("llama-3.1-8b", "-c", "gb200-nvl72", "--trainer", "fsdp2", "--top", "1")
+    done = call("plan", *on, "--nodes", "72", "-b", "512")
+    assert done.returncode == 3
+    assert "--global-batch 576, or 256 devices" in done.stderr, done.stderr
+    assert call("plan", *on, "--nodes", "72", "-b", "576").returncode == 0
+    assert call("plan", *on, "--nodes", "64", "-b", "512").returncode == 0
+
+
+def test_rules_of_the_search_are_named_where_they_are_about_a_pinned_degree() -> None:
+    on = (*ON, "-c", "dgx-h100", "--trainer", "megatron-lm", "--schedule", "gpipe")
+    assert "of any trainer" not in call("plan", *on).stderr
+    assert "gpipe and dualpipe are not interleaved" in call("plan", *on, "--vpp", "2").stderr
+
+
 def test_of_pinned_and_open_degrees_the_pinned_one_is_the_wrong_option() -> None:
     done = call("plan", *FEW, "--tp", "2")
     assert done.returncode == 2

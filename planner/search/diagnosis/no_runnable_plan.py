@@ -23,15 +23,21 @@ from planner.search.space import SEARCH_RULES, SearchStats, Space
 _FRUGAL_VALUES: dict[str, tuple[int, ...]] = {"micro_batch": (1,), "vpp": (1,), "recompute": (2,)}
 """Values of the least memory: where a plan fits, one of them does."""
 _FACTORS = (2, 4, 8, 16, 32, 64, 128, 256)
+_MAX_DIVISORS = 4
+"""Numbers of devices that divide the batch are tried so often, from the largest on."""
 
 
-_SETTING_RULES = {
-    "schedule": ("zero-bubble-has-one-chunk", "schedule-folds-stages", "schedule-needs-micro-batches"),
-    "layout": ("layout-has-chunks",),
-    "cp_exchange": ("all-to-all-divides-heads",),
-    "shard_group": ("shard-group-divides",),
+_SETTING_RULES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
+    "schedule": (
+        ("zero-bubble-has-one-chunk", ("vpp",)),
+        ("schedule-folds-stages", ("pp", "vpp")),
+        ("schedule-needs-micro-batches", ("pp", "dp", "micro_batch")),
+    ),
+    "layout": (("layout-has-chunks", ("pp", "vpp")),),
+    "cp_exchange": (("all-to-all-divides-heads", ("tp", "cp")),),
+    "shard_group": (("shard-group-divides", ("dp", "cp")),),
 }
-"""By setting the rules of the search that leave it few candidates."""
+"""By setting the rules of the search that leave it few candidates, with the dimensions that they are about."""
 
 
 def explain_unsupported(scenario: Scenario, space: Space, stats: SearchStats) -> PlannerError:
@@ -41,7 +47,7 @@ def explain_unsupported(scenario: Scenario, space: Space, stats: SearchStats) ->
     program, obstacles = find_obstacles(scenario, space)
     pinned = {name for name in space.allowed if name not in space.defaulted}
     if any(obstacle.setting in pinned or obstacle.setting not in DIMENSION_OPTIONS for obstacle in obstacles):
-        return _add_search_rules(build_unsupported_error(scenario, space), stats)
+        return _add_search_rules(build_unsupported_error(scenario, space), pinned, stats)
     values = ", ".join(dict.fromkeys(f"{obstacle.setting} {obstacle.value}" for obstacle in obstacles))
     supported = "; ".join(dict.fromkeys(obstacle.format_supported() for obstacle in obstacles))
     changes = [*_suggest_sizes(scenario, space), suggest_trainers(scenario, space)]
@@ -71,14 +77,16 @@ def add_further_obstacles(error: InputError, scenario: Scenario, space: Space) -
     return _expect_too(error, f"and {format_program(scenario, program)} runs {supported}")
 
 
-def _add_search_rules(error: InputError, stats: SearchStats) -> InputError:
-    """The error for settings that a program does not run, with the rules of the search that left them few plans."""
+def _add_search_rules(error: InputError, pinned: set[str], stats: SearchStats) -> InputError:
+    """The error for settings that a program does not run, with the rules of the search that left them few plans of
+    the pinned dimensions.
+    """
     options = error.key.split(", ")
     rules = [
         SEARCH_RULES[rule]
-        for name, names in _SETTING_RULES.items()
-        for rule in names
-        if f"--{name.replace('_', '-')}" in options and stats.rejected_by[rule]
+        for name, named_rules in _SETTING_RULES.items()
+        for rule, dimensions in named_rules
+        if f"--{name.replace('_', '-')}" in options and stats.rejected_by[rule] and pinned.intersection(dimensions)
     ]
     return _expect_too(error, f"and of any trainer: {'; '.join(rules)}") if rules else error
 
@@ -94,19 +102,25 @@ def _keep_defaults(space: Space) -> Space:
 
 
 def _suggest_sizes(scenario: Scenario, space: Space) -> Iterator[str]:
-    """The nearest larger batch, and the nearest smaller number of devices, with which a plan fits."""
-    frugal = replace(space, allowed={**_FRUGAL_VALUES, **space.allowed})
-    for factor in _FACTORS:
-        batch = space.global_batch * factor
-        if _has_plan(replace(scenario, global_batch=batch), replace(frugal, global_batch=batch)):
-            yield f"--global-batch {batch}"
+    """The nearest batch, and the nearest smaller number of devices, with which a plan fits: of whole multiples of the
+    devices and powers of two times the batch; of nodes whose devices divide the batch, and of halves, quarters, ...
+    """
+    frugal, batch, devices = (
+        replace(space, allowed={**_FRUGAL_VALUES, **space.allowed}),
+        space.global_batch,
+        space.devices,
+    )
+    multiples = {batch // devices * devices, -(-batch // devices) * devices, *(factor * batch for factor in _FACTORS)}
+    for size in sorted(multiples - {0, batch}, key=lambda size: (abs(size - batch), size)):
+        if _has_plan(replace(scenario, global_batch=size), replace(frugal, global_batch=size)):
+            yield f"--global-batch {size}"
             break
-    for factor in _FACTORS:
-        devices = space.devices // factor
-        if space.devices % factor == 0 and _has_plan(
-            replace(scenario, devices=devices), replace(frugal, devices=devices)
-        ):
-            yield f"{devices} devices"
+    step = scenario.devices_per_host
+    divisors = [size for size in range(step, devices, step) if batch % size == 0]
+    parts = [devices // factor for factor in _FACTORS if devices % factor == 0]
+    for size in sorted({*divisors[-_MAX_DIVISORS:], *parts}, reverse=True):
+        if _has_plan(replace(scenario, devices=size), replace(frugal, devices=size)):
+            yield f"{size:,} devices"
             break
 
 

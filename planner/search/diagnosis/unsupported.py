@@ -107,9 +107,10 @@ def find_obstacles(scenario: Scenario, space: Space) -> tuple[Program, list[Obst
 
 
 def format_program(scenario: Scenario, program: Program) -> str:
-    """`torchtitan 0.3`: the program, at the version of the scenario."""
+    """`torchtitan 0.3`: the program, at the version of the scenario; of the newest that whose files are written."""
     _, _, version = scenario.trainer.version.partition("@")
-    return f"{program.name} {version or program.version}"
+    is_newest = not version or version == program.versions[0].name
+    return f"{program.name} {program.version if is_newest else version}"
 
 
 def suggest_trainers(scenario: Scenario, space: Space) -> str:
