@@ -22,8 +22,10 @@ from planner.evidence.run_trainers import (
     describe_assumed_version,
     find_trainer_name,
     find_version_name,
+    find_zero_stage,
     get_trainer_defaults,
     list_run_programs,
+    list_unused_trainer_words,
     names_program,
 )
 from planner.evidence.runs import MeasuredRun, RowError
@@ -154,9 +156,7 @@ def _build_allowed_values(
     else:
         allowed["sequence_parallel"] = (0, 1) if tp is None or "seq_parallel" in get_trainer_defaults(run) else (1,)
         unstated_columns.append("seq_parallel")
-    _, word_stage = SHARDING_WORDS.get(run.get_text("sharding").lower(), (None, None))
-    stated_stage = run.get_count("zero_stage")
-    zero_stage = word_stage if stated_stage is None else stated_stage
+    zero_stage = find_zero_stage(run)
     ranks = (run.get_count("dp") or 2) * (run.get_count("cp") or 1)
     if zero_stage is None:
         unstated_columns.append("sharding")
@@ -197,7 +197,9 @@ def _add_defaults(
 
 def _list_unused_words(run: MeasuredRun, scenario: Scenario) -> list[str]:
     """What the row states of sharding and of the measurement, and is not read."""
-    unused = []
+    unused = list_unused_trainer_words(run)
+    if (run.get_count("etp") or 1) > 1 and not run.get_count("experts"):
+        unused.append(f"etp={run.get_count('etp')} (no experts)")
     sharding = run.get_text("sharding")
     if sharding and sharding.lower() not in SHARDING_WORDS:
         unused.append(f"sharding={sharding}")

@@ -50,8 +50,10 @@ def find_trainer_name(run: MeasuredRun) -> TrainerName:
     for name in get_args(TrainerName):
         if word == name:
             return name  # type: ignore[no-any-return]
+    needs_fsdp = (find_zero_stage(run) or 0) > 1
     if not word:
-        return "maxtext" if run.accelerator.startswith("tpu") else sharding_trainer or "megatron-classic"
+        default: TrainerName = "megatron-fsdp" if needs_fsdp else "megatron-classic"
+        return "maxtext" if run.accelerator.startswith("tpu") else sharding_trainer or default
     if word in _OTHER_WORDS:
         return _OTHER_WORDS[word][0]
     program = _find_program(word)
@@ -62,11 +64,27 @@ def find_trainer_name(run: MeasuredRun) -> TrainerName:
         raise RowError(f"trainer {word[:40]!r} is not one of {', '.join(known)}{hint}")
     version = find_run_version(run)
     trainers = (version and version.trainers) or list_trainers_of_program(program.name)
-    if sharding_trainer == "megatron-fsdp" and sharding_trainer in list_trainers_of_program(program.name):
-        return sharding_trainer
+    if needs_fsdp and "megatron-fsdp" in trainers:
+        return "megatron-fsdp"
     # whole steps as one graph are the trainer's only where its recipes have them, and the row says so
     has_whole_graphs = program.name == "megatron-bridge" and run.get_text("launch").startswith("graph")
     return next((name for name in trainers if name != "megatron" or has_whole_graphs), trainers[0])
+
+
+def find_zero_stage(run: MeasuredRun) -> int | None:
+    """The column `zero_stage`; where it is empty, the stage that the word in `sharding` determines, if it does."""
+    stated = run.get_count("zero_stage")
+    return SHARDING_WORDS.get(run.get_text("sharding").lower(), (None, None))[1] if stated is None else stated
+
+
+def list_unused_trainer_words(run: MeasuredRun) -> list[str]:
+    """What the row states of its trainer, and is not read, as `column=value`."""
+    unused = []
+    if run.get_text("framework") and run.get_text("trainer"):
+        unused.append(f"trainer={run.get_text('trainer')} (as framework={run.get_text('framework')})")
+    if run.get_text("trainer_version") and find_run_program(run) is None:
+        unused.append(f"trainer_version={run.get_text('trainer_version')} (of no program)")
+    return unused
 
 
 def get_trainer_defaults(run: MeasuredRun) -> Mapping[str, str]:
@@ -163,7 +181,7 @@ def find_version_name(run: MeasuredRun) -> str:
 
 def find_run_program(run: MeasuredRun) -> Program | None:
     """The program of the column `trainer`."""
-    return None if run.get_text("framework") else _find_program(run.get_text("trainer"))
+    return None if run.get_text("framework") else _find_program(run.get_text("trainer").lower())
 
 
 def _find_program(word: str) -> Program | None:

@@ -91,8 +91,8 @@ class MeasuredRun:
 
     @property
     def trainer_word(self) -> str:
-        """The trainer, as the table calls it."""
-        return self.get_text("framework") or self.get_text("trainer")
+        """The trainer, as the table calls it, in lower case."""
+        return (self.get_text("framework") or self.get_text("trainer")).lower()
 
     @property
     def is_for_fitting(self) -> bool:

@@ -94,3 +94,30 @@ def test_a_version_of_the_option_after_all_that_is_known_is_noted() -> None:
         refused = call(*on, f"torchtitan@{text}")
         assert (refused.returncode, "unknown version of torchtitan" in refused.stderr) == (2, True)
     assert call(*on, "torchtitan@0.2.2").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("cells", "trainer"),
+    [
+        ({"trainer": "megatron-lm", "zero_stage": "2"}, "megatron-fsdp"),
+        ({"trainer": "megatron-lm", "sharding": "FSDP2"}, "megatron-fsdp"),
+        ({"trainer": "Megatron-LM", "zero_stage": "1"}, "megatron-classic"),
+        ({"trainer": "nemo", "zero_stage": "3"}, "megatron-fsdp"),
+        ({"trainer": "Torchtitan", "sharding": "zero-3"}, "fsdp2"),
+        ({"zero_stage": "3"}, "megatron-fsdp"),
+    ],
+)
+def test_the_stage_decides_between_a_programs_kinds_of_plans(cells: dict[str, str], trainer: str) -> None:
+    assert bind_run(read(**DENSE | cells)).scenario.trainer.name == trainer
+
+
+@pytest.mark.parametrize(
+    ("cells", "unused"),
+    [
+        ({"framework": "fsdp2", "trainer": "torchtitan"}, "trainer=torchtitan (as framework=fsdp2)"),
+        ({"trainer_version": "0.2"}, "trainer_version=0.2 (of no program)"),
+        ({"etp": "2"}, "etp=2 (no experts)"),
+    ],
+)
+def test_what_is_not_read_of_trainer_and_degrees_is_named(cells: dict[str, str], unused: str) -> None:
+    assert unused in bind_run(read(**DENSE | cells)).not_modelled

@@ -300,8 +300,8 @@ def test_an_open_tensor_parallel_degree_may_be_one() -> None:
     [
         ("megatron-bridge", "nemo 26.04.01, v0.4.2", "2026-05", "megatron-bridge@25.11"),
         ("nemo", "container 24.09", "2025-10", "nemo@24.09"),
-        ("torchtitan", "9dec370", "2024-12", "torchtitan@2024-10"),
-        ("torchtitan", "", "2025", "torchtitan@0.2"),
+        ("torchtitan", "9dec370", "2024-12", "torchtitan@2024-12"),
+        ("torchtitan", "", "2025", "torchtitan@0.2.1"),
         ("maxtext", "mlperf/4.1", "", "maxtext@mlperf-4.1"),
         ("megatron-lm", "", "2021-04", "megatron-lm@core_v0.4"),
         ("mindspeed", "", "2026-06", ""),
