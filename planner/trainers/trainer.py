@@ -68,6 +68,9 @@ class Trainer:
     """Of `gradient_bytes` those of 16-bit gradients beside the accumulated ones."""
     frees_gradient_copies: bool = False
     """Whether these are there from a micro-batch's backward pass to its end alone, or at all times."""
+    widens_gradients: bool = False
+    """Whether the update copies 16-bit gradients to 32 bit, where master weights and moments have 32 bit
+    (megatron-core 0.16.1, `_copy_model_grads_to_main_grads` of optimizer/optimizer.py and distrib_optimizer.py)."""
     gathers_copies: bool = False
     """Whether the all-gather of ZeRO 1 is of copies: of what each rank has updated, and all of them twice."""
     communicators: int = 0
@@ -177,6 +180,9 @@ class Trainer:
     selective_recompute: Literal["cheap", "multiplies"] = "cheap"
     """What selective recomputation repeats beside norms and activations: nothing, or every second multiply too
     (torchtitan's selective op, `torchtitan/distributed/activation_checkpoint.py`)."""
+    cuts_key_values: bool = False
+    """Whether tensor parallelism over more ranks than heads of keys and values cuts their matrix further and gathers
+    what it makes, or each rank has a copy of a head's part."""
     joins_qkv: bool = False
     """Whether queries, keys and values are one multiply, which every second one counts."""
     keeps_gathered_sequence: bool = False

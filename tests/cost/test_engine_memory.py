@@ -17,7 +17,7 @@ from planner.cost.scenario import Offload, Scenario, build_scenario
 from planner.cost.strategies import build_strategy
 from planner.request.inputs import read_cluster
 from planner.trainers.names import GradientDtype, TrainerName
-from planner.trainers.trainer import LOSS_CHUNKS
+from planner.trainers.trainer import LOSS_CHUNKS, replace_moment_format
 from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload
 
@@ -164,3 +164,15 @@ def test_torchtune_frees_gradients_and_keeps_the_logits_of_all_chunks() -> None:
     # in place of those of one chunk, in 16 bit
     kept_bytes = 4.0 - 2.0 / LOSS_CHUNKS
     assert compute_logit_bytes(chunked) - compute_logit_bytes(without) == pytest.approx(kept_bytes * logits)
+
+
+def test_megatron_s_update_copies_16_bit_gradients() -> None:
+    """To 32 bit, of the shard of 8 ranks that each updates; not where the optimizer reads them as they are."""
+    narrow = build_llama("megatron", "bf16")
+    for zero_stage, copied in ((0, 4.0), (1, 4 / 8)):
+        moments = compute_bytes_per_parameter(narrow, "gradients", zero_stage)
+        assert moments["optimizer_step"] - moments["loss"] == pytest.approx(copied)
+    wide = compute_bytes_per_parameter(build_llama("megatron", "fp32"), "gradients", 1)
+    aware = replace(narrow, trainer=replace_moment_format(narrow.trainer, "bf16"))
+    reads = compute_bytes_per_parameter(aware, "gradients", 1)
+    assert wide["optimizer_step"] == wide["loss"] and reads["optimizer_step"] == reads["loss"]

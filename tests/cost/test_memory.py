@@ -60,8 +60,12 @@ def test_early_stages_hold_more_micro_batches() -> None:
     assert few == pytest.approx(many * 8 * 2 / 4)
 
 
-def test_keys_and_values_have_no_more_parts_than_heads() -> None:
+@pytest.mark.parametrize("cuts_further", [False, True])
+def test_keys_and_values_have_no_more_parts_than_heads(cuts_further: bool) -> None:
+    """Unless the trainer cuts their matrix further, as Megatron does."""
     q = lab_scenario(tiny(kv_heads=2))
+    assert q.trainer.cuts_key_values
+    q = replace(q, trainer=replace(q.trainer, cuts_key_values=cuts_further))
 
     def weights(tp: int) -> float:
         return float(compute_peak_memory_bytes(q, build_strategy(tp=tp, dp=16 // tp))["weights"][0])
@@ -70,7 +74,7 @@ def test_keys_and_values_have_no_more_parts_than_heads() -> None:
     norms = (2 * 8 + 1) * 512
     rest = q.workload.parameters - kv - norms
     for tp in (1, 2, 4, 8):
-        assert weights(tp) == pytest.approx(2 * (rest / tp + kv / min(tp, 2) + norms))
+        assert weights(tp) == pytest.approx(2 * (rest / tp + kv / (tp if cuts_further else min(tp, 2)) + norms))
 
 
 def count_peak_layers(layers: int, pp: int, vpp: int, micro_batches: int, stage: int) -> int:

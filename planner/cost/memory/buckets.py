@@ -36,6 +36,18 @@ def compute_updated_gradient_bytes(scenario: Scenario, zero_stage: Ints, sharded
     return scenario.trained_share * _COPIED_GRADIENT_BYTES * np.where((zero_stage > 0)[:, None], copied, 0.0)
 
 
+def compute_widened_gradient_bytes(scenario: Scenario, updated: Floats) -> Floats:
+    """Megatron's 32-bit copy of 16-bit gradients while `updated` parameters, [plans, stages], are updated, [plans,
+    moments, stages]; of one moment where it has none, as under an optimizer that reads 16-bit ones.
+    """
+    trainer = scenario.trainer
+    is_narrow = trainer.gradient_bytes < _COPIED_GRADIENT_BYTES and trainer.master == trainer.moments == "fp32"
+    if not (trainer.widens_gradients and is_narrow):
+        return np.zeros((1, 1, 1))
+    copy_bytes = scenario.trained_share * _COPIED_GRADIENT_BYTES * updated
+    return stack_moments({"optimizer_step": copy_bytes}, updated)
+
+
 def keep_gradient_buffers(
     scenario: Scenario, zero_stage: Ints, gradients: Floats, sum_bytes: Floats, unit: Units, progress: Progress
 ) -> Floats:

@@ -15,6 +15,7 @@ import numpy as np
 from planner.cost.arrays import Floats, Ints
 from planner.cost.memory.buckets import (
     compute_updated_gradient_bytes,
+    compute_widened_gradient_bytes,
     keep_gradient_buffers,
     list_made_parameters,
 )
@@ -52,7 +53,9 @@ def compute_gradient_bytes(
             kept_bytes = (state.gradient_bytes - state.gradient_copy_bytes) * unsharded
             return GradientBytes(kept_bytes[:, None] + state.gradient_copy_bytes * copies, shard_bytes[:, None])
         partly = np.minimum(shard_bytes + state.gradient_bytes * unit.layer, whole_bytes)
-        return GradientBytes(np.where(is_sharded, partly, whole_bytes)[:, None], shard_bytes[:, None])
+        kept = np.where(is_sharded, partly, whole_bytes)[:, None]
+        updated = np.where((zero_stage >= 1)[:, None], sharded, unsharded)
+        return GradientBytes(kept + compute_widened_gradient_bytes(scenario, updated), shard_bytes[:, None])
     sums = updated = np.where(is_sharded, shard_bytes, whole_bytes)
     if trainer.reduce_bucket_elements:
         copy_bytes = compute_updated_gradient_bytes(scenario, zero_stage, sharded)

@@ -78,11 +78,13 @@ class LinearCost(OperatorCost[Linear]):
     has_weights = True
 
     def compute_times(self, scenario: Scenario, op: Linear, shard: LayerShard) -> PassTimes:
-        """Three multiplies of one size. Of keys and values there are no more parts than heads."""
+        """Three multiplies of one size. Of keys and values there are no more parts than heads, unless the trainer
+        cuts them further.
+        """
         m = op.rows * (shard.tokens if op.shard != "none" else shard.tokens / shard.sequence_divisor)
         k = np.full_like(m, op.inputs) / (shard.tp if op.shard == "row" else 1.0)
         n = np.full_like(m, op.outputs) / (shard.tp if op.shard == "column" else 1.0)
-        if op.kv_outputs:
+        if op.kv_outputs and not scenario.trainer.cuts_key_values:
             n = n + op.kv_outputs * (1 / np.minimum(shard.tp, op.kv_heads) - 1 / shard.tp)
         flops_per_s = roofline.compute_gemm_flops_per_s(scenario, op.full_precision)
         return _compute_pass_times(scenario, m, n, k, flops_per_s=flops_per_s, full_precision=op.full_precision)

@@ -365,7 +365,7 @@ def compute_stage_parameters(
     ).T
     dense_by_type = sharded / tp + replicated
     for column, layer in enumerate(layer_types):
-        if layer.kv_heads:
+        if layer.kv_heads and not scenario.trainer.cuts_key_values:
             # of keys and values there are no more parts than heads: beyond, ranks hold copies
             copies = 1 / np.minimum(tp[:, 0], layer.kv_heads) - 1 / tp[:, 0]
             dense_by_type[:, column] += layer.kv_parameters * copies

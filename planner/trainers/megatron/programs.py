@@ -70,6 +70,9 @@ MEGATRON = Trainer(
     held_logit_bytes=6.0,
     # is_first_microbatch (megatron/core/extensions/transformer_engine.py)
     caches_narrow_weights=True,
+    widens_gradients=True,
+    # `get_query_key_value_tensors` of megatron/core/transformer/attention.py
+    cuts_key_values=True,
     # `gradient_accumulation_fusion`, of the logits' matrix too (megatron/core/tensor_parallel/layers.py)
     keeps_dummy_gradients=True,
     launch_mode="graph",
@@ -93,6 +96,7 @@ MEGATRON_FSDP = replace(
     usual_zero_stage=3,
     sharded_weight_bytes=0.0,
     grad_reduce_bytes=2.0,
+    widens_gradients=False,
     keeps_embedding_gathered=True,
 )
 
