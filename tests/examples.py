@@ -210,6 +210,7 @@ def bulk_only() -> CollectiveLibrary:
         nic_bandwidth_share=1.0,
         message=MessageSpec(),
         own_part=0.0,
+        rails=float("inf"),
     )
 
 

@@ -78,6 +78,10 @@ class Bandwidth:
     def network(self) -> Network:
         """The machine: the node of the generation with the row's NICs."""
         adds = self.algorithm == "collnet"
+        if self.generation == "tpu":
+            return build_network(
+                resolve_cluster(presets.load_cluster_spec(self.accelerator), self.accelerator, nodes=self.nodes)
+            )
         return build_machine(self.generation, self.nodes, self.racks, self.fabric, self.gbps, adds)
 
 

@@ -113,6 +113,8 @@ class LibrarySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Factor on steps between nodes."""
     own_part: float = 0.0
     """Share of a member's part at which it moves its own one, which no link carries."""
+    rails: float = math.inf
+    """How many members of a domain of links have NICs that rings and trees use, at most."""
     generations: dict[str, GenerationSpec] = {}
     message: MessageSpec = MessageSpec()
     reduction: ReductionSpec = ReductionSpec()
@@ -152,6 +154,8 @@ class CollectiveLibrary:
     message: MessageSpec
     own_part: float
     """Share of a member's part at which it moves its own one, which no link carries."""
+    rails: float
+    """How many members of a domain of links have NICs that rings and trees use, at most."""
     switch_reduction_share: float
     single_rank_per_node: tuple[CollectiveAlgorithm, ...]
     nic_bandwidth_share: float
@@ -243,6 +247,7 @@ def build_collective_library(name: str, spec: LibrarySpec) -> CollectiveLibrary:
         other_generations=GenerationSpec(link_share=spec.link_share),
         message=spec.message,
         own_part=spec.own_part,
+        rails=spec.rails,
         switch_reduction_share=spec.reduction.network,
         single_rank_per_node=spec.one_rank_a_node,
         nic_bandwidth_share=spec.network_share,
@@ -326,8 +331,15 @@ def find_used_tiers(network: Network, group: RankGroup) -> Bools:
 def _compute_crossing(
     network: Network, group: RankGroup, library: CollectiveLibrary, pattern: TrafficPattern = "ring"
 ) -> TierCrossing:
-    """The tiers that each plan's group crosses, at what the library reaches of their bandwidth."""
+    """The tiers that each plan's group crosses, at what the library reaches of their bandwidth.
+
+    The channels of rings and trees leave a domain of links, a node or rack, by the NICs of `library.rails` members at
+    most; all-to-alls by everyone's own.
+    """
     crossing, shares = compute_tier_crossing(network, group, pattern), library.find_bandwidth_shares(network)
+    if pattern == "ring" and math.isfinite(library.rails):
+        used = np.minimum(library.rails * crossing.node_count / crossing.group_size, 1.0)
+        shares = np.where(network.through_nic, used[:, None] * shares, shares)
     return replace(crossing, device_bytes_per_s=crossing.device_bytes_per_s * shares)
 
 
