@@ -10,7 +10,7 @@ from planner.cluster.build.pools import HeteroCluster, resolve_pools
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.spec import parse_cluster_spec
-from planner.cost.collectives import CollectiveLibrary, GenerationSpec, MessageSpec, load_collective_library
+from planner.cost.collectives.library import CollectiveLibrary, GenerationSpec, MessageSpec, load_collective_library
 from planner.cost.scenario import Scenario, build_scenario
 from planner.workload.operators import Workload
 from planner.workload.presets import parse_model_file

@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
-from planner.cost.collectives import CollectiveName, ProtocolName
+from planner.cost.collectives import CollectiveName
 from planner.cost.collectives.algorithms import CollectiveAlgorithm
+from planner.cost.collectives.library import ProtocolName
 from planner.cost.rank_groups import RankAxis
 from planner.documents.plan import (
     ClusterPart,

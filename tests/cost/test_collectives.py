@@ -14,8 +14,9 @@ from planner.cluster.network.build import build_network
 from planner.cluster.network.network import Network
 from planner.cost import collectives
 from planner.cost.arrays import Floats
-from planner.cost.collectives import algorithms, compute_fastest_s, load_collective_library
+from planner.cost.collectives import algorithms, compute_fastest_s
 from planner.cost.collectives.algorithms import CollectiveSchedule, TierCrossing, compute_tier_crossing
+from planner.cost.collectives.library import LibrarySpec, load_collective_library
 from planner.cost.rank_groups import RankGroup
 from planner.cost.rank_groups import build_rank_group as evenly
 from planner.decode import decode_text
@@ -271,5 +272,5 @@ def test_a_collective_takes_the_same_time_alone_and_among_others(network, many) 
 def test_an_unknown_algorithm_of_a_library_is_refused(correct: str, misspelt: str, key: str, suggestion: str) -> None:
     text = (database.find_database_path() / "collectives" / "nccl.toml").read_text("utf-8")
     with pytest.raises(InputError) as refusal:
-        decode_text(text.replace(correct, misspelt), "toml", collectives.LibrarySpec, "nccl.toml")
+        decode_text(text.replace(correct, misspelt), "toml", LibrarySpec, "nccl.toml")
     assert (refusal.value.origin, refusal.value.key, refusal.value.suggestion) == ("nccl.toml", key, suggestion)

@@ -1,14 +1,11 @@
 """Time of a collective over groups of ranks: the fastest algorithm and protocol that fabric and library offer.
 
-    seconds = base + Σ steps_i · α_i + messages · o + max(link seconds / share, volume / LL's cap)
+    seconds = base + Σ steps_i · α_i + members · β + messages · o + max(link seconds / share, volume / LL's cap)
 
-with α_i the latency of tier i times the protocol's share of a bulk step, as NCCL's tuner has it (NCCL,
-src/graph/tuning.cc, ncclTopoTuneModel). Every device takes part in one group of each axis at the same time, so a
-device's share of each tier is what its group has: groups that use the same link share it by that.
-
-A library's figures are data (hardware_db/collectives), read from its own tuner where it has one. A step's latency is
-the network's, for one step of a ring of bulk copies; a protocol that hands over small pieces takes the share of it
-that its step has of that one's in the tuner's table.
+with α_i the latency of tier i times what the protocol's step has of the step that this latency stands for, as in
+NCCL's tuner (NCCL, src/graph/tuning.cc, ncclTopoTuneModel). Every device takes part in one group of each axis at the
+same time, so a device's share of each tier is what its group has: groups that use the same link share it by that. The
+library's own figures, among them what it reaches of links and NICs, are data: `planner.cost.collectives.library`.
 
 All functions of collectives: `size_bytes` of shape [plans], `group` the ranks of each plan's group, result seconds of
 shape [plans], zero for a group of one. NCCL's definition of bus bandwidth for the factors.
@@ -21,10 +18,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import lru_cache, reduce
+from functools import reduce
 from typing import Literal
 
-import msgspec
 import numpy as np
 
 from planner.cluster.network.network import Network, TrafficPattern
@@ -36,144 +32,10 @@ from planner.cost.collectives.algorithms import (
     TierCrossing,
     compute_tier_crossing,
 )
+from planner.cost.collectives.library import CollectiveLibrary, Protocol, ProtocolName, find_collective_library
 from planner.cost.rank_groups import RankAxis, RankGroup
-from planner.hardware import database
-from planner.hardware.figures import FigureSource
 
-ProtocolName = Literal["LL", "LL128", "Simple"]
 CollectiveName = Literal["all-gather", "reduce-scatter", "all-reduce", "all-to-all"]
-
-
-class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What an algorithm takes under one protocol; seconds, and shares of the bandwidth of bulk copies."""
-
-    share: float
-    base: float
-    link: float
-    network: float
-    share_between_nodes: float | None = None
-    rank: float = 0.0
-    link_rank: float = 0.0
-
-
-class GenerationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What belongs to a generation of accelerators."""
-
-    link_share: float
-    """Share of the links' rated bandwidth that the rings of bulk copies reach."""
-    in_network: float = 1.0
-    """Size over time of an all-reduce by the links' switches, over their rated bandwidth."""
-    latency: float = 1.0
-    """Factor on the start of an algorithm and on its steps inside a node."""
-    low_latency: tuple[float, float, float] | None = None
-    """Bytes/s that LL does not pass on one node, on two, on more."""
-
-
-class MessageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Seconds in which one message is posted to a NIC; bytes of the pieces that a large one is cut in, and seconds of
-    each.
-    """
-
-    network: float = 0.0
-    piece_bytes: float = math.inf
-    piece: float = 0.0
-
-    @property
-    def posting_s_per_byte(self) -> float:
-        """Seconds a byte in which pieces are posted one after the other."""
-        return self.piece / self.piece_bytes
-
-
-class StepSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Seconds of the step that a network's latencies stand for, inside a node and between nodes."""
-
-    link: float
-    network: float
-
-
-class ReductionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Share of the network's bandwidth at which its switches add."""
-
-    network: float = 1.0
-
-
-class LibrarySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A file of hardware_db/collectives."""
-
-    title: str
-    algorithms: dict[CollectiveAlgorithm, dict[ProtocolName, ProtocolSpec]]
-    sources: dict[str, FigureSource]
-    tree_by_size: dict[ProtocolName, tuple[float, ...]] = {}
-    step: StepSpec
-    link_share: float
-    """Of links of a generation without a table of its own."""
-    network_share: float
-    """Share of the NICs' rated bandwidth that bulk copies reach."""
-    network_latency: float = 1.0
-    """Factor on steps between nodes."""
-    own_part: float = 0.0
-    """Share of a member's part at which it moves its own one, which no link carries."""
-    rails: float = math.inf
-    """How many members of a domain of links have NICs that rings and trees use, at most."""
-    generations: dict[str, GenerationSpec] = {}
-    message: MessageSpec = MessageSpec()
-    reduction: ReductionSpec = ReductionSpec()
-    one_rank_a_node: tuple[CollectiveAlgorithm, ...] = ()
-    """Algorithms that are there only for groups of which no two ranks share a node."""
-    confidence: str = ""
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """An algorithm under a protocol; times in seconds."""
-
-    name: ProtocolName
-    bandwidth_share: float
-    inter_node_bandwidth_share: float
-    base_s: float
-    per_rank_s: float
-    per_linked_rank_s: float
-    """For every rank of the group that links join to a rank, not NICs."""
-    link_step_ratio: float
-    """A step over links inside a node, over the latency that the network states."""
-    network_step_ratio: float
-    bandwidth_share_by_size: Floats
-    """Share reached at 64 bytes and every doubling; empty: all of it."""
-    is_low_latency: bool
-    """Whether LL's cap holds."""
-
-
-@dataclass(frozen=True)
-class CollectiveLibrary:
-    """A library's algorithms by name, each with its protocols."""
-
-    name: str
-    algorithms: dict[CollectiveAlgorithm, tuple[Protocol, ...]]
-    generations: dict[str, GenerationSpec]
-    other_generations: GenerationSpec
-    message: MessageSpec
-    own_part: float
-    """Share of a member's part at which it moves its own one, which no link carries."""
-    rails: float
-    """How many members of a domain of links have NICs that rings and trees use, at most."""
-    switch_reduction_share: float
-    single_rank_per_node: tuple[CollectiveAlgorithm, ...]
-    nic_bandwidth_share: float
-    """Of the NICs' rated bandwidth, what bulk copies reach."""
-
-    def has_algorithm(self, algorithm: CollectiveAlgorithm) -> bool:
-        """Whether the library has an algorithm."""
-        return algorithm in self.algorithms
-
-    def find_generation(self, architecture: str) -> GenerationSpec:
-        """What is known of an architecture: of its generation, whatever its variant."""
-        names = [name for name in self.generations if architecture.startswith(name)]
-        return self.generations[max(names, key=len)] if names else self.other_generations
-
-    def find_bandwidth_shares(self, network: Network) -> Floats:
-        """Share of the rated bandwidth that bulk copies reach, [tiers]."""
-        link_share = self.find_generation(network.architecture).link_share
-        return np.where(network.through_nic, self.nic_bandwidth_share, link_share)
 
 
 @dataclass(frozen=True)
@@ -203,55 +65,6 @@ def record_choices() -> Iterator[list[CollectiveChoice]]:
         yield choices
     finally:
         _RECORDED_CHOICES.reset(token)
-
-
-def find_collective_library(network: Network) -> CollectiveLibrary:
-    """The library that a network is used with: XLA's on a torus, Gaudi's HCCL, else NCCL or RCCL."""
-    if any(len(axes) for axes in network.torus_axes):
-        return load_collective_library("xla")
-    return load_collective_library("hccl" if network.architecture.startswith("gaudi") else "nccl")
-
-
-@lru_cache
-def load_collective_library(name: str) -> CollectiveLibrary:
-    """A library by the name of its file."""
-    spec = database.load_database_entry("collectives", name, LibrarySpec, "library", "", "collectives")
-    return build_collective_library(name, spec)
-
-
-def build_collective_library(name: str, spec: LibrarySpec) -> CollectiveLibrary:
-    """A library from its file's figures."""
-
-    def build_protocol(algorithm: CollectiveAlgorithm, protocol: ProtocolName, figures: ProtocolSpec) -> Protocol:
-        inter_node_share = figures.share_between_nodes
-        return Protocol(
-            name=protocol,
-            bandwidth_share=figures.share,
-            inter_node_bandwidth_share=figures.share if inter_node_share is None else inter_node_share,
-            base_s=figures.base,
-            per_rank_s=figures.rank,
-            per_linked_rank_s=figures.link_rank,
-            link_step_ratio=figures.link / spec.step.link,
-            network_step_ratio=spec.network_latency * figures.network / spec.step.network,
-            bandwidth_share_by_size=np.array(spec.tree_by_size.get(protocol, ()) if algorithm == "tree" else ()),
-            is_low_latency=protocol == "LL",
-        )
-
-    return CollectiveLibrary(
-        name=name,
-        algorithms={
-            algorithm: tuple(build_protocol(algorithm, *protocol) for protocol in protocols.items())
-            for algorithm, protocols in spec.algorithms.items()
-        },
-        generations=spec.generations,
-        other_generations=GenerationSpec(link_share=spec.link_share),
-        message=spec.message,
-        own_part=spec.own_part,
-        rails=spec.rails,
-        switch_reduction_share=spec.reduction.network,
-        single_rank_per_node=spec.one_rank_a_node,
-        nic_bandwidth_share=spec.network_share,
-    )
 
 
 def compute_all_gather_s(network: Network, size_bytes: Floats, group: RankGroup) -> Floats:
