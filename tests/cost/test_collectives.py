@@ -70,6 +70,18 @@ def test_a_ring_over_nodes_leaves_by_every_members_nic() -> None:
     assert compute_bare_seconds(collectives.compute_all_gather_s, 4e9, 4, 4) == pytest.approx(3e9 / 25e9)
 
 
+def test_rings_leave_a_rack_by_a_few_members_nics() -> None:
+    racks, size = build_preset_network("gb200-nvl72", 36), 64e9
+    nics = NCCL.nic_bandwidth_share * racks.bandwidth_bytes_per_s[racks.through_nic][0]
+    crossed = 143 / 144 * size / (NCCL.rails * nics)
+    assert compute_seconds(collectives.compute_all_gather_s, size, 144, network=racks) == pytest.approx(
+        crossed, rel=0.02
+    )
+    # eight members of each rack have a NIC each, as in a node
+    spread = compute_seconds(collectives.compute_all_gather_s, size, 16, 9, network=racks)
+    assert spread == pytest.approx(15 / 16 * size / (8 * nics), rel=0.02)
+
+
 def test_latency_counts_every_step_of_the_ring() -> None:
     with patch.object(collectives, "find_collective_library", return_value=bulk_only()):
         assert compute_seconds(collectives.compute_all_gather_s, 0.0, 4) == pytest.approx(3 * 3e-6)
