@@ -113,3 +113,11 @@ def test_maxtext_packs_documents_on_gpus_and_says_how_many(tmp_path: Path) -> No
     assert call("plan", *on, *gpus, "--cp-exchange", "ring").returncode == 0
     tpus = call("plan", *on, "-c", "tpu-v5p", "--nodes", "8", "--packing", "2K")
     assert (tpus.returncode, "splash attention on TPUs computes the pairs" in tpus.stderr) == (2, True)
+
+
+def test_settings_that_make_no_difference_to_any_plan_are_not_listed() -> None:
+    on = ("-c", "dgx-h100", "--nodes", "2", "-b", "64", "--trainer", "torchtitan", "--launch", "eager", "--top", "1")
+    assert "\nSettings  chunked loss\n" in call("plan", "llama-3-8b", *on, "--cp", "1").stdout
+    assert "\nSettings  cp by all-gather, chunked loss\n" in call("plan", "llama-3-8b", *on, "--cp", "2").stdout
+    experts = call("plan", "qwen3-30b-a3b", *on, "--ep", "8", "--cp", "1").stdout
+    assert "\nSettings  ep by nccl, chunked loss\n" in experts

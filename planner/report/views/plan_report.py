@@ -28,7 +28,7 @@ _MAX_BARS = 12
 """Plans that are drawn as bars; all are in the table."""
 _MAX_FRONT_PLANS = 25
 _USUAL_SETTINGS = frozenset(setting.format_label(setting.values[0]) for setting in SETTINGS.values())
-"""Settings that are not listed where all plans have them."""
+"""Settings that are not listed where all plans have them; nor are those that make no difference to any plan."""
 
 
 def build_plan_report(document: PlanDocument) -> Report:
@@ -73,7 +73,12 @@ def _enumerate_facts(document: PlanDocument) -> Iterator[tuple[str, str]]:
     yield from plan_words.build_memory_limit_facts(document.scenario, document.best_plan.memory.capacity_bytes)
     settings = [_format_settings(plan.settings, document.scenario.precision) for plan in document.plans]
     shared = [text for text in settings[0] if all(text in other for other in settings)]
-    unusual = [text for text in shared if text not in _USUAL_SETTINGS]
+    affecting = [
+        setting.affects is None or any(setting.affects(plan.strategy) for plan in document.plans)
+        for setting in SETTINGS.values()
+    ]
+    without_effect = {text for text, affects in zip(settings[0], affecting, strict=True) if not affects}
+    unusual = [text for text in shared if text not in _USUAL_SETTINGS | without_effect]
     if unusual:
         yield "Settings", ", ".join(unusual)
     if document.search.candidates > 1:
