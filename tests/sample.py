@@ -7,13 +7,21 @@ from collections.abc import Collection, Iterable
 import pytest
 
 
-def mark_full(values: Iterable[object], *, every: int, keep: Collection[object] = ()) -> list[object]:
-    """The values as parameters of a test: each `every`-th and those of `keep` for every run, the others `full`.
+def mark_full(
+    values: Iterable[object],
+    *,
+    every: int = 1,
+    keep: Collection[object] = (),
+    costly: Collection[object] = (),
+) -> list[object]:
+    """The values as parameters of a test: each `every`-th but those of `costly`, and those of `keep`, for every run,
+    the others `full`.
 
     A tuple is the values of several parameters.
     """
     return [
-        value if number % every == 0 or value in keep else _mark_value(value) for number, value in enumerate(values)
+        value if value in keep or (number % every == 0 and value not in costly) else _mark_value(value)
+        for number, value in enumerate(values)
     ]
 
 

@@ -42,7 +42,6 @@ from tests.sample import mark_full
 EXAMPLES = {tuple(shlex.split(line)) for text in PLANNER.values() for line in list_examples(text)}
 PAGES = [read_page(path) for path in PAGE_PATHS]
 STORIES = [page for page in PAGES if any(isinstance(part, Command) for part in page.story)]
-TUTORIAL = [page for page in STORIES if page.path.name == "tutorial.md"]
 ALONE = {
     command.line: command
     for page in PAGES
@@ -72,14 +71,18 @@ def test_there_are_pages_and_commands() -> None:
     assert {page.path.name for page in STORIES} >= {"tutorial.md", "sweeps.md", "export.md", "explain.md", "ci.md"}
 
 
-@pytest.mark.parametrize("command", mark_full(ALONE.values(), every=4), ids=lambda command: command.line)
+@pytest.mark.parametrize("command", mark_full(ALONE.values(), every=7), ids=lambda command: command.line)
 def test_a_command_of_the_documentation_runs(command: Command) -> None:
     done = call(*command.words)
     assert done.returncode == 0, f"{command.page}: {done.stderr}"
     assert done.stdout
 
 
-@pytest.mark.parametrize("page", mark_full(STORIES, every=4, keep=TUTORIAL), ids=lambda page: page.path.name)
+@pytest.mark.parametrize(
+    "page",
+    mark_full(STORIES, costly=[page for page in STORIES if page.path.name == "sweeps.md"]),
+    ids=lambda page: page.path.name,
+)
 def test_the_commands_of_a_page_run_in_order_and_print_the_output_shown(
     page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +107,9 @@ def test_the_commands_of_a_page_run_in_order_and_print_the_output_shown(
 
 
 @pytest.mark.parametrize(
-    "file", mark_full(FILES, every=4), ids=lambda file: f"{file.page} {file.text.splitlines()[0]}"
+    "file",
+    mark_full(FILES, costly=[file for file in FILES if "heterogeneous" in file.page]),
+    ids=lambda file: f"{file.page} {file.text.splitlines()[0]}",
 )
 def test_a_file_of_the_documentation_is_read(file: File, tmp_path: Path) -> None:
     path, block = tmp_path / "file.toml", file.text

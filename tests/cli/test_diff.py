@@ -61,6 +61,7 @@ def test_real_plans_are_compared(tmp_path: Path) -> None:
     assert "strategy.dp" in part["why"]["because"]
 
 
+@pytest.mark.full
 def test_heterogeneous_plans_are_compared(tmp_path: Path) -> None:
     arguments = ("llama-3-8b", "-c", "dgx-h100:1+dgx-a100:1", "--cp", "1", "--pp", "1", "-f", "json")
     for name, batch in (("base", "64"), ("head", "128")):

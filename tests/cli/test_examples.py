@@ -33,7 +33,7 @@ model = "llama-3-8b"
 cluster = "dgx-h100"
 nodes = 1
 global_batch = 64
-tp = 8
+tp = 4
 vpp = 1
 """,
     "sweep.toml": """
@@ -76,6 +76,9 @@ def list_examples(text: str) -> list[str]:
 PLANNER = dict(list_commands(typer.main.get_command(build_planner_app()), ("planner",)))
 
 
+COSTLY = [f"planner {name}" for name in ("plan", "explain", "what-if", "size", "compare", "sweep")]
+
+
 def write_given_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of a user's own; and few runs are published, so that all of them are soon predicted."""
     Path("path/to").mkdir(parents=True)
@@ -93,7 +96,7 @@ def test_both_programs_have_the_same_help() -> None:
     assert text == PLANNER["planner plan"]
 
 
-@pytest.mark.parametrize("name", mark_full(PLANNER, every=4))
+@pytest.mark.parametrize("name", mark_full(PLANNER, costly=COSTLY))
 def test_the_examples_of_the_help_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_given_files(monkeypatch)

@@ -49,6 +49,7 @@ def test_reports_count_images() -> None:
     assert "more images a second" in changed.stdout
 
 
+@pytest.mark.full
 def test_heterogeneous_plans_count_images(tmp_path: Path) -> None:
     arguments = ("vit-b-16", "--cluster", "dgx-h100:1+dgx-a100:1", "--global-batch", "512", "--tokens", "197M")
     files = {form: tmp_path / f"plan.{form}" for form in ("md", "html", "json")}

@@ -120,7 +120,7 @@ def test_a_limit_above_the_memory_is_refused_or_rules_the_cluster_out() -> None:
     assert reasons == {"dgx-h100": "", "l4-pcie": "--memory-limit 70.00 GiB: more memory than there is"}
 
 
-@pytest.mark.parametrize("command", ["what-if", "size", "compare"])
+@pytest.mark.parametrize("command", mark_full(["compare", "what-if", "size"], every=3))
 def test_other_commands_accept_a_memory_limit(command: str) -> None:
     arguments = {
         "what-if": (*ON, "--set", "accelerator.memory=+10%"),

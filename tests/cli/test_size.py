@@ -70,9 +70,7 @@ def compute_rent_usd_per_hour(result: dict) -> float:
 
 
 def test_a_later_deadline_never_needs_more_nodes() -> None:
-    counts = [
-        read_document(*ON, "--tokens", "1T", "--deadline", days)["answer"]["nodes"] for days in ("10d", "30d", "90d")
-    ]
+    counts = [read_document(*ON, "--tokens", "1T", "--deadline", days)["answer"]["nodes"] for days in ("30d", "90d")]
     assert counts == sorted(counts, reverse=True)
 
 
@@ -85,9 +83,10 @@ def test_a_bare_number_for_scripts() -> None:
 
 
 def test_a_budget_gives_the_number_of_tokens() -> None:
-    result = read_document(*ON, "--budget", "200kUSD")
+    small = ("gpt-1.7b", "--cluster", "dgx-h100")
+    result = read_document(*small, "--budget", "200kUSD")
     assert result["answer"]["usd"] == pytest.approx(200_000, rel=1e-3)
-    twice = read_document(*ON, "--budget", "400kUSD")
+    twice = read_document(*small, "--budget", "400kUSD")
     assert twice["run"]["tokens"] == pytest.approx(2 * result["run"]["tokens"], rel=1e-3)
     optimal = result["compute_optimal"]
     assert optimal["tokens"] == pytest.approx(20 * optimal["parameters"])
@@ -95,6 +94,7 @@ def test_a_budget_gives_the_number_of_tokens() -> None:
     assert 6 * optimal["parameters"] * optimal["tokens"] == pytest.approx(flops)
 
 
+@pytest.mark.full
 def test_no_size_of_its_curve_is_better_than_the_answer() -> None:
     cheap = read_document("gpt-1.7b", "--cluster", "dgx-h100", "--budget", "10kUSD", "--global-batch", "3")
     assert cheap["answer"]["usd"] <= min(row["usd"] for row in cheap["curve"]) * (1 + 1e-9)
@@ -108,6 +108,7 @@ def test_deadlines_reach_a_hundred_years() -> None:
     assert call("planner", "size", *ON, "--tokens", "1T", "--deadline", "101y").returncode == 2
 
 
+@pytest.mark.full
 def test_a_step_of_more_than_the_run_gets_a_smaller_batch_suggested() -> None:
     done = call("planner", "size", *POD, "--tokens", "1B", "--deadline", "1h", "-b", "1048576")
     assert done.returncode == 3
@@ -138,10 +139,11 @@ def test_a_budget_and_tokens_give_the_fastest_size_that_it_pays_for() -> None:
         ((*RUN, "--plot", "curve.pdf"), 2, ["curve.pdf", "ending in .svg"]),
         ((*RUN, "--precision", "int8"), 2, ["--precision", "unsupported by megatron-lm"]),
         ((*RUN, "--grid", "frr"), 2, ["--grid", "frr"]),
-        (
+        pytest.param(
             (*ON, "--tokens", "15T", "--deadline", "1h"),
             3,
             ["no size of dgx-h100", "nearest miss", "a later --deadline"],
+            marks=pytest.mark.full,
         ),
         (("llama-3.1-405b", *ON[1:], "--budget", "1MUSD", "--nodes", "1"), 3, ["nearest miss", "128 devices"]),
         ((*RUN, "--budget", "10USD"), 3, ["the fewest nodes that meet the deadline", "10"]),
@@ -210,7 +212,7 @@ part = "node-4"
 """
 
 
-@pytest.mark.parametrize("text", [FIVE, BROKEN], ids=["wired", "degraded"])
+@pytest.mark.parametrize("text", [FIVE, pytest.param(BROKEN, marks=pytest.mark.full)], ids=["wired", "degraded"])
 def test_a_wired_cluster_has_as_many_nodes_as_work(text: str, tmp_path: Path) -> None:
     file = tmp_path / "lab.toml"
     file.write_text(text)

@@ -110,7 +110,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("program", mark_full(get_args(ExportName), every=3))
+@pytest.mark.parametrize("program", mark_full(get_args(ExportName), every=8))
 def test_the_nearest_plan_of_a_refusal_is_accepted_and_exported(program: str, tmp_path: Path) -> None:
     on = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "16", "--seq-length", "2048", "--trainer", program)
     for text in HOSTILE:

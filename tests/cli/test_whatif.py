@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from planner.cli import app
 from planner.documents.what_if import WhatIfDocument
 from planner.report.formats.registry import build_report
 from planner.report.formats.terminal import print_report
@@ -176,11 +177,12 @@ def test_uncertainty_is_reported_on_request() -> None:
     assert {**result, "uncertainty": None} == plain
 
 
-def test_uncertainty_without_a_number_takes_the_default_number() -> None:
+def test_uncertainty_without_a_number_takes_the_default_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "_DEFAULT_SAMPLES", 12)
     degrees = ("--tp", "8", "--pp", "1", "--cp", "1", "--vpp", "1", "--micro-batch", "1", "--zero", "1")
     done = call("plan", "--uncertainty", "7B", *MAIN[1:], *degrees)
     assert done.returncode == 0, done.stderr
-    assert "Uncertainty: over 200 samples of the fitted parameters plan 1 takes" in done.stdout
+    assert "Uncertainty: over 12 samples of the fitted parameters plan 1 takes" in done.stdout
     # a number is filled in before an option too: what is refused is the objective
     refused = call("plan", *MAIN, *degrees, "--uncertainty", "--objective", "memory-headroom")
     assert refused.returncode == 2

@@ -29,7 +29,7 @@ def iterate_plans(value: object) -> Iterator[dict[str, Any]]:
             yield from iterate_plans(inner)
 
 
-@pytest.mark.parametrize("name", mark_full(COMMANDS, every=4, keep=FIGURES_BY_COMMAND))
+@pytest.mark.parametrize("name", mark_full(COMMANDS, every=7, keep=FIGURES_BY_COMMAND))
 def test_a_document_keeps_the_laws_and_its_figures(name: str) -> None:
     result = run_pinned_command(COMMANDS[name].command)
     assert result.exit_code == COMMANDS[name].exit_code

@@ -112,6 +112,7 @@ def test_a_chart_runs_no_script_loads_no_file_and_is_the_same_each_time(name: st
     assert ElementTree.fromstring(file).findtext(f"{SVG}title") == "title & <b>"
 
 
+@pytest.mark.full
 def test_another_process_draws_the_same_bytes() -> None:
     program = "from tests.report.test_charts import *; print(*map(render_chart_svg, CHARTS.values()), end='')"
     environment = {"PYTHONHASHSEED": "1"}

@@ -21,7 +21,9 @@ from tests.examples import pools, tiny
 def document() -> HeterogeneousDocument:
     cluster = pools(slow_tflops=150, devices=2)
     scenarios = bind_pools(tiny(), cluster, global_batch=32)
-    return search_hetero_plans(cluster, scenarios, Space(cluster.devices, 32), {}, tokens=10**12)
+    return search_hetero_plans(
+        cluster, scenarios, Space(cluster.devices, 32, {"cp": (1,), "vpp": (1,)}), {}, tokens=10**12
+    )
 
 
 def print_document(document: HeterogeneousDocument, width: int) -> str:

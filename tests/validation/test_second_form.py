@@ -77,6 +77,7 @@ def test_a_stated_setting_is_in_the_scenario_or_named(
             assert one.scenario.techniques.lora is not None, cells["id"]
 
 
+@pytest.mark.full
 def test_every_row_is_predicted() -> None:
     parsed = parse_run_table(RUNS.read_text("utf-8"), "runs.csv")
     # one row of each trainer, accelerator and precision
