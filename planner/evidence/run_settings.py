@@ -11,8 +11,9 @@ from planner.cost.setting_values import apply_setting
 from planner.cost.settings import SETTINGS, Setting
 from planner.cost.techniques import apply_lora
 from planner.errors import InputError
+from planner.evidence.run_trainers import find_run_program
 from planner.evidence.runs import MeasuredRun
-from planner.trainers.trainer import Trainer
+from planner.trainers.trainer import replace_weight_format
 from planner.workload.techniques import LoraModules
 
 _DEGREES_OF_SETTINGS = {
@@ -114,7 +115,13 @@ def _apply_stated_bytes(scenario: Scenario, run: MeasuredRun) -> Scenario:
     stated = {
         field: value for column, field in _TRAINER_FIELDS.items() if (value := run.get_number(column)) is not None
     }
-    trainer: Trainer = replace(scenario.trainer, **stated)  # type: ignore[arg-type]
+    trainer, program = scenario.trainer, find_run_program(run)
+    if program is not None and run.get_text("precision") in program.narrow_weight_precisions:
+        trainer = replace_weight_format(trainer, "fp8", scenario.fp8_recipe)
+        # of each value a byte in each direction, but for their scales
+        if stated.get("weight_bytes") == round(trainer.weight_bytes):
+            del stated["weight_bytes"]
+    trainer = replace(trainer, **stated)  # type: ignore[arg-type]
     if "weight_bytes" in stated and trainer.sharded_weight_bytes:
         trainer = replace(trainer, sharded_weight_bytes=stated["weight_bytes"])
     return replace(scenario, trainer=trainer)

@@ -66,6 +66,8 @@ class Program:
     """The versions where behaviour changed, newest first."""
     logged_rank: Literal["max", "first", "last"] = "max"
     """Whose memory it logs."""
+    narrow_weight_precisions: tuple[str, ...] = ()
+    """Precisions whose recipes hold weights in 8 bit alone."""
 
     @property
     def newest_version(self) -> ProgramVersion | None:

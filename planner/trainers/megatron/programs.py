@@ -303,6 +303,8 @@ MEGATRON_BRIDGE = Program(
     source="github.com/NVIDIA-NeMo/Megatron-Bridge",
     versions=BRIDGE_VERSIONS,
     defaults=_BRIDGE_DEFAULTS,
+    # `bf16_with_mxfp8_mixed` of megatron/bridge/training/mixed_precision.py: fp8_param_gather
+    narrow_weight_precisions=("mxfp8",),
 )
 _NEMO_CORE_SOURCE = f"megatron-core 0.14, {CONFIG_FILE}: no fields for them"
 NEMO = Program(
