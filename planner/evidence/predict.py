@@ -139,8 +139,8 @@ def find_run_plan(bound_run: BoundRun) -> tuple[Strategies, tuple[str, ...]]:
 
     What the row leaves open is as the trainer's default where that fits; else as in the best plan that fits; where
     none does, as in the plan that needs the least memory: the run did fit, and the lean plan is the likelier one. It
-    is a plan that the row's program runs, unless what the row states breaks a rule of the program. Raises RowError
-    where the run breaks a rule of all plans.
+    is a plan that the row's program runs, unless what the row states breaks a rule of it, which is said. Raises
+    RowError where the run breaks a rule of all plans.
     """
     part = bound_run.scenario.accelerator
     # the run fitted, so plans that exceed the memory by no more than the error of the memory model are allowed
@@ -176,6 +176,8 @@ def find_run_plan(bound_run: BoundRun) -> tuple[Strategies, tuple[str, ...]]:
         f"{column}={readable_values.get(column, row.get(column))}" for column in bound_run.unstated_columns
     ]
     assumed_values += bound_run.defaulted_settings
+    if candidates is scenario and bound_run.programs and bound_run.unstated_columns:
+        assumed_values.append(f"rules=none ({', '.join(bound_run.programs)}: no such plan)")
     return plan, (*assumed_values, *([_OVER_MEMORY] if is_over_memory else []))
 
 

@@ -121,3 +121,20 @@ def test_the_stage_decides_between_a_programs_kinds_of_plans(cells: dict[str, st
 )
 def test_what_is_not_read_of_trainer_and_degrees_is_named(cells: dict[str, str], unused: str) -> None:
     assert unused in bind_run(read(**DENSE | cells)).not_modelled
+
+
+@pytest.mark.parametrize(
+    ("cells", "program"),
+    [
+        ({"trainer": "composer", "tp": "8"}, "composer"),
+        (
+            {"trainer": "torchtitan", "trainer_version": "0.1", "precision": "nvfp4", "accelerator": "b200"},
+            "torchtitan",
+        ),
+    ],
+)
+def test_a_row_that_its_program_would_not_run_is_filled_without_its_rules_and_this_is_said(
+    cells: dict[str, str], program: str
+) -> None:
+    assert f"rules=none ({program}: no such plan)" in predict_run(read(**DENSE | cells)).assumed_values
+    assert "rules=" not in " ".join(predict_run(read(**DENSE | {"trainer": program})).assumed_values)
