@@ -61,18 +61,40 @@ def compute_kept_output_bytes(scenario: Scenario, layer: Layer, shard: LayerShar
     """Bytes of outputs that are kept of a layer, [keys].
 
     A multiply that is cut by rows makes a sum of every token, of which reduce-scatter leaves a part: both are kept.
+    A compiled layer keeps of them what its backward pass reads: the sums are not, nor anything of the layer's last
+    multiply, which is only added to the residual stream (torch 2.13, functorch/_functorch/partitioners.py,
+    `min_cut_rematerialization_partition`).
     """
     kept_bytes = np.zeros_like(shard.tokens)
     is_sequence_parallel = shard.sequence_divisor > 1
-    for op, share in zip(layer.operators, compute_kept_shares(scenario, layer.operators), strict=True):
+    is_partitioned = scenario.partitions_layers and not layer.topk
+    last = max((index for index, op in enumerate(layer.operators) if isinstance(op, Linear)), default=-1)
+    shares = compute_kept_shares(scenario, layer.operators)
+    keeps_absolute_values = (
+        scenario.trainer.keeps_absolute_values and scenario.precision == "fp8" and scenario.launch_mode == "eager"
+    )
+    for index, (op, share) in enumerate(zip(layer.operators, shares, strict=True)):
+        if is_partitioned and index == last:
+            continue
+        if isinstance(op, Linear) and keeps_absolute_values and not op.full_precision:
+            kept_bytes = kept_bytes + op.parts * _compute_operand_bytes(scenario, op, shard)
         output_bytes = get_operator_cost(op).compute_output_bytes(scenario, op, shard)
         if isinstance(op, AttentionCore):
             kept_bytes = kept_bytes + get_operator_cost(op).compute_kept_output_bytes(scenario, op, shard)
         elif isinstance(op, Linear) and op.shard == "row":
             scattered_bytes = np.where(is_sequence_parallel, output_bytes, 0.0)
-            kept_bytes = kept_bytes + share * output_bytes * shard.sequence_divisor + scattered_bytes
+            sum_bytes = share * output_bytes * shard.sequence_divisor
+            if is_partitioned:
+                sum_bytes = np.where(is_sequence_parallel, 0.0, sum_bytes)
+            kept_bytes = kept_bytes + sum_bytes + scattered_bytes
         elif isinstance(op, Pointwise) and op.kind == "routing":
             kept_bytes = kept_bytes + np.where(shard.ep > 1, output_bytes, 0.0)
         else:
             kept_bytes = kept_bytes + share * output_bytes
     return kept_bytes
+
+
+def _compute_operand_bytes(scenario: Scenario, op: Linear, shard: LayerShard) -> Floats:
+    """16-bit input and weights of one of the multiplies that an operator is, [keys]."""
+    inputs = op.rows * shard.tokens * op.inputs / np.where(op.shard == "row", shard.tp, 1.0)
+    return scenario.value_bytes * (inputs + op.weights / op.parts / np.where(op.shard == "none", 1.0, shard.tp))

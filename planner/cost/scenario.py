@@ -42,6 +42,7 @@ from planner.trainers.recompute import (
     ALL_ACTIVATIONS,
     DEFAULT_MODULES,
     EVERY_SECOND_MATMUL,
+    GRAPH_POLICY,
     RecomputeChoice,
     parse_recompute_modules,
 )
@@ -240,14 +241,23 @@ class Scenario:
     @property
     def recompute_choice(self) -> RecomputeChoice | None:
         """What selective recomputation repeats; None: what the trainer does by itself, or every second multiply."""
-        if self.recompute_modules in (DEFAULT_MODULES, EVERY_SECOND_MATMUL):
+        if self.recompute_modules in (DEFAULT_MODULES, EVERY_SECOND_MATMUL) or self._has_every_second_in_graph:
             return None
         return parse_recompute_modules(self.recompute_modules)
 
     @property
+    def _has_every_second_in_graph(self) -> bool:
+        return self.recompute_modules == GRAPH_POLICY and self.trainer.graph_keeps_every_second
+
+    @property
+    def partitions_layers(self) -> bool:
+        """Whether layers are graphs of which PyTorch keeps what the backward pass reads, compiled or not."""
+        return self.launch_mode != "eager" or self.recompute_modules == GRAPH_POLICY
+
+    @property
     def selective_recompute(self) -> Literal["cheap", "multiplies"]:
         """Whether selective recomputation repeats every second multiply, where no modules are chosen."""
-        is_chosen = self.recompute_modules == EVERY_SECOND_MATMUL
+        is_chosen = self.recompute_modules == EVERY_SECOND_MATMUL or self._has_every_second_in_graph
         return "multiplies" if is_chosen else self.trainer.selective_recompute
 
     @property

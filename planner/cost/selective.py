@@ -256,7 +256,8 @@ def select_by_default(
         dropped_bytes = dropped_bytes + get_operator_cost(op).compute_dropped_bytes(scenario, op, shard)
     if scenario.selective_recompute == "multiplies":
         kept_output_bytes = every_second.compute_kept_output_bytes(scenario, layer, shard)
-        dropped_bytes = np.maximum(saved_bytes - (input_bytes + kept_output_bytes), 0.0)
+        # what is kept may be more: the embedding alone keeps nothing
+        dropped_bytes = np.where(saved_bytes > 0.0, saved_bytes - (input_bytes + kept_output_bytes), 0.0)
     # unfused attention is repeated with what context parallelism sends
     context_share = 1.0 if scenario.attention_kernel == "unfused" else 0.0
     return LayerSelection(repeated_s, dropped_bytes, (zero, zero + context_share, zero))

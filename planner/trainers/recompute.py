@@ -20,6 +20,9 @@ DEFAULT_MODULES = "default"
 EVERY_SECOND_MATMUL = "every-second-matmul"
 """Beside norms and activation functions every second multiply: torchtitan's `SelectiveAC` (0.3.0,
 distributed/activation_checkpoint.py)."""
+GRAPH_POLICY = "graph-sac-default"
+"""torchtitan's graph trainer: a policy of the whole graph, of which its partition keeps what the backward pass reads
+(experiments/graph_trainer)."""
 RECOMPUTE_MODULES = ("core_attn", "layernorm", "mla_up_proj", "mlp", "moe", "moe_act", "shared_experts")
 """Of `--recompute-modules`; sorted, as values are."""
 ALL_ACTIVATIONS = "all"
@@ -54,8 +57,9 @@ _OTHER_POLICIES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # of Pax, used by MaxText of early 2024 (praxis, layers/checkpoint_policy.py)
     "save_dot_except_logits": REMAT_POLICIES["minimal_with_context"],
     "save_dot_except_logits_ffn1": ((*_ATTENTION_TENSORS, "context", "mlpwo"), ()),
-    # outputs of multiplies, attention and collectives (torchtitan, experiments/graph_trainer/memory_policy.py)
-    "graph-sac-default": REMAT_POLICIES["minimal_with_context"],
+    # outputs of multiplies, attention and collectives (torchtitan, experiments/graph_trainer/memory_policy.py); of
+    # every second multiply in versions that `Trainer.graph_keeps_every_second` is true of
+    GRAPH_POLICY: REMAT_POLICIES["minimal_with_context"],
 }
 _POLICIES = {**REMAT_POLICIES, **_OTHER_POLICIES}
 RECOMPUTE_VALUES = (DEFAULT_MODULES, EVERY_SECOND_MATMUL, *RECOMPUTE_MODULES, *_POLICIES)

@@ -183,8 +183,17 @@ class Trainer:
     cuts_key_values: bool = False
     """Whether tensor parallelism over more ranks than heads of keys and values cuts their matrix further and gathers
     what it makes, or each rank has a copy of a head's part."""
+    keeps_absolute_values: bool = False
+    """Whether with every second multiply the absolute values of what 8-bit multiplies read are kept, inputs and
+    weights, which their scales are the largest of; compiled, they are no tensors."""
+    graph_keeps_every_second: bool = False
+    """Whether the policy of a graph (`GRAPH_POLICY` of `planner/trainers/recompute.py`) keeps every second multiply,
+    as `selective_recompute`, or all of them."""
     joins_qkv: bool = False
     """Whether queries, keys and values are one multiply, which every second one counts."""
+    copies_grouped_keys: bool = False
+    """Whether fused attention is given a copy of keys and values for each head of queries (PyTorch's kernels take
+    groups too: `enable_gqa` of torch/nn/functional.py)."""
     keeps_gathered_sequence: bool = False
     """Whether the sequence that tensor parallelism gathers is kept for the backward pass (PyTorch's DTensor), or
     gathered again (arXiv 2205.05198, section 4.2.2)."""

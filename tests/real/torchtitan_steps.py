@@ -34,6 +34,8 @@ class Step:
     adam: str = "fused"
     """Or foreach."""
     flavor: str = "8B"
+    tp: int = 1
+    is_compiled: bool = False
     pp: int = 1
     stage: int = 0
     """Pipeline rank, with `vpp` chunks."""
@@ -103,7 +105,8 @@ def build_modules(step: Step) -> list[Any]:
     for layer in model_config.layers:
         layer.attention.rope = dataclasses.replace(layer.attention.rope, max_seq_len=step.seq_length)
     parallelism = config.ParallelismConfig(
-        data_parallel_shard_degree=step.ranks // step.pp,
+        data_parallel_shard_degree=step.ranks // (step.pp * step.tp),
+        tensor_parallel_degree=step.tp,
         pipeline_parallel_degree=step.pp,
         fsdp_reshard_after_forward=step.reshard,
         spmd_backend="partial_dtensor",
@@ -122,7 +125,7 @@ def build_modules(step: Step) -> list[Any]:
             parallel_dims=dims,
             training=config.TrainingConfig(seq_len=step.seq_length),
             parallelism=parallelism,
-            compile_config=config.CompileConfig(enable=False),
+            compile_config=config.CompileConfig(enable=step.is_compiled, components=["model"]),
             ac_config=policies[step.recompute],
             dump_folder="",
         )

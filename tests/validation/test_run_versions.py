@@ -20,10 +20,10 @@ from tests.validation.test_second_form import DENSE, read
     ("cells", "version", "said"),
     [
         (("torchtitan", "0.2.0", ""), "torchtitan@0.2", ""),
-        (("torchtitan", "0.2.2", ""), "torchtitan@0.2.1", ""),
+        (("torchtitan", "0.2.2", ""), "torchtitan@0.2.2", ""),
         (("torchtitan", "v0.1.0", "2026-05"), "torchtitan@0.1", ""),
         (("torchtitan", "", "2025-05"), "torchtitan@0.1", ""),
-        (("torchtitan", "fca8ab7be", "2026-03"), "torchtitan@0.2.1", "trainer_version=0.2.1 (by the date)"),
+        (("torchtitan", "fca8ab7be", "2026-03"), "torchtitan@0.2.2", "trainer_version=0.2.2 (by the date)"),
         (("torchtitan", "0.9", ""), "torchtitan@0.3", "trainer_version=0.3 (the newest known)"),
         (("torchtitan", "0.9", "2030-01"), "torchtitan@0.3", "trainer_version=0.3 (the newest known, of 2026-08)"),
         (("torchtitan", "", "2023-01"), "torchtitan@2024-07", "trainer_version=2024-07 (the oldest known)"),

@@ -102,7 +102,7 @@ def _compute_moments(
     saved, dropped = tables.saved_bytes, tables.dropped_bytes
     least = np.minimum(tables.input_bytes, saved - dropped)
     kept_by_mode = np.concatenate([saved, saved - dropped, least])
-    restored_by_mode = np.concatenate([np.zeros_like(saved), dropped, saved - least])
+    restored_by_mode = np.concatenate([np.zeros_like(saved), np.maximum(dropped, 0.0), saved - least])
     row = recompute_modes * len(saved) + layer_row
     kept, restored = (take_columns(table, row)[:, None, :] for table in (kept_by_mode, restored_by_mode))
     counts = take_columns(plan_tables.stages.layer_counts, plan_tables.stage_rows)

@@ -35,21 +35,22 @@ class AttentionCost(OperatorCost[AttentionCore]):
 
     def compute_saved_bytes(self, scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats:
         """Fused: the row sums of the softmax; unfused: its output, and dropout's mask and output
-        (arXiv 2205.05198, section 4.1), and what it copies of grouped keys and values.
+        (arXiv 2205.05198, section 4.1); and what it, or the trainer, copies of grouped keys and values.
         """
         rows = shard.tokens * (op.attended_rows or 1)
+        # keys and values once for each head of queries (`repeat_kv` of transformers 4.57, modeling_llama.py;
+        # megatron-core 0.16.1, transformer/dot_product_attention.py)
+        copied_bytes = scenario.value_bytes * (op.heads - op.kv_heads) * (op.qk_dim + op.v_dim) * rows / shard.tp
         if scenario.attention_kernel == "unfused":
             pairs = op.heads * rows * (op.attended_rows or scenario.workload.seq_length) / shard.tp
-            # keys and values once for each head of queries (`repeat_kv` of transformers 4.57, modeling_llama.py;
-            # megatron-core 0.16.1, transformer/dot_product_attention.py)
-            copied_values = (op.heads - op.kv_heads) * (op.qk_dim + op.v_dim) * rows / shard.tp
-            return compute_pair_bytes(scenario, op) * pairs + scenario.value_bytes * copied_values
+            return compute_pair_bytes(scenario, op) * pairs + copied_bytes
         # the output too where the multiply after it, or its adapter, keeps a copy of its own
         lora, is_narrow = scenario.techniques.lora, scenario.attention_precision == "fp8"
         has_narrow_input = lora is None and roofline.get_saved_input_bytes(scenario) < scenario.value_bytes
         keeps_output = is_narrow or has_narrow_input or (lora is not None and lora.dropout)
         output_bytes = op.v_dim * (NARROW_BYTES if is_narrow else scenario.value_bytes) if keeps_output else 0.0
-        return rows * op.heads * (_ROW_SUM_BYTES + output_bytes) / shard.tp
+        fused_bytes = rows * op.heads * (_ROW_SUM_BYTES + output_bytes) / shard.tp
+        return fused_bytes + copied_bytes if scenario.trainer.copies_grouped_keys else fused_bytes
 
     def compute_dropped_bytes(self, scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats:
         """All that it saves, where it is repeated."""

@@ -83,8 +83,11 @@ _OWN_STATE: Mapping[str, object] = {
 `Training.mixed_precision_reduce` of torchtitan/config/configs.py has no other value. The loss of logits cut by
 columns has the logarithm of the softmax, its exponential, a gradient and their sum in 32 bit
 (`_nll_loss_and_log_softmax_backward` of torch/distributed/tensor/parallel/loss.py)."""
+_REPEATED_KEYS: Mapping[str, object] = {"copies_grouped_keys": True}
+"""`repeat_kv` of torchtitan/models/llama3/model/model.py until ff0829c1."""
 _ONE_ROOT_UNIT: Mapping[str, object] = {
     **_OWN_STATE,
+    **_REPEATED_KEYS,
     "keeps_embedding_gathered": True,
     "keeps_last_layer_gathered": True,
 }
@@ -241,11 +244,21 @@ TORCHTITAN = Program(
             changes={**_OWN_STATE, "loss": "chunked", "joins_qkv": True},
         ),
         ProgramVersion(
+            name="0.2.2",
+            since="2026-02",
+            behaviour="keys and values by groups; a policy of the whole graph keeps every second multiply; no NVFP4",
+            source="ff0829c1 of 2026-01-27, torchtitan/models/attention.py; 6a74d747 of 2026-02-26 and fca8ab7b of "
+            "2026-03-13, experiments/graph_trainer/passes.py, apply_sac_pass",
+            changes={**_OWN_STATE, "graph_keeps_every_second": True},
+            compiled_changes={"loss": "compiled"},
+            rules=(_REJECT_NVFP4, _REJECT_CHUNKED_LOSS),
+        ),
+        ProgramVersion(
             name="0.2.1",
             since="2025-12",
-            behaviour="the loss compiled with the model, DeepEP; no NVFP4",
+            behaviour="the loss compiled with the model, DeepEP; keys and values are copied; no NVFP4",
             source="36a4b694 of 2025-12-17",
-            changes=_OWN_STATE,
+            changes={**_OWN_STATE, **_REPEATED_KEYS},
             compiled_changes={"loss": "compiled"},
             rules=(_REJECT_NVFP4, _REJECT_CHUNKED_LOSS),
         ),
@@ -254,7 +267,7 @@ TORCHTITAN = Program(
             since="2025-07",
             behaviour="the loss compiled with the model, expert parallelism; no DeepEP",
             source="bbb1b616, 01f4e502 of 2025-07-08",
-            changes=_OWN_STATE,
+            changes={**_OWN_STATE, **_REPEATED_KEYS},
             compiled_changes={"loss": "compiled"},
             rules=(_REJECT_NVFP4, _REJECT_CHUNKED_LOSS, _REJECT_DEEP_EP),
         ),
@@ -283,9 +296,11 @@ TORCHTITAN = Program(
         ProgramVersion(
             name="2024-12",
             since="2024-12",
-            behaviour="a plain loss in compiled runs too; no ZB-V",
-            source="e8977b00 of 2024-12-18, train.py: loss_fn",
-            changes=_ONE_ROOT_UNIT,
+            behaviour="a plain loss in compiled runs too; eager FP8 keeps absolute values under selective "
+            "recomputation; no ZB-V",
+            source="e8977b00 of 2024-12-18, train.py: loss_fn; bcebc0de of 2024-11-26, _save_list of "
+            "torchtitan/parallelisms/parallelize_llama.py until 88247277 of 2025-02-06",
+            changes={**_ONE_ROOT_UNIT, "keeps_absolute_values": True},
             rules=(_REJECT_MXFP8, _REJECT_CHUNKED_LOSS, *_REJECT_EXPERT_DEGREES, _REJECT_V_SCHEDULES),
         ),
         ProgramVersion(

@@ -28,8 +28,8 @@ TORCHTUNE = Trainer(
     # the logits are deleted before the backward pass (`del logits` of the recipes): the logarithm of the softmax, its
     # gradient and that of the 32-bit logits
     loss_bytes_per_logit=12.0,
-    # 32-bit logits and their gradient (`output(h).float()` of modules/transformer.py)
-    wide_logit_bytes=8.0,
+    # the same: what `compile_loss` returns of a loss without chunks is not used (training/_compile.py; recipes)
+    wide_logit_bytes=12.0,
     # LinearCrossEntropyLoss of the recipes: 8 chunks of the sequence, with the head's multiply
     # (modules/loss/cross_entropy_loss.py)
     loss="chunked",
@@ -41,6 +41,8 @@ TORCHTUNE = Trainer(
     # `context_parallel_rotate_method` of the recipe
     cp_comm_type="all-gather",
     keeps_gathered_sequence=True,
+    # `expand(expand_shape).flatten(1, 2)` of modules/attention.py; compiled, they are not made again
+    copies_grouped_keys=True,
     # `custom_sharded_layers` of the recipes: embedding and head are sharded apart from the root
     keeps_embedding_gathered=False,
     saves_quantized_inputs=False,
