@@ -13,6 +13,7 @@ from planner.cost.settings import SETTINGS
 from tests.cli.run import call
 from tests.cli.test_options import read_document
 from tests.examples import DEFAULTS, LAB
+from tests.sample import mark_full
 
 SMALL = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "--vpp", "1")
 ON = (*SMALL, "-b", "64")
@@ -244,12 +245,15 @@ def test_the_search_reports_how_many_candidates_each_rule_cut() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "without", "heeded"),
-    [
-        ("--tp-overlap yes", "tp 1", "--tp 2 --sequence-parallel"),
-        ("--dp-overlap no", "dp 1", "--dp 2"),
-        ("--cp-exchange all-gather", "cp 1", "--cp 2"),
-        ("--communication bf16", "dp 1", "--dp 2"),
-    ],
+    mark_full(
+        [
+            ("--tp-overlap yes", "tp 1", "--tp 2 --sequence-parallel"),
+            ("--dp-overlap no", "dp 1", "--dp 2"),
+            ("--cp-exchange all-gather", "cp 1", "--cp 2"),
+            ("--communication bf16", "dp 1", "--dp 2"),
+        ],
+        every=4,
+    ),
 )
 def test_a_pinned_setting_without_effect_is_reported(setting: str, without: str, heeded: str) -> None:
     arguments, pins = ("gpt-1.7b", "-c", "dgx-h100", "-b", "8", "-f", "json"), setting.split()

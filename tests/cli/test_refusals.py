@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.run import call
 from tests.examples import pools_file
+from tests.sample import mark_full
 
 WIRED = """
 name = "w"
@@ -149,7 +150,7 @@ PARETO = [
 ]
 
 
-@pytest.mark.parametrize(("objectives", "messages"), PARETO)
+@pytest.mark.parametrize(("objectives", "messages"), mark_full(PARETO, every=3))
 def test_a_front_is_drawn_in_its_objectives(objectives: str, messages: list[str], tmp_path: Path) -> None:
     file = tmp_path / "front.html"
     done = call("plan", *ON, "--vpp", "1", "--pareto", objectives, "-o", str(file))

@@ -36,6 +36,7 @@ from planner.workload.presets import read_model_preset
 from planner.workload.spec import ModelSpec
 from planner.workload.transformer import build_workload
 from tests.examples import clusters, lab, lab_scenario, tiny, workloads
+from tests.sample import mark_full
 
 ROWS = {row["id"]: row for row in csv.DictReader((Path(__file__).parents[1] / "published/energy.csv").open())}
 
@@ -88,7 +89,7 @@ def compute_modelled_w(name: str) -> tuple[float, float]:
     return float(joules[0]) / seconds, steps * seconds / 3600
 
 
-@pytest.mark.parametrize("name", POWER_ERRORS)
+@pytest.mark.parametrize("name", mark_full(POWER_ERRORS, every=3))
 def test_power_of_published_runs(name: str) -> None:
     published = float(ROWS[name]["watts_per_device"])
     assert compute_modelled_w(name)[0] / published - 1 == pytest.approx(POWER_ERRORS[name], abs=0.02)

@@ -23,6 +23,7 @@ from planner.trainers.recompute import OFFLOAD_MODULES, RECOMPUTE_MODULES, REMAT
 from planner.workload.spec import MlaSpec, MoeSpec
 from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB, lab_scenario, tiny
+from tests.sample import mark_full
 
 HOST = Host(memory_bytes=2e12, memory_bandwidth_bytes_per_s=4e11, link_bytes_per_s=3e10)
 MLA = MlaSpec(q_lora_rank=128, kv_lora_rank=64, qk_nope_head_dim=64, qk_rope_head_dim=32, v_head_dim=64)
@@ -144,7 +145,7 @@ def test_policies_keep_what_they_name() -> None:
     assert step(fsdp, plan()) == step(chosen, plan())
 
 
-@pytest.mark.parametrize("policy", REMAT_POLICIES)
+@pytest.mark.parametrize("policy", mark_full(REMAT_POLICIES, every=3))
 def test_a_policy_lies_between_none_and_full(policy: str) -> None:
     for q in (DENSE, EXPERTS):
         chosen = change(q, recompute_modules=policy)

@@ -25,6 +25,7 @@ from planner.cost.operations.failures import (
     compute_young_interval_s,
     find_optimal_spares,
 )
+from tests.sample import mark_full
 
 MIN, HOUR, DAY = 60.0, 3600.0, 86400.0
 
@@ -89,7 +90,7 @@ def simulate_wait(nodes: int, spares: int, mtbf: float, repair: float, *, fixed:
 
 
 @pytest.mark.parametrize("fixed", [True, False])
-@pytest.mark.parametrize("spares", [0, 2, 4])
+@pytest.mark.parametrize("spares", mark_full([2, 0, 4], every=3))
 def test_the_share_waiting_for_repair_equals_that_of_a_simulation(spares: int, fixed: bool) -> None:
     load = compute_nodes_in_repair(
         as_array(50), as_array(400), device_mtbf_s=800 * DAY, node_mtbf_s=100 * DAY, repair_s=2 * DAY

@@ -273,6 +273,7 @@ def test_the_best_plan_is_no_slower_than_either_pool_alone(changes, batch) -> No
     assert all(part in able for part in left_out)
 
 
+@pytest.mark.full
 @settings(max_examples=2)
 @given(pool_figures, st.sampled_from([1.5, 4.0]))
 def test_a_faster_slow_pool_never_slows_the_best_plan(changes, factor) -> None:

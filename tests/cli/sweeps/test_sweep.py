@@ -98,6 +98,7 @@ def test_the_command_writes_only_these_rows(small: Path, tmp_path: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results.csv", "sweep.toml"]
 
 
+@pytest.mark.full
 def test_after_any_killed_process_the_table_has_the_same_bytes(tmp_path: Path) -> None:
     through, output, journal = (tmp_path / name for name in ("through.csv", "results.csv", "results.csv.journal"))
     write_results(tmp_path, MANY, "through.csv")
