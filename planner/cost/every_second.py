@@ -22,12 +22,15 @@ from planner.workload.operators import AttentionCore, Convolution, ExpertLinear,
 def compute_kept_shares(scenario: Scenario, operators: Sequence[Operator]) -> tuple[float, ...]:
     """Of each operator of a layer the share of its output that is kept (0..1)."""
     shares, count = [], 0
+    # 4-bit multiplies are `_scaled_mm_v2`, which is in no list of what is kept (torchao 0.18, prototype/moe_training/
+    # nvfp4_training/nvfp4_linear.py; torch 2.13, functorch/_functorch/partitioners.py, `compute_intensive_ops`)
+    is_repeated = scenario.precision == "nvfp4"
     for op in operators:
         is_fused_attention = isinstance(op, AttentionCore) and scenario.attention_kernel == "flash"
         share = 1.0 if isinstance(op, Convolution) or is_fused_attention else 0.0
         if isinstance(op, Linear) and op.bias:
             share = 1.0
-        elif isinstance(op, Linear) and not op.full_precision:
+        elif isinstance(op, Linear) and not op.full_precision and not is_repeated:
             widths = _list_part_widths(op, scenario.trainer.joins_qkv)
             kept_widths = [width for place, width in enumerate(widths, count) if place % 2 == 0]
             share, count = sum(kept_widths) / sum(widths), count + len(widths)

@@ -13,6 +13,7 @@ from planner.cost.techniques import apply_lora
 from planner.errors import InputError
 from planner.evidence.run_trainers import find_run_program
 from planner.evidence.runs import MeasuredRun
+from planner.trainers.recompute import GRAPH_POLICY
 from planner.trainers.trainer import replace_weight_format
 from planner.workload.techniques import LoraModules
 
@@ -69,6 +70,10 @@ def apply_run_settings(scenario: Scenario, run: MeasuredRun) -> RunScenario:
                 problem = " (not a number)"
         if _matters(name, run):
             not_modelled.append(f"{name}={text}{problem}")
+    if scenario.recompute_modules == GRAPH_POLICY and not run.get_text("loss"):
+        # a policy of the graph needs `compile.enable`, which compiles the loss too (torchtitan/config/configs.py,
+        # CompileConfig.components)
+        scenario = apply_setting(scenario, SETTINGS["loss"], "compiled")
     not_modelled += _enumerate_unused(run)
     return RunScenario(scenario, tuple(not_modelled))
 

@@ -12,8 +12,13 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from planner.cost.every_second import compute_kept_shares
+from planner.cost.memory.moments import MEMORY_MOMENTS
+from planner.cost.memory.peak import compute_stage_memory
+from planner.cost.pipeline.stages import build_plan_tables, compute_sharded_parameters
 from planner.cost.scenario import Scenario
-from planner.trainers.names import LaunchMode, TrainerName
+from planner.cost.strategies import build_strategy
+from planner.trainers.names import LaunchMode, LossKernel, TrainerName
 from planner.trainers.pytorch.torchtitan import TORCHTITAN
 from planner.trainers.recompute import EVERY_SECOND_MATMUL, GRAPH_POLICY
 from planner.workload.presets import read_model_preset
@@ -100,3 +105,45 @@ def test_a_policy_of_the_graph_keeps_every_second_multiply_up_to_0_2_2() -> None
     assert kept_bytes == compute_planned_bytes(compiled)["selective"]
     later = replace(build_llama("eager", "0.3"), recompute_modules=GRAPH_POLICY)
     assert compute_planned_bytes(later)["selective"] > 1.5 * kept_bytes
+
+
+def test_4_bit_multiplies_are_all_repeated() -> None:
+    """Of a layer's outputs that of attention alone is kept."""
+    scenario = replace(build_llama("compiled", "0.3"), precision="nvfp4")
+    operators = scenario.workload.layer_types[0].operators
+    shares = compute_kept_shares(scenario, operators)
+    assert [op.name for op, share in zip(operators, shares, strict=True) if share] == ["attention"]
+
+
+def test_a_chunked_loss_has_the_newest_gradient_of_the_head_beside_their_sum() -> None:
+    scenario = build_planned("llama-3-8b", "torchtune", 2048, launch="eager")
+    plan, moment = build_strategy(dp=16), MEMORY_MOMENTS.index("head_backward")
+    head = 128256 * HIDDEN
+
+    def compute_moment(loss: LossKernel) -> dict[str, float]:
+        one = replace(scenario, trainer=replace(scenario.trainer, loss=loss))
+        memory = compute_stage_memory(one, plan, build_plan_tables(one, plan)).moment_bytes
+        return {name: float(memory[name][0, moment, 0]) for name in ("gradients", "logits")}
+
+    chunked, plain = compute_moment("chunked"), compute_moment("plain")
+    assert plain["gradients"] == pytest.approx(2 * head, rel=1e-4)
+    assert chunked["gradients"] == pytest.approx(2 * 2 * head, rel=1e-4)
+    # 4 bytes a logit of seven chunks, and the logits of the first one
+    assert chunked["logits"] - plain["logits"] == pytest.approx(
+        2048 * (128256 * (7 / 8 * 4 + 1 / 8 * 2) + 4 * HIDDEN), rel=1e-4
+    )
+
+
+def test_experts_on_other_ranks_are_reduced_apart() -> None:
+    scenario = build_planned("deepseek-v3", "fsdp2", 4096)
+    scenario = replace(scenario, trainer=replace(scenario.trainer, grad_reduce_bytes=4.0))
+    moment = MEMORY_MOMENTS.index("first_layer_backward")
+    for ep in (1, 16):
+        plan = build_strategy(dp=16, ep=ep, etp=1, zero_stage=3, recompute=2)
+        tables = build_plan_tables(scenario, plan)
+        memory = compute_stage_memory(scenario, plan, tables).moment_bytes["gradients"][0, moment, 0]
+        parameters = tables.parameters
+        dense, expert = float(parameters.largest_dense[0]), float(parameters.largest_expert[0])
+        shards = 4.0 * float(compute_sharded_parameters(scenario, plan, parameters)[0, 0])
+        reduced = dense + expert if ep == 1 else max(dense, expert)
+        assert memory == pytest.approx(shards + 4.0 * reduced + 2.0 * float(parameters.largest_matrix[0]))

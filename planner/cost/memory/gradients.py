@@ -45,7 +45,7 @@ def compute_gradient_bytes(
 ) -> GradientBytes:
     """Gradients under `zero_stage` [plans]; `unsharded` and `sharded`: parameters of each stage, [plans, stages]."""
     trainer, state = scenario.trainer, scenario.trainer_state
-    is_sharded, unit = (zero_stage >= 2)[:, None], get_units(parameters)
+    is_sharded, unit = (zero_stage >= 2)[:, None], get_units(parameters, s.ep > 1)
     whole_bytes, shard_bytes = state.gradient_bytes * unsharded, state.gradient_bytes * sharded
     if not trainer.frees_gradients:
         if trainer.frees_gradient_copies:
@@ -113,9 +113,9 @@ def _compute_reduced(
         "loss": reduced * unit.head if is_chunked else np.zeros_like(unit.head),
         "head_backward": ((reduced if is_chunked else made) + reduced) * unit.head,
         # of a layer that of the matrix at work, beside what is still being reduced of the unit before
-        "last_layer_backward": made * matrix + reduced * np.maximum(unit.layer, unit.head),
-        "first_layer_backward": made * matrix + reduced * unit.layer,
-        "embedding_backward": made * unit.embedding + reduced * np.maximum(unit.embedding, unit.layer),
+        "last_layer_backward": made * matrix + reduced * np.maximum(unit.reduced, unit.head),
+        "first_layer_backward": made * matrix + reduced * unit.reduced,
+        "embedding_backward": made * unit.embedding + reduced * np.maximum(unit.embedding, unit.reduced),
     }
     if scenario.trainer.reduce_bucket_elements:
         # of layers they are in the buckets
@@ -123,7 +123,10 @@ def _compute_reduced(
     stacked = total = stack_moments(shards, sums)
     if scenario.trainer.reduce_bucket_elements:
         total = keep_gradient_buffers(scenario, zero_stage, stacked, sums, unit, progress)
-    return GradientBytes(total + np.where(is_sharded[:, None], stack_moments(at_work, sums), 0.0), stacked)
+    # where no rank shards them, the sum of a chunked loss has the newest chunk's beside it
+    newest = {"head_backward": made * unit.head} if is_chunked else {}
+    work = np.where(is_sharded[:, None], stack_moments(at_work, sums), stack_moments(newest, sums))
+    return GradientBytes(total + work, stacked)
 
 
 def _compute_unreduced(
@@ -149,7 +152,7 @@ def _compute_unreduced(
     matrix_bytes = made * parameters.largest_matrix[:, None]
     is_chunked = scenario.loss == "chunked"
     first_sums = head_shard if reduces_head else head_bytes
-    end_bytes = reduced * np.maximum(unit.embedding, unit.layer)
+    end_bytes = reduced * np.maximum(unit.embedding, unit.reduced)
     moments = {
         "loss": before + (head_bytes if is_chunked else 0.0) + np.where(is_later, kept_head, 0.0),
         "head_backward": before

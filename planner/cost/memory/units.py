@@ -37,16 +37,25 @@ class Units:
 
     layer: Floats
     """The largest layer."""
+    reduced: Floats
+    """Of it what is reduced at once: experts on other ranks than the rest are reduced apart."""
     embedding: Floats
     head: Floats
     whole: Floats
     """All of the stage."""
 
 
-def get_units(parameters: StageParameters) -> Units:
-    """The units of each stage; the largest layer stands for all."""
-    layer = (parameters.largest_dense + parameters.largest_expert)[:, None] + np.zeros_like(parameters.dense)
-    return Units(layer, parameters.embedding, parameters.head, parameters.dense + parameters.expert)
+def get_units(parameters: StageParameters, has_expert_mesh: Bools | None = None) -> Units:
+    """The units of each stage; the largest layer stands for all. `has_expert_mesh` [plans]: whether experts are on
+    other ranks than the rest of a layer; None: nowhere.
+    """
+    zero = np.zeros_like(parameters.dense)
+    layer = (parameters.largest_dense + parameters.largest_expert)[:, None] + zero
+    reduced = layer
+    if has_expert_mesh is not None:
+        apart = np.maximum(parameters.largest_dense, parameters.largest_expert)[:, None] + zero
+        reduced = np.where(has_expert_mesh[:, None], apart, layer)
+    return Units(layer, reduced, parameters.embedding, parameters.head, parameters.dense + parameters.expert)
 
 
 def stack_moments(values: Mapping[str, Floats], like: Floats) -> Floats:

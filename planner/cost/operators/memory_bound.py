@@ -145,9 +145,7 @@ class LossCost(OperatorCost[Loss]):
         is_chunked = scenario.loss == "chunked"
         logit_bytes = _get_held_logit_bytes(scenario, shard)
         if is_chunked and scenario.trainer.kept_logit_bytes:
-            is_eager = scenario.launch_mode == "eager"
-            kept_bytes = scenario.trainer.kept_logit_bytes if is_eager else scenario.value_bytes
-            logit_bytes = logit_bytes / LOSS_CHUNKS + kept_bytes
+            logit_bytes = logit_bytes / LOSS_CHUNKS + _get_kept_logit_bytes(scenario)
         elif is_chunked:
             # the 16-bit logits of a chunk are there until the next one
             logit_bytes = (logit_bytes + scenario.value_bytes) / LOSS_CHUNKS
@@ -164,7 +162,8 @@ def count_logits(layer: Layer, shard: LayerShard) -> Floats:
 
 def compute_head_backward_bytes(scenario: Scenario, layer: Layer, shard: LayerShard, saved_bytes: Floats) -> Floats:
     """Of the `saved_bytes` of the head what is there when the gradient of its matrix is reduced, [keys]: all but what
-    the loss has; of a chunked loss the 16-bit logits of a chunk and the gradient of all hidden states.
+    the loss has; of a chunked loss the 16-bit logits of a chunk and the gradient of all hidden states, and what is
+    kept of all chunks but the first that is done.
     """
     losses = [op for op in layer.operators if isinstance(op, Loss)]
     loss_bytes = sum_in_order(LossCost().compute_saved_bytes(scenario, op, shard) for op in losses) if losses else 0.0
@@ -172,7 +171,8 @@ def compute_head_backward_bytes(scenario: Scenario, layer: Layer, shard: LayerSh
         return saved_bytes - loss_bytes
     logits = count_logits(layer, shard) / LOSS_CHUNKS
     hidden = sum(op.rows for op in losses) * shard.tokens * scenario.workload.hidden_size
-    return saved_bytes - loss_bytes + logits * scenario.value_bytes + hidden * _HIDDEN_GRADIENT_BYTES
+    kept_bytes = (LOSS_CHUNKS - 1) * _get_kept_logit_bytes(scenario)
+    return saved_bytes - loss_bytes + logits * (scenario.value_bytes + kept_bytes) + hidden * _HIDDEN_GRADIENT_BYTES
 
 
 def compute_loss_gap_bytes(scenario: Scenario, layer: Layer, shard: LayerShard) -> Floats:
@@ -185,6 +185,12 @@ def compute_loss_gap_bytes(scenario: Scenario, layer: Layer, shard: LayerShard) 
     is_chunked = scenario.loss == "chunked"
     logit_bytes = scenario.trainer.logit_gap_bytes * (_CHUNK_GAPS / LOSS_CHUNKS if is_chunked else 1.0)
     return logit_bytes * count_logits(layer, shard)
+
+
+def _get_kept_logit_bytes(scenario: Scenario) -> float:
+    """Bytes of one logit that a chunked loss keeps of all chunks."""
+    kept_bytes = scenario.trainer.kept_logit_bytes
+    return scenario.value_bytes if kept_bytes and scenario.launch_mode != "eager" else kept_bytes
 
 
 def _get_moved_logit_bytes(scenario: Scenario) -> float:
