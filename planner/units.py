@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from planner.errors import InputError
@@ -200,9 +200,37 @@ def format_days(days: float) -> str:
     return f"{text} day" if text == "1" else f"{text} days"
 
 
+def format_with_interval(value: float, low: float, high: float, format_value: Callable[[float], str]) -> str:
+    """`10.2 s (9.10-11.6)`: a value with its interval, whose unit stands there only where it is another one."""
+    return f"{format_value(value)} ({format_interval(value, low, high, format_value)})"
+
+
+def format_interval(value: float, low: float, high: float, format_value: Callable[[float], str]) -> str:
+    """`9.10-11.6`: the interval of a value, without its unit where both ends have that."""
+    unit = format_value(value).partition(" ")[2]
+    ends = [format_value(low), format_value(high)]
+    if all(end.partition(" ")[2] == unit for end in ends):
+        ends = [end.partition(" ")[0] for end in ends]
+    return "-".join(ends)
+
+
 def format_counted_noun(count: int, noun: str, plural: str = "") -> str:
     """`1 node`, `1,024 nodes`; `plural`: the plural of a noun that does not just take an s."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def format_usd(amount_usd: float | None) -> str:
+    """`1.26M USD`, `12,300 USD`; `no known rent` where there is none."""
+    if amount_usd is None:
+        return "no known rent"
+    if amount_usd < 10:
+        return f"{amount_usd:.2f} USD"
+    return f"{format_count(amount_usd)} USD" if amount_usd >= 1e6 else f"{amount_usd:,.0f} USD"
+
+
+def format_usd_interval(amount_usd: float, low_usd: float, high_usd: float) -> str:
+    """An amount with its interval, of three digits: `12,300 USD (11.1K-14.2K)`."""
+    return f"{format_usd(amount_usd)} ({format_count(low_usd)}-{format_count(high_usd)})"
 
 
 def format_energy(energy_j: float) -> str:

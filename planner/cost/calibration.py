@@ -93,9 +93,8 @@ class CalibrationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 def build_calibration(architecture: str, trainer_name: str) -> Calibration:
     """The numbers for an accelerator's architecture under a trainer; a factor that was never fitted is one."""
-    files = _read_factor_files(architecture, trainer_name)
-    factors = [_parse_parameters(file, f"hardware_db/{path}.toml", {}) for path, file in files.items()]
-    power_w = next(iter(files.values())).reference_power_w
+    factors = read_fitted_factors(architecture, trainer_name)
+    power_w = next(iter(_read_factor_files(architecture, trainer_name).values())).reference_power_w
     return combine_calibration(read_default_calibration(), *factors, reference_power_w=power_w if factors[0] else 0.0)
 
 
@@ -114,6 +113,15 @@ def compute_calibration_spreads(architecture: str, trainer_name: str) -> dict[st
         name: math.hypot(architecture_spreads.get(name, 0.0), trainer_spreads.get(name, 0.0))
         for name in CALIBRATION_PARAMETERS
     }
+
+
+def read_fitted_factors(architecture: str, trainer_name: str) -> tuple[dict[str, float], dict[str, float]]:
+    """The fitted factors of an architecture and of a trainer; none where one was never fitted."""
+    architecture_factors, trainer_factors = (
+        _parse_parameters(file, f"hardware_db/{path}.toml", {})
+        for path, file in _read_factor_files(architecture, trainer_name).items()
+    )
+    return architecture_factors, trainer_factors
 
 
 def read_default_calibration() -> Calibration:

@@ -30,10 +30,16 @@ class ClusterOfferPart(DocumentPart, frozen=True, kw_only=True):
     ruled_out: str
     calibrated: bool
     """True where the model's efficiencies were fitted to measured runs of this accelerator generation."""
+    told_apart: bool
+    """Whether the first cluster is better than this one in 90 % of all cases; false of the first itself, true of
+    those that are ruled out."""
 
 
 class CompareDocument(Document, frozen=True, kw_only=True):
-    """The same training run on several clusters: the best first, clusters that are ruled out last."""
+    """The same training run on several clusters: the best first, clusters that are ruled out last.
+
+    A cluster that is not calibrated stands below those that it cannot be told apart from.
+    """
 
     NAME: ClassVar[str] = "compare"
 

@@ -12,7 +12,7 @@ import msgspec
 from planner.documents.check import ConditionPart
 from planner.documents.schema import Document, DocumentPart, NonNegativeFloat
 
-SchemaVersion = Literal["1.0"]
+SchemaVersion = Literal["1.1"]
 SCHEMA_VERSION: SchemaVersion = get_args(SchemaVersion)[0]
 
 DiffStatus = Literal["changed", "unchanged", "added", "removed", "fits no more", "fits now", "fits in neither"]
@@ -57,6 +57,9 @@ class PlanDiffPart(DocumentPart, frozen=True, kw_only=True):
     title: str
     why: StepChangeCausePart | None
     """The main cause of the change; null where no term changed or one side is missing."""
+    told_apart: bool | None
+    """Whether one of the two trains faster than the other in 90 % of all cases, as far as the model can say; null
+    where one side is missing."""
     inputs: list[FigureChangePart]
     strategy: list[FigureChangePart]
     """Changes of degrees and settings."""

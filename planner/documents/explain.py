@@ -128,6 +128,9 @@ class ExplainDocument(Document, frozen=True, kw_only=True):
     strategy: StrategyPart
     settings: SettingsPart
     step_time_s: PositiveFloat
+    step_time_p10_s: PositiveFloat
+    step_time_p90_s: PositiveFloat
+    """80 % of such runs, not seen by the fit, take from p10 to p90."""
     mfu: PositiveFloat
     waterfall: Annotated[list[WaterfallPart], msgspec.Meta(min_length=1)]
     overlapped: dict[str, NonNegativeFloat] = msgspec.field(name="hidden")

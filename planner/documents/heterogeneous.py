@@ -13,6 +13,8 @@ from planner.documents.figures import declare_columns, declare_figure
 from planner.documents.plan import (
     DeviceSampleRate,
     DeviceTokenRate,
+    DeviceTokenRateP10,
+    DeviceTokenRateP90,
     MemoryBreakdownPart,
     Mfu,
     ModelPart,
@@ -23,8 +25,12 @@ from planner.documents.plan import (
     SettingsPart,
     StepTerms,
     StepTime,
+    StepTimeP10,
+    StepTimeP90,
     StrategyPart,
     TokenRate,
+    TokenRateP10,
+    TokenRateP90,
 )
 from planner.documents.schema import (
     Document,
@@ -105,11 +111,18 @@ class HeteroPlanPart(DocumentPart, frozen=True, kw_only=True):
     """The layout in a few words."""
     settings: Annotated[SettingsPart, declare_columns("{}")]
     step_time_s: StepTime
+    step_time_p10_s: StepTimeP10
+    step_time_p90_s: StepTimeP90
+    """80 % of such runs, not seen by the fit, take from p10 to p90: of the pool that is known least."""
     terms: StepTerms
     overlapped: OverlappedTimes = msgspec.field(name="hidden")
     tokens_per_s: TokenRate
+    tokens_per_s_p10: TokenRateP10
+    tokens_per_s_p90: TokenRateP90
     tokens_per_s_per_device: DeviceTokenRate
     """Per device that the plan uses."""
+    tokens_per_s_per_device_p10: DeviceTokenRateP10
+    tokens_per_s_per_device_p90: DeviceTokenRateP90
     samples_per_s: SampleRate
     samples_per_s_per_device: DeviceSampleRate
     mfu: Mfu

@@ -19,6 +19,7 @@ from planner.cost.settings import (
     RecomputeMode,
 )
 from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS
+from planner.cost.uncertainty import ResidualClass
 from planner.documents.figures import FigureUnit, declare_columns, declare_figure
 from planner.documents.schema import (
     Document,
@@ -86,6 +87,9 @@ class ScenarioPart(DocumentPart, frozen=True, kw_only=True):
     model_flops_per_step: PositiveFloat
     memory_limit_bytes: PositiveFloat | None
     """Memory of each device that plans may use, of `--memory-limit` or `--headroom`; null: all of it."""
+    calibration: ResidualClass
+    """Measured runs that the model is fitted to: of this trainer on this generation of accelerators `together`; of
+    both, but `apart`; of the `trainer` or the `generation` alone; of `neither`."""
 
 
 class SearchPart(DocumentPart, frozen=True, kw_only=True):
@@ -203,6 +207,24 @@ TokenRate = Annotated[PositiveFloat, declare_figure("per_s", "tokens per second 
 DeviceTokenRate = Annotated[
     PositiveFloat, declare_figure("per_s", "tokens per second per device", label="tokens/s/device")
 ]
+StepTimeP10 = Annotated[
+    PositiveFloat, declare_figure("s", "step time that 10 % of such runs stay below", label="step p10")
+]
+StepTimeP90 = Annotated[
+    PositiveFloat, declare_figure("s", "step time that 90 % of such runs stay below", label="step p90")
+]
+TokenRateP10 = Annotated[
+    PositiveFloat, declare_figure("per_s", "tokens per second that 10 % of such runs stay below")
+]
+TokenRateP90 = Annotated[
+    PositiveFloat, declare_figure("per_s", "tokens per second that 90 % of such runs stay below")
+]
+DeviceTokenRateP10 = Annotated[
+    PositiveFloat, declare_figure("per_s", "tokens per second per device that 10 % of such runs stay below")
+]
+DeviceTokenRateP90 = Annotated[
+    PositiveFloat, declare_figure("per_s", "tokens per second per device that 90 % of such runs stay below")
+]
 SampleRate = Annotated[
     PositiveFloat, declare_figure("per_s", "sequences, images or other items of a batch per second")
 ]
@@ -217,10 +239,17 @@ class PlanPart(DocumentPart, frozen=True, kw_only=True):
     settings: Annotated[SettingsPart, declare_columns("{}")]
     global_batch: PositiveInt
     step_time_s: StepTime
+    step_time_p10_s: StepTimeP10
+    step_time_p90_s: StepTimeP90
+    """80 % of such runs, not seen by the fit, take from p10 to p90."""
     terms: StepTerms
     overlapped: OverlappedTimes = msgspec.field(name="hidden")
     tokens_per_s: TokenRate
+    tokens_per_s_p10: TokenRateP10
+    tokens_per_s_p90: TokenRateP90
     tokens_per_s_per_device: DeviceTokenRate
+    tokens_per_s_per_device_p10: DeviceTokenRateP10
+    tokens_per_s_per_device_p90: DeviceTokenRateP90
     samples_per_s: SampleRate
     samples_per_s_per_device: DeviceSampleRate
     """Sequences, images or other items of a batch. A model without tokens counts one token per sample."""
@@ -232,6 +261,14 @@ class PlanPart(DocumentPart, frozen=True, kw_only=True):
         NonNegativeFloat | None, declare_figure("usd", "rental cost of a step", label="cost/step", needs=("price",))
     ]
     """Rental cost of all devices; null where no rental price of the accelerator is known."""
+    cost_usd_per_step_p10: Annotated[
+        NonNegativeFloat | None,
+        declare_figure("usd", "rental cost of a step that 10 % of such runs stay below", needs=("price",)),
+    ]
+    cost_usd_per_step_p90: Annotated[
+        NonNegativeFloat | None,
+        declare_figure("usd", "rental cost of a step that 90 % of such runs stay below", needs=("price",)),
+    ]
     energy_j_per_step: Annotated[
         NonNegativeFloat | None,
         declare_figure("j", "facility energy of a step (incl. PUE)", label="energy/step", needs=("power",)),
@@ -241,6 +278,8 @@ class PlanPart(DocumentPart, frozen=True, kw_only=True):
     memory: Annotated[MemoryBreakdownPart, declare_columns("memory_{}")]
     bottleneck: str
     """One sentence: what limits the plan most, and which change would help most."""
+    told_apart: bool
+    """Whether the first plan is better than this one in 90 % of all cases; false of the first itself."""
 
 
 class RunLengthPart(DocumentPart, frozen=True, kw_only=True):
@@ -252,6 +291,14 @@ class RunLengthPart(DocumentPart, frozen=True, kw_only=True):
         PositiveFloat,
         declare_figure("days", "length of the run, without failures", needs=("tokens",), column="run_s"),
     ]
+    days_p10: Annotated[
+        PositiveFloat,
+        declare_figure("days", "length that 10 % of such runs stay below, without failures", needs=("tokens",)),
+    ]
+    days_p90: Annotated[
+        PositiveFloat,
+        declare_figure("days", "length that 90 % of such runs stay below, without failures", needs=("tokens",)),
+    ]
 
 
 class RunTotalsPart(RunLengthPart, frozen=True, kw_only=True):
@@ -262,6 +309,19 @@ class RunTotalsPart(RunLengthPart, frozen=True, kw_only=True):
         declare_figure("days", "length of the run, with failures", needs=("tokens", "failures")),
     ]
     """Null with `--no-failures`, and where failures leave no progress."""
+    days_with_failures_p10: Annotated[
+        PositiveFloat | None,
+        declare_figure(
+            "days", "length that 10 % of such runs stay below, with failures", needs=("tokens", "failures")
+        ),
+    ]
+    days_with_failures_p90: Annotated[
+        PositiveFloat | None,
+        declare_figure(
+            "days", "length that 90 % of such runs stay below, with failures", needs=("tokens", "failures")
+        ),
+    ]
+    """Of the step time; the rate of failures is taken as known."""
 
 
 class TechniquePart(DocumentPart, frozen=True, kw_only=True):
@@ -382,7 +442,33 @@ class PlanDocument(Document, frozen=True, kw_only=True):
         ),
     ]:
         """The rental cost of all steps."""
-        cost_usd_per_step = self.best_plan.cost_usd_per_step
+        return self._multiply_by_steps(self.best_plan.cost_usd_per_step)
+
+    @property
+    def cost_usd_p10(
+        self,
+    ) -> Annotated[
+        float | None,
+        declare_figure(
+            "usd", "rental cost that 10 % of such runs stay below, without failures", needs=("tokens", "price")
+        ),
+    ]:
+        """The lower end of the rental cost of all steps."""
+        return self._multiply_by_steps(self.best_plan.cost_usd_per_step_p10)
+
+    @property
+    def cost_usd_p90(
+        self,
+    ) -> Annotated[
+        float | None,
+        declare_figure(
+            "usd", "rental cost that 90 % of such runs stay below, without failures", needs=("tokens", "price")
+        ),
+    ]:
+        """The upper end of the rental cost of all steps."""
+        return self._multiply_by_steps(self.best_plan.cost_usd_per_step_p90)
+
+    def _multiply_by_steps(self, cost_usd_per_step: float | None) -> float | None:
         return None if self.run is None or cost_usd_per_step is None else self.run.steps * cost_usd_per_step
 
     @property

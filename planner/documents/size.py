@@ -48,13 +48,22 @@ class RunSizePart(DocumentPart, frozen=True, kw_only=True):
     spare_nodes: NonNegativeInt
     """Spare nodes that pay off, in addition to the nodes of the plan; their rent is not included."""
     days: PositiveFloat
+    days_p10: PositiveFloat
+    days_p90: PositiveFloat
+    """80 % of such runs, not seen by the fit, take from p10 to p90."""
     days_without_failures: PositiveFloat
     goodput_share: UnitFraction
     usd: NonNegativeFloat | None
+    usd_p10: NonNegativeFloat | None
+    usd_p90: NonNegativeFloat | None
     energy_kwh: NonNegativeFloat | None
     carbon_kg: NonNegativeFloat | None
     step_time_s: PositiveFloat
+    step_time_p10_s: PositiveFloat
+    step_time_p90_s: PositiveFloat
     tokens_per_s: PositiveFloat
+    tokens_per_s_p10: PositiveFloat
+    tokens_per_s_p90: PositiveFloat
     """Goodput: tokens per second after failures."""
     tokens_per_usd: NonNegativeFloat | None
     tokens_per_joule: NonNegativeFloat | None

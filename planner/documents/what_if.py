@@ -97,6 +97,8 @@ class WhatIfDocument(Document, frozen=True, kw_only=True):
     after: WhatIfSidePart
     same_plan: bool
     """Whether both best plans have the same degrees and settings."""
+    told_apart: bool
+    """Whether one of the two trains faster than the other in 90 % of all cases, as far as the model can say."""
     difference: WhatIfDifferencePart
     kept: KeptPlanPart
     elasticities: list[ElasticityPart]

@@ -11,7 +11,9 @@ import numpy as np
 
 from planner.evidence.bind_run import bind_run
 from planner.evidence.fit import CalibrationCase, FittedFactors, compute_reference_powers_w, fit_calibration
+from planner.evidence.linear_fit import linearise_runs, read_shipped_factors
 from planner.evidence.predict import find_run_plan
+from planner.evidence.residual_widths import render_residuals_file
 from planner.evidence.runs import MeasuredRun, RowError, parse_runs
 from planner.hardware import database
 
@@ -80,13 +82,25 @@ def write_calibration_files(fitted: FittedFactors, calibration_cases: list[Calib
             )
 
 
+def write_residuals_file(fitted: FittedFactors, calibration_cases: list[CalibrationCase]) -> None:
+    """Replace the residual widths with those of the runs at these factors."""
+    text = render_residuals_file(_GENERATED_HEADER, linearise_runs(calibration_cases, fitted))
+    (database.find_database_path() / "calibration" / "residuals.toml").write_text(text, encoding="utf-8")
+
+
 def main(arguments: list[str]) -> None:
-    """Fit the table and write the files; the result is deterministic."""
+    """Fit the table and write the files; the result is deterministic. With `--residuals` the fit stays, and only the
+    residual widths are written.
+    """
     path = Path(arguments[0])
     runs, _ = parse_runs(path.read_text("utf-8"), str(path))
     calibration_cases = build_calibration_cases(runs)
+    if "--residuals" in arguments:
+        write_residuals_file(read_shipped_factors(calibration_cases), calibration_cases)
+        return
     fitted = fit_calibration(calibration_cases, compute_reference_powers_w(calibration_cases))
     write_calibration_files(fitted, calibration_cases)
+    write_residuals_file(fitted, calibration_cases)
     pairs: dict[tuple[str, str], list[float]] = defaultdict(list)
     for case in calibration_cases:
         numbers = fitted.build_calibration(case.architecture, case.framework)

@@ -6,7 +6,7 @@ With v_p the p-th number of the calibration, a its architecture and f the framew
 
 Least squares of the logarithm of predicted over measured time over all runs, with a pull of every A and F towards
 zero (a Gaussian prior in the logarithm), so that parameters that the runs do not determine stay at the default. The
-loss is robust (pseudo-Huber): an error much larger than `_RUN_LOG_STD` counts linearly, not quadratically, so that a
+loss is robust (pseudo-Huber): an error much larger than `RUN_LOG_STD` counts linearly, not quadratically, so that a
 single outlier does not change the fit much.
 """
 
@@ -27,10 +27,12 @@ from planner.cost.calibration import (
     combine_calibration,
     read_default_calibration,
 )
+from planner.cost.pipeline.stages import build_plan_tables, replace_layer_tables
 from planner.cost.scenario import Scenario
 from planner.cost.setting_values import read_settings
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies
+from planner.cost.uncertainty.posterior import perturb_scenario
 from planner.errors import InputError
 from planner.evidence.bind_run import BoundRun
 from planner.evidence.predict import convert_step_time
@@ -64,7 +66,7 @@ PRIOR_WIDTHS = {
     "step_overhead_s": (0.0, 0.3),
     "power_exponent": (0.3, 0.0),
 }
-_RUN_LOG_STD = 0.05
+RUN_LOG_STD = 0.05
 """Assumed standard deviation of the logarithm of a run's measured time."""
 _DERIVATIVE_STEP = 1e-3
 _MAX_EVALUATIONS = 12
@@ -96,7 +98,7 @@ class CalibrationCase:
 
     def compute_log_error(self, calibration: Calibration) -> float:
         """Logarithm of predicted over measured time."""
-        return _compute_log_error(self.run, self.predict_figure(calibration))
+        return compute_log_error(self.run, self.predict_figure(calibration))
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,11 @@ def replace_calibration(bound_run: BoundRun, calibration: Calibration) -> Scenar
     return replace(bound_run.scenario, calibration=calibration, network=network)
 
 
+def list_parameters() -> tuple[str, ...]:
+    """The parameters of a calibration, in the order of derivatives."""
+    return CALIBRATION_PARAMETERS
+
+
 def compute_reference_powers_w(cases: Sequence[CalibrationCase]) -> dict[str, float]:
     """The highest accelerator power of each architecture, in watts."""
     powers_w: dict[str, float] = {}
@@ -150,6 +157,11 @@ class CalibrationProblem:
     widths: Floats
     has_factor: NDArray[np.bool_]
     reference_powers_w: dict[str, float]
+
+    @property
+    def columns(self) -> NDArray[np.int64]:
+        """The position of each unknown's parameter among the calibration's, [unknowns]."""
+        return np.array([CALIBRATION_PARAMETERS.index(name) for name in self.names])
 
     def build_calibrations(self, x: Floats) -> list[Calibration]:
         """The calibration of each run."""
@@ -186,14 +198,8 @@ def build_calibration_problem(
     )
 
 
-def fit_calibration(
-    cases: Sequence[CalibrationCase], reference_powers_w: dict[str, float], *, known_slopes: Floats | None = None
-) -> FittedFactors:
-    """Fit the factors to these runs. Raises InputError where scipy is not installed.
-
-    `known_slopes`: derivatives of each run by parameter, shape [runs, parameters], used in all iterations (a
-    quasi-Newton method with exact residuals); without them, derivatives are computed in every iteration.
-    """
+def fit_calibration(cases: Sequence[CalibrationCase], reference_powers_w: dict[str, float]) -> FittedFactors:
+    """Fit the factors to these runs. Raises InputError where scipy is not installed."""
     try:
         from scipy.optimize import least_squares
     except ImportError:
@@ -201,17 +207,16 @@ def fit_calibration(
             "fitting needs scipy", key="planner", expected="an installation with it: pip install 'planner[calibrate]'"
         ) from None
     p = build_calibration_problem(cases, reference_powers_w)
-    column = np.array([CALIBRATION_PARAMETERS.index(name) for name in p.names])
 
     def compute_residuals(x: Floats) -> Floats:
-        errors = compute_log_errors(p.cases, p.build_calibrations(x)) / _RUN_LOG_STD
+        errors = compute_log_errors(p.cases, p.build_calibrations(x)) / RUN_LOG_STD
         return np.concatenate([_compute_robust_residuals(errors), x / p.widths])
 
     def compute_jacobian(x: Floats) -> Floats:
         calibrations = p.build_calibrations(x)
-        slopes = compute_log_derivatives(p.cases, calibrations) if known_slopes is None else known_slopes
-        rows = np.where(p.has_factor, slopes[:, column], 0.0) / _RUN_LOG_STD
-        weight = _compute_robust_slopes(compute_log_errors(p.cases, calibrations) / _RUN_LOG_STD)
+        slopes = compute_log_derivatives(p.cases, calibrations)
+        rows = np.where(p.has_factor, slopes[:, p.columns], 0.0) / RUN_LOG_STD
+        weight = compute_robust_slopes(compute_log_errors(p.cases, calibrations) / RUN_LOG_STD)
         return np.concatenate([weight[:, None] * rows, np.diag(1 / p.widths)])
 
     solution = least_squares(
@@ -228,7 +233,8 @@ def _compute_robust_residuals(errors: Floats) -> Floats:
     return residuals
 
 
-def _compute_robust_slopes(errors: Floats) -> Floats:
+def compute_robust_slopes(errors: Floats) -> Floats:
+    """The derivative of the robust residuals by the errors."""
     nonzero_errors = np.where(np.abs(errors) < 1e-6, 1e-6, errors)
     slope: Floats = np.abs(nonzero_errors) / (
         np.sqrt(1 + nonzero_errors**2 / 4) * np.abs(_compute_robust_residuals(nonzero_errors))
@@ -246,25 +252,28 @@ def compute_log_derivatives(cases: Sequence[CalibrationCase], calibrations: Sequ
 
 
 def _compute_slopes(work: Sequence[tuple[CalibrationCase, Calibration]]) -> Floats:
-    return np.array(_evaluate_distinct(work, _compute_slope))
+    return np.array(evaluate_distinct(work, _compute_slope))
 
 
 def _compute_slope(case: CalibrationCase, calibration: Calibration) -> Floats:
-    base_error, slopes = case.compute_log_error(calibration), []
+    scenario = replace_calibration(case.bound_run, calibration)
+    tables = build_plan_tables(scenario, case.plan)
+    base_s, slopes = compute_step_costs(scenario, case.plan, tables).step_time_s[0], []
     for name in CALIBRATION_PARAMETERS:
-        factors = {name: 1 + _DERIVATIVE_STEP}
-        perturbed = combine_calibration(calibration, factors, reference_power_w=calibration.reference_power_w)
-        slopes.append((case.compute_log_error(perturbed) - base_error) / _DERIVATIVE_STEP)
+        perturbed = perturb_scenario(scenario, {name: 1 + _DERIVATIVE_STEP})
+        perturbed_tables = replace_layer_tables(tables, perturbed, case.plan)
+        step_time_s = compute_step_costs(perturbed, case.plan, perturbed_tables).step_time_s[0]
+        slopes.append(np.log(step_time_s / base_s) / _DERIVATIVE_STEP)
     return np.array(slopes)
 
 
 def compute_log_errors(cases: Sequence[CalibrationCase], calibrations: Sequence[Calibration]) -> Floats:
     """Logarithm of predicted over measured time of each run; equal configurations are predicted once."""
-    predicted = _evaluate_distinct(zip(cases, calibrations, strict=True), CalibrationCase.predict_figure)
-    return np.array([_compute_log_error(case.run, figure) for case, figure in zip(cases, predicted, strict=True)])
+    predicted = evaluate_distinct(zip(cases, calibrations, strict=True), CalibrationCase.predict_figure)
+    return np.array([compute_log_error(case.run, figure) for case, figure in zip(cases, predicted, strict=True)])
 
 
-def _evaluate_distinct(
+def evaluate_distinct(
     work: Iterable[tuple[CalibrationCase, Calibration]], evaluate: Callable[[CalibrationCase, Calibration], T]
 ) -> list[T]:
     """`evaluate(case, calibration)` of each pair, computed once for equal configurations."""
@@ -277,7 +286,7 @@ def _evaluate_distinct(
     return [results[key] for key in keys]
 
 
-def _compute_log_error(run: MeasuredRun, predicted: float) -> float:
+def compute_log_error(run: MeasuredRun, predicted: float) -> float:
     """Logarithm of predicted over measured time; for rates, of the reciprocal."""
     ratio = predicted / run.value
     return float(np.log(ratio if run.metric == "step_time_s" else 1 / ratio))

@@ -11,6 +11,7 @@ from planner.cost.pipeline.stages import PlanTables, build_all_stage_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import RECOMPUTE_MODES, Strategies
+from planner.cost.uncertainty import compute_step_uncertainty
 from planner.evidence.bind_run import BoundRun, bind_run
 from planner.evidence.memory_kinds import find_omitted_categories
 from planner.evidence.run_trainers import find_run_program
@@ -30,17 +31,31 @@ _BENCHMARK = "mlcommons/"
 class RunPrediction:
     """One run and its prediction; of memory what the run's kind of figure counts.
 
-    `assumed_values`: the columns that the row leaves open, with the assumed values; `not_modelled`: what the row
-    states and the prediction does not use; `trainer`: the one that stands for the row's.
+    `predicted_p10`, `predicted_p90`: the interval that 80 % of such runs lie in; `assumed_values`: the columns that
+    the row leaves open, with the assumed values; `not_modelled`: what the row states and the prediction does not use;
+    `scenario`, `plan`: what was predicted, under the trainer that stands for the row's.
     """
 
     run: MeasuredRun
     predicted: float
+    predicted_p10: float
+    predicted_p90: float
     step_time_s: float
     memory_predicted_gib: float
     assumed_values: tuple[str, ...]
     not_modelled: tuple[str, ...]
-    trainer: TrainerName
+    scenario: Scenario
+    plan: Strategies
+
+    @property
+    def trainer(self) -> TrainerName:
+        """The trainer that stands for the row's."""
+        return self.scenario.trainer.name
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether the measured figure lies within the interval."""
+        return self.predicted_p10 <= self.run.value <= self.predicted_p90
 
     @property
     def measured_and_predicted(self) -> tuple[float, float]:
@@ -64,21 +79,27 @@ def predict_run(run: MeasuredRun) -> RunPrediction:
     bound_run, plan, assumed_values = _find_run(bind_run(run))
     scenario = bound_run.scenario
     tables = build_plan_tables(scenario, plan)
-    step_time_s = float(compute_step_costs(scenario, plan, tables).step_time_s[0])
+    step_costs = compute_step_costs(scenario, plan, tables)
+    uncertainty = compute_step_uncertainty(scenario, plan, tables, step_costs)
     rank, assumed_rank = _find_measured_rank(run)
     memory_bytes = _compute_measured_memory_bytes(run, rank, scenario, plan, tables)
     if run.peak_memory_gib is not None:
         assumed_kind = ("memory_kind=reserved",) if run.memory_kind == "unknown" else ()
         assumed_values = (*assumed_values, *assumed_kind, *assumed_rank)
-    figure = convert_step_time(run, scenario, step_time_s)
+    step_time_s = float(step_costs.step_time_s[0])
+    ends = (convert_step_time(run, scenario, float(end_s[0])) for end_s in (uncertainty.p10_s, uncertainty.p90_s))
+    predicted_p10, predicted_p90 = sorted(ends)
     return RunPrediction(
-        run,
-        figure,
-        step_time_s,
-        memory_bytes / 2**30,
-        assumed_values,
-        bound_run.not_modelled,
-        scenario.trainer.name,
+        run=run,
+        predicted=convert_step_time(run, scenario, step_time_s),
+        predicted_p10=predicted_p10,
+        predicted_p90=predicted_p90,
+        step_time_s=step_time_s,
+        memory_predicted_gib=memory_bytes / 2**30,
+        assumed_values=assumed_values,
+        not_modelled=bound_run.not_modelled,
+        scenario=scenario,
+        plan=plan,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Literal, get_args
 
@@ -22,6 +23,12 @@ from planner.trainers.names import TrainerName
 SchemaVersion = Literal["1.2"]
 SCHEMA_VERSION: SchemaVersion = get_args(SchemaVersion)[0]
 
+GroupKey = Literal["trainer", "generation", "precision", "devices", "micro_batch", "year"]
+"""What runs are grouped by: trainer, generation of accelerators, precision, number of devices, micro-batch size (from
+each power of two on), year of the measurement."""
+_LAST_DEVICES = (8, 64, 512, math.inf)
+_MAX_MICRO_BATCH = 8
+
 
 class MeasuredRunPart(DocumentPart, frozen=True, kw_only=True):
     """One measured run and its prediction, in the metric of the source."""
@@ -33,6 +40,9 @@ class MeasuredRunPart(DocumentPart, frozen=True, kw_only=True):
     metric: str
     measured: float
     predicted: float
+    predicted_p10: float
+    predicted_p90: float
+    """80 % of such runs, not seen by the fit, are measured from p10 to p90."""
     error_pct: float
     memory_measured_gib: float | None
     memory_predicted_gib: float
@@ -75,6 +85,19 @@ class MemoryErrorsPart(DocumentPart, frozen=True, kw_only=True):
     errors: PredictionErrors
 
 
+class ErrorGroupPart(DocumentPart, frozen=True, kw_only=True):
+    """Errors of the runs that share one value of what they are grouped `by`, and how many lie in their intervals."""
+
+    by: GroupKey
+    value: str
+    """Empty where the table does not say."""
+    mean_step_error_pct: float
+    """The mean of the signed errors of the step time: below zero where too fast a step is predicted."""
+    covered_pct: float
+    """Share of the runs that lie from p10 to p90, in percent; 80 are wanted."""
+    errors: PredictionErrors
+
+
 class CrossValidationPart(DocumentPart, frozen=True, kw_only=True):
     """Errors on runs that were left out of the fit, overall and per fold."""
 
@@ -91,6 +114,10 @@ class ValidationDocument(Document, frozen=True, kw_only=True):
     rows: list[MeasuredRunPart]
     overall: ErrorSummaryPart
     by_source: dict[str, ErrorSummaryPart]
+    covered_pct: float | None
+    """Share of all runs that lie in their intervals, in percent; 80 are wanted. Null for no runs."""
+    groups: list[ErrorGroupPart]
+    """Of all runs, by each of `GroupKey` in turn."""
     memory: list[MemoryErrorsPart]
     """By what the sources measured, each kind first of all its runs, then by trainer."""
     skipped: list[SkippedRunPart]
@@ -98,6 +125,8 @@ class ValidationDocument(Document, frozen=True, kw_only=True):
     """Columns that are not read."""
     leave_one_source_out: CrossValidationPart | None = None
     leave_one_model_out: CrossValidationPart | None = None
+    leave_one_trainer_out: CrossValidationPart | None = None
+    leave_one_generation_out: CrossValidationPart | None = None
     max_error_pct: float | None = None
     """Largest absolute error of a run that is allowed, in percent; null without `--max-error`."""
 
@@ -126,11 +155,15 @@ def build_validation_document(
             source: _build_summary_part(items, lambda item: item.measured_and_predicted)
             for source, items in by_source.items()
         },
+        covered_pct=_compute_covered_pct(predictions) if predictions else None,
+        groups=list(_enumerate_group_parts(predictions)),
         memory=list(_enumerate_memory_parts(predictions)),
         skipped=list(skipped),
         notes=list(notes),
         leave_one_source_out=cross_parts.get("source"),
         leave_one_model_out=cross_parts.get("model"),
+        leave_one_trainer_out=cross_parts.get("trainer"),
+        leave_one_generation_out=cross_parts.get("generation"),
         max_error_pct=max_error_pct,
     )
 
@@ -144,6 +177,8 @@ def _build_run_part(prediction: RunPrediction, max_error_pct: float | None) -> M
         metric=prediction.run.metric,
         measured=prediction.run.value,
         predicted=prediction.predicted,
+        predicted_p10=prediction.predicted_p10,
+        predicted_p90=prediction.predicted_p90,
         error_pct=prediction.error_pct,
         memory_measured_gib=prediction.run.peak_memory_gib,
         memory_predicted_gib=prediction.memory_predicted_gib,
@@ -155,6 +190,58 @@ def _build_run_part(prediction: RunPrediction, max_error_pct: float | None) -> M
         quality=prediction.run.get_text("quality"),
         met=None if max_error_pct is None else abs(prediction.error_pct) <= max_error_pct,
     )
+
+
+def _enumerate_group_parts(predictions: Sequence[RunPrediction]) -> Iterator[ErrorGroupPart]:
+    """Of each key its values: numbers in their order, words by the alphabet."""
+    for key in get_args(GroupKey):
+        by_value: dict[tuple[int, str], list[RunPrediction]] = {}
+        for prediction in predictions:
+            by_value.setdefault(_find_group(prediction, key), []).append(prediction)
+        for (_, value), items in sorted(by_value.items(), key=lambda entry: entry[0]):
+            yield _build_group_part(key, value, items)
+
+
+def _find_group(prediction: RunPrediction, key: GroupKey) -> tuple[int, str]:
+    """The value of a run by which runs are grouped, after the number that it is ordered by."""
+    scenario, run = prediction.scenario, prediction.run
+    match key:
+        case "trainer":
+            return 0, prediction.trainer
+        case "generation":
+            return 0, scenario.accelerator.architecture
+        case "precision":
+            return 0, scenario.precision
+        case "devices":
+            row = next(i for i, last in enumerate(_LAST_DEVICES) if scenario.devices <= last)
+            first = 1 if row == 0 else int(_LAST_DEVICES[row - 1]) + 1
+            return row, f"{first}+" if math.isinf(_LAST_DEVICES[row]) else f"{first}-{_LAST_DEVICES[row]:.0f}"
+        case "micro_batch":
+            size = min(int(prediction.plan.micro_batch[0]), _MAX_MICRO_BATCH)
+            size = 1 << (size.bit_length() - 1)
+            return size, f"{size}+" if size > 1 else "1"
+        case "year":
+            return 0, run.get_text("date")[:4]
+
+
+def _build_group_part(key: GroupKey, value: str, predictions: Sequence[RunPrediction]) -> ErrorGroupPart:
+    errors = compute_prediction_errors(
+        [prediction.run.value for prediction in predictions], [prediction.predicted for prediction in predictions]
+    )
+    if errors is None:
+        raise ValueError("a group without runs")
+    measured_s, predicted_s = np.array([prediction.step_times_s for prediction in predictions]).T
+    return ErrorGroupPart(
+        by=key,
+        value=value,
+        mean_step_error_pct=float(100 * (predicted_s / measured_s - 1).mean()),
+        covered_pct=_compute_covered_pct(predictions),
+        errors=msgspec.structs.replace(errors, rank_correlation=None),  # of several metrics
+    )
+
+
+def _compute_covered_pct(predictions: Sequence[RunPrediction]) -> float:
+    return 100 * sum(prediction.is_covered for prediction in predictions) / len(predictions)
 
 
 def _enumerate_memory_parts(predictions: Sequence[RunPrediction]) -> Iterator[MemoryErrorsPart]:

@@ -68,6 +68,8 @@ class PlannedRun:
     devices_per_node: int
     hosts: tuple[str, ...]
     step_time_s: float
+    step_time_p10_s: float
+    step_time_p90_s: float
     mfu: float
     tokens: int | None
     checkpoint_steps: int
@@ -207,6 +209,8 @@ def build_planned_run(
         devices_per_node=cluster.devices_per_node,
         hosts=_list_hosts(document),
         step_time_s=plan.step_time_s,
+        step_time_p10_s=plan.step_time_p10_s,
+        step_time_p90_s=plan.step_time_p90_s,
         mfu=plan.mfu,
         tokens=document.run.tokens if document.run else None,
         checkpoint_steps=_compute_checkpoint_steps(document, plan.step_time_s),

@@ -106,7 +106,8 @@ def describe_plan(run: PlannedRun, trainer_name: str) -> list[str]:
         f"Plan: {degrees_text}, micro-batch {strategy.micro_batch}, ZeRO {strategy.zero_stage}, "
         f"recompute {strategy.recompute};",
         f"global batch {run.global_batch:,}{length_text}, {run.precision}.",
-        f"Predicted: {run.step_time_s:.4g} s per step, MFU {100 * run.mfu:.1f} %.",
+        f"Predicted: {run.step_time_s:.4g} s per step (80 % of runs: {run.step_time_p10_s:.3g} to "
+        f"{run.step_time_p90_s:.3g} s), MFU {100 * run.mfu:.1f} %.",
     ]
 
 

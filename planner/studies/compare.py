@@ -9,13 +9,16 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
+from msgspec.structs import replace
 
+from planner.cost.uncertainty import is_change_told_apart
 from planner.documents.compare import ClusterOfferPart, RankingFigure
 from planner.documents.size import RunSizePart
 from planner.errors import InputError, NothingFits
 from planner.hardware import database
 from planner.search.parallel import map_in_parallel
 from planner.search.pareto import find_pareto_front
+from planner.studies.plan_parts import read_step_bounds
 from planner.studies.run_estimate import (
     ClusterOffer,
     RunEstimate,
@@ -163,19 +166,59 @@ def compare_clusters(
         for compared_cluster in compared_clusters
     ]
     front = iter(mark_pareto_front([size for size in sizes if size is not None]))
-    parts = [
-        _build_offer_part(compared_cluster, size, on_front=size is not None and next(front))
-        for compared_cluster, size in zip(compared_clusters, sizes, strict=True)
-    ]
+    ranked, ruled_out = [], []
+    for compared_cluster, size in zip(compared_clusters, sizes, strict=True):
+        part = _build_offer_part(compared_cluster, size, on_front=size is not None and next(front))
+        if size is None or compared_cluster.estimate is None:
+            ruled_out.append(part)
+        else:
+            value = get_ranking_value(size, ranked_by)
+            ranked.append(RankedOffer(part, value, compared_cluster.estimate))
+    offers = rank_offers(ranked)
+    told_apart = [offer is not offers[0] and is_offer_told_apart(offers[0], offer) for offer in offers]
+    parts = [replace(offer.part, told_apart=apart) for offer, apart in zip(offers, told_apart, strict=True)]
+    parts += sorted(ruled_out, key=lambda part: part.name)
+    return parts, None if any(sizes) else _build_no_cluster_error(run, compared_clusters)
 
-    def rank(part: ClusterOfferPart) -> tuple[bool, float, str]:
-        return (
-            part.size is None,
-            math.inf if part.size is None else get_ranking_value(part.size, ranked_by),
-            part.name,
-        )
 
-    return sorted(parts, key=rank), None if any(sizes) else _build_no_cluster_error(run, compared_clusters)
+@dataclass(frozen=True)
+class RankedOffer:
+    """A cluster with its plan, and the value that it is ranked by, smaller is better."""
+
+    part: ClusterOfferPart
+    value: float
+    estimate: RunEstimate
+
+    @property
+    def machine(self) -> tuple[str, str]:
+        """Generation of accelerators and trainer."""
+        return self.estimate.cluster.accelerator.architecture, self.estimate.trainer
+
+
+def is_offer_told_apart(first: RankedOffer, second: RankedOffer) -> bool:
+    """Whether the better of two clusters is the better one in 90 % of all cases."""
+    values = sorted(abs(offer.value) for offer in (first, second))
+    if values[0] == values[1] or not values[0]:
+        return values[0] != values[1]
+    # what is ranked by its negative is a rate: the larger one has the shorter step
+    is_second_worse = second.value > first.value
+    ratio = values[1] / values[0] if is_second_worse else values[0] / values[1]
+    bounds = (read_step_bounds(first.estimate.plan), read_step_bounds(second.estimate.plan))
+    return is_change_told_apart(ratio, bounds, is_same_machine=first.machine == second.machine)
+
+
+def rank_offers(offers: Sequence[RankedOffer]) -> list[RankedOffer]:
+    """The best first, ties by name; one that is not calibrated stands below all that it cannot be told apart from."""
+    ordered = sorted(offers, key=lambda offer: (offer.value, offer.part.name))
+    ranked = [offer for offer in ordered if offer.part.calibrated]
+    for offer in ordered:
+        if not offer.part.calibrated:
+            is_above = [
+                other.value <= offer.value or (other.part.calibrated and not is_offer_told_apart(offer, other))
+                for other in ranked
+            ]
+            ranked.insert(max((index + 1 for index, above in enumerate(is_above) if above), default=0), offer)
+    return ranked
 
 
 def _build_no_cluster_error(run: TrainingRun, compared_clusters: Sequence[ComparedCluster]) -> NothingFits:
@@ -221,5 +264,6 @@ def _build_offer_part(
         size=size,
         on_front=on_front,
         ruled_out=compared_cluster.ruled_out,
+        told_apart=size is None,
         calibrated=accelerator.architecture in database.list_database_names("calibration/architectures"),
     )

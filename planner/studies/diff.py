@@ -10,6 +10,7 @@ from typing import Any
 from planner.cost.memory.moments import MEMORY_CATEGORIES
 from planner.cost.settings import SETTINGS
 from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS
+from planner.cost.uncertainty import StepBounds, is_change_told_apart
 from planner.documents.check import CheckDocument, get_checked_answer
 from planner.documents.diff import (
     SCHEMA_VERSION,
@@ -139,11 +140,25 @@ def _build_plan_diff_part(
         status=_find_diff_status(presence, fits, changed=bool(inputs or strategy or figures or memory)),
         title=head.title or base.title,
         why=_find_step_change_cause(terms, [*strategy, *inputs], base.values, threshold) if all(fits) else None,
+        told_apart=_is_told_apart(base.values, head.values) if all(fits) else None,
         figures=figures,
         no_longer_met=[item for item, met in met_before.items() if met and met_after.get(item) is False],
         now_met=[item for item, met in met_before.items() if not met and met_after.get(item)],
         **(compared if all(fits) else {key: [] for key in compared}),
     )
+
+
+def _is_told_apart(base: FigureValues, head: FigureValues) -> bool:
+    """Whether the throughputs of both sides differ by more than the error of such a comparison."""
+    bounds = [
+        StepBounds(
+            *(_convert_to_seconds(values[name]) for name in ("step_time_s", "step_time_p10_s", "step_time_p90_s"))
+        )
+        for values in (base, head)
+    ]
+    ratio = _convert_to_seconds(base["tokens_per_s"]) / _convert_to_seconds(head["tokens_per_s"])
+    is_same_machine = all(base.get(name) == head.get(name) for name in ("accelerator", "framework"))
+    return is_change_told_apart(ratio, (bounds[0], bounds[1]), is_same_machine=is_same_machine)
 
 
 def _find_diff_status(presence: tuple[bool, bool], fits: tuple[bool, bool], *, changed: bool) -> DiffStatus:

@@ -199,6 +199,8 @@ def explain_plan(
         strategy=plan.strategy,
         settings=plan.settings,
         step_time_s=step_time_s,
+        step_time_p10_s=plan.step_time_p10_s,
+        step_time_p90_s=plan.step_time_p90_s,
         mfu=float(step_costs.mfu[0]),
         waterfall=[
             WaterfallPart(name=name, title=WATERFALL_TITLES[name], seconds=seconds, share=seconds / step_time_s)

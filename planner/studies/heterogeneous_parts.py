@@ -20,6 +20,7 @@ from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS, count_micro_batches
 from planner.cost.strategies import Strategies
+from planner.cost.uncertainty import compute_class_bounds
 from planner.documents.heterogeneous import HeteroPlanPart, HeteroPlanType, PoolPlanPart
 from planner.search.heterogeneous.data_parallel import HeteroReplicaPlan
 from planner.search.heterogeneous.pipeline import HeteroPipelinePlan, build_pipeline_segments
@@ -29,6 +30,7 @@ from planner.studies.plan_parts import (
     build_plan_parts,
     build_settings_part,
     build_strategy_part,
+    compute_rate_bounds,
     compute_rates,
 )
 
@@ -167,14 +169,18 @@ def _build_hetero_plan_part(
     flops = compute_model_flops(scenario.workload, scenario.global_batch, scenario.flops_convention)
     devices = sum(pool.devices for pool in device_pools)
     terms, overlapped = terms_and_overlapped
+    bounds = compute_class_bounds(step_time_s, [pool.own_scenario for pool in device_pools])
     return HeteroPlanPart(
         layout=plan_type,
         split=split,
         settings=build_settings_part(scenario),
         step_time_s=step_time_s,
+        step_time_p10_s=bounds.p10_s,
+        step_time_p90_s=bounds.p90_s,
         terms={name: float(terms[name][0]) for name in STEP_TERMS},
         overlapped={name: float(overlapped[name][0]) for name in OVERLAPPABLE_TERMS},
         **compute_rates(scenario, step_time_s, devices),
+        **compute_rate_bounds(scenario, bounds.p10_s, bounds.p90_s, devices),
         mfu=compute_hetero_mfu(device_pools, flops, step_time_s),
         pools=parts,
     )

@@ -158,13 +158,17 @@ def _build_hetero_document(
         plans=plans,
         left_out=[name for name in plan_names if name not in plans_by_name],
         answer=_build_advice_part(pools, device_pools, plans_by_name),
-        run=_build_hetero_run_part(plans[0].step_time_s, tokens, tokens_per_step) if tokens else None,
+        run=_build_hetero_run_part(plans[0], tokens, tokens_per_step) if tokens else None,
     )
 
 
-def _build_hetero_run_part(step_time_s: float, tokens: int, tokens_per_step: int) -> HeteroRunPart:
+def _build_hetero_run_part(plan: HeteroPlanPart, tokens: int, tokens_per_step: int) -> HeteroRunPart:
     step_count = -(-tokens // tokens_per_step)
-    return HeteroRunPart(tokens=tokens, steps=step_count, days=step_count * step_time_s / DAY_S)
+    days, days_p10, days_p90 = (
+        step_count * step_time_s / DAY_S
+        for step_time_s in (plan.step_time_s, plan.step_time_p10_s, plan.step_time_p90_s)
+    )
+    return HeteroRunPart(tokens=tokens, steps=step_count, days=days, days_p10=days_p10, days_p90=days_p90)
 
 
 def _build_hetero_cluster_part(pools: HeteroCluster) -> HeteroClusterPart:

@@ -215,10 +215,19 @@ def _build_run_part(
     plan: PlanPart, tokens: int, tokens_per_step: int, failures: ReliabilityPart | None
 ) -> RunTotalsPart:
     steps = -(-tokens // tokens_per_step)
-    days = steps * plan.step_time_s / DAY_S
+    days, days_p10, days_p90 = (
+        steps * step_time_s / DAY_S for step_time_s in (plan.step_time_s, plan.step_time_p10_s, plan.step_time_p90_s)
+    )
     goodput_share = 0.0 if failures is None else failures.goodput_share
     return RunTotalsPart(
-        tokens=tokens, steps=steps, days=days, days_with_failures=days / goodput_share if goodput_share else None
+        tokens=tokens,
+        steps=steps,
+        days=days,
+        days_p10=days_p10,
+        days_p90=days_p90,
+        days_with_failures=days / goodput_share if goodput_share else None,
+        days_with_failures_p10=days_p10 / goodput_share if goodput_share else None,
+        days_with_failures_p90=days_p90 / goodput_share if goodput_share else None,
     )
 
 

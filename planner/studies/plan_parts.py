@@ -19,6 +19,14 @@ from planner.cost.scenario import Scenario
 from planner.cost.setting_values import read_settings
 from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS, compute_step_costs
 from planner.cost.strategies import RECOMPUTE_MODES, Strategies
+from planner.cost.uncertainty import (
+    StepBounds,
+    StepUncertainty,
+    compare_with_first,
+    compute_step_uncertainty,
+    find_residual_class,
+    join_step_uncertainties,
+)
 from planner.documents.plan import (
     ClusterPart,
     EnergyPart,
@@ -78,26 +86,40 @@ def build_scenario_part(scenario: Scenario) -> ScenarioPart:
         flops_convention=scenario.flops_convention,
         model_flops_per_step=compute_required_flops(scenario),
         memory_limit_bytes=None if scenario.memory_limit is None else scenario.usable_memory_bytes,
+        calibration=find_residual_class(scenario.accelerator.architecture, scenario.trainer),
     )
 
 
 def build_plan_parts(result: SearchResult, cluster: Cluster, *, with_bottlenecks: bool = True) -> list[PlanPart]:
     """The plans in order; plans of one scenario are scored together. `with_bottlenecks`: with the limiting term."""
-    parts: dict[int, PlanPart] = {}
+    parts: list[PlanPart] = []
+    uncertainties: list[StepUncertainty] = []
+    order: list[int] = []
     for scenario_index in dict.fromkeys(result.scenario_index.tolist()):
         positions = np.flatnonzero(result.scenario_index == scenario_index)
-        scenario_parts = _build_scenario_plan_parts(
+        scenario_parts, uncertainty = _build_scenario_plan_parts(
             result.scenarios[scenario_index], cluster, result.best.take(positions), with_bottlenecks=with_bottlenecks
         )
-        parts |= dict(zip(positions.tolist(), scenario_parts, strict=True))
-    return [parts[i] for i in range(len(result.best))]
+        parts += scenario_parts
+        uncertainties.append(uncertainty)
+        order += positions.tolist()
+    ranked = np.argsort(order)
+    parts = [parts[i] for i in ranked.tolist()]
+    if len(parts) == 1 or result.figures.shape[1] > 1 or not (result.figures > 0).all():
+        return parts  # of a Pareto front no plan is the first; memory, the only figure below zero, is not fitted
+    told_apart = compare_with_first(join_step_uncertainties(uncertainties).take(ranked), result.figures[:, 0])
+    return [
+        msgspec.structs.replace(part, told_apart=apart)
+        for part, apart in zip(parts, told_apart.tolist(), strict=True)
+    ]
 
 
 def _build_scenario_plan_parts(
     scenario: Scenario, cluster: Cluster, strategies: Strategies, *, with_bottlenecks: bool
-) -> list[PlanPart]:
+) -> tuple[list[PlanPart], StepUncertainty]:
     plan_tables = build_plan_tables(scenario, strategies)
     step_costs = compute_step_costs(scenario, strategies, plan_tables)
+    uncertainty = compute_step_uncertainty(scenario, strategies, plan_tables, step_costs)
     memory = compute_peak_memory(scenario, strategies, plan_tables)
     sentences = (
         explain_bottlenecks(scenario, cluster, strategies, step_costs, plan_tables)
@@ -111,27 +133,39 @@ def _build_scenario_plan_parts(
     parts = []
     for i in range(len(strategies)):
         step_time_s = float(step_costs.step_time_s[i])
+        step_time_p10_s, step_time_p90_s = float(uncertainty.p10_s[i]), float(uncertainty.p90_s[i])
         parts.append(
             PlanPart(
                 strategy=build_strategy_part(strategies, i),
                 settings=build_settings_part(scenario),
                 global_batch=scenario.global_batch,
                 step_time_s=step_time_s,
+                step_time_p10_s=step_time_p10_s,
+                step_time_p90_s=step_time_p90_s,
                 terms={name: float(step_costs.terms[name][i]) for name in STEP_TERMS},
                 overlapped={name: float(step_costs.overlapped[name][i]) for name in OVERLAPPABLE_TERMS},
                 **compute_rates(scenario, step_time_s, scenario.devices),
+                **compute_rate_bounds(scenario, step_time_p10_s, step_time_p90_s, scenario.devices),
                 mfu=float(step_costs.mfu[i]),
                 hfu=float(step_costs.hfu[i]),
                 cost_usd_per_step=step_time_s * rent_usd_per_s if rent_usd_per_s else None,
+                cost_usd_per_step_p10=step_time_p10_s * rent_usd_per_s if rent_usd_per_s else None,
+                cost_usd_per_step_p90=step_time_p90_s * rent_usd_per_s if rent_usd_per_s else None,
                 energy_j_per_step=float(energy_j_per_step[i]) if has_power else None,
                 energy=EnergyPart(**{f"{name}_j": float(energy_parts_j[name][i]) for name in ENERGY_PARTS})
                 if has_power
                 else None,
                 memory=build_memory_part(scenario, memory, i),
                 bottleneck=sentences[i],
+                told_apart=False,
             )
         )
-    return parts
+    return parts, uncertainty
+
+
+def read_step_bounds(plan: PlanPart) -> StepBounds:
+    """The step time of a plan with its interval."""
+    return StepBounds(plan.step_time_s, plan.step_time_p10_s, plan.step_time_p90_s)
 
 
 def build_settings_part(scenario: Scenario) -> SettingsPart:
@@ -166,4 +200,17 @@ def compute_rates(scenario: Scenario, step_time_s: float, devices: int) -> dict[
         "tokens_per_s_per_device": tokens_per_s / devices,
         "samples_per_s": samples_per_s,
         "samples_per_s_per_device": samples_per_s / devices,
+    }
+
+
+def compute_rate_bounds(
+    scenario: Scenario, step_time_p10_s: float, step_time_p90_s: float, devices: int
+) -> dict[str, float]:
+    """The interval of the throughput of a plan on `devices` devices: a slow step is a low throughput."""
+    tokens = scenario.global_batch * scenario.workload.seq_length
+    return {
+        "tokens_per_s_p10": tokens / step_time_p90_s,
+        "tokens_per_s_p90": tokens / step_time_p10_s,
+        "tokens_per_s_per_device_p10": tokens / step_time_p90_s / devices,
+        "tokens_per_s_per_device_p90": tokens / step_time_p10_s / devices,
     }

@@ -27,6 +27,7 @@ from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space, has_valid_split
 from planner.studies.goodput import build_reliability_part
 from planner.studies.plan_parts import build_plan_parts
+from planner.trainers.names import TrainerName
 from planner.units import DAY_S
 from planner.workload.operators import Workload
 
@@ -106,6 +107,7 @@ class RunPlan:
     cluster: Cluster
     plan: PlanPart
     reliability: ReliabilityPart
+    trainer: TrainerName
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ class RunEstimate:
     cluster: Cluster
     plan: PlanPart
     reliability: ReliabilityPart
+    trainer: TrainerName
     days: float
     cost_usd: float | None
     energy_j: float | None
@@ -158,6 +161,7 @@ def estimate_run(run: TrainingRun, offer: ClusterOffer, nodes: int) -> RunEstima
         cluster=cluster,
         plan=plan,
         reliability=run_plan.reliability,
+        trainer=run_plan.trainer,
         days=duration_s / DAY_S,
         cost_usd=None if rent_usd_per_hour is None else rent_usd_per_hour * cluster.devices * duration_s / 3600,
         # devices are on during repairs too; the power of training is taken, as no other is known
@@ -184,7 +188,7 @@ def _plan_run(run: TrainingRun, offer: ClusterOffer, nodes: int) -> RunPlan | No
     reliability = build_reliability_part(
         scenario, cluster, plan, resolve_reliability(cluster, ReliabilityOverrides({}))
     )
-    return RunPlan(cluster, plan, reliability) if reliability.goodput_share else None
+    return RunPlan(cluster, plan, reliability, scenario.trainer.name) if reliability.goodput_share else None
 
 
 def explain_infeasible_size(run: TrainingRun, offer: ClusterOffer, nodes: int) -> PlannerError:

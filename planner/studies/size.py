@@ -242,25 +242,34 @@ def build_training_run_part(run: TrainingRun) -> TrainingRunPart:
 def build_run_size_part(run: TrainingRun, estimate: RunEstimate, intensity_g_per_kwh: float | None) -> RunSizePart:
     """The whole run on one size; carbon where the intensity of the grid is given."""
     energy_kwh = None if estimate.energy_j is None else estimate.energy_j / J_PER_KWH
-    goodput_share = estimate.reliability.goodput_share
+    goodput_share, plan = estimate.reliability.goodput_share, estimate.plan
+    low, high = plan.step_time_p10_s / plan.step_time_s, plan.step_time_p90_s / plan.step_time_s
     return RunSizePart(
         nodes=estimate.nodes,
         devices=estimate.devices,
         spare_nodes=estimate.reliability.spares.recommended,
         days=estimate.days,
+        days_p10=estimate.days * low,
+        days_p90=estimate.days * high,
         days_without_failures=estimate.days * goodput_share,
         goodput_share=goodput_share,
         usd=estimate.cost_usd,
+        usd_p10=None if estimate.cost_usd is None else estimate.cost_usd * low,
+        usd_p90=None if estimate.cost_usd is None else estimate.cost_usd * high,
         energy_kwh=energy_kwh,
         carbon_kg=None
         if energy_kwh is None or intensity_g_per_kwh is None
         else energy_kwh * intensity_g_per_kwh / 1000,
-        step_time_s=estimate.plan.step_time_s,
-        tokens_per_s=estimate.plan.tokens_per_s * goodput_share,
+        step_time_s=plan.step_time_s,
+        step_time_p10_s=plan.step_time_p10_s,
+        step_time_p90_s=plan.step_time_p90_s,
+        tokens_per_s=plan.tokens_per_s * goodput_share,
+        tokens_per_s_p10=plan.tokens_per_s_p10 * goodput_share,
+        tokens_per_s_p90=plan.tokens_per_s_p90 * goodput_share,
         tokens_per_usd=run.tokens / estimate.cost_usd if estimate.cost_usd else None,
         tokens_per_joule=run.tokens / estimate.energy_j if estimate.energy_j else None,
-        mfu=estimate.plan.mfu,
-        strategy=estimate.plan.strategy,
+        mfu=plan.mfu,
+        strategy=plan.strategy,
     )
 
 

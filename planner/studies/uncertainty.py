@@ -7,19 +7,20 @@ the parameter. All plans are scored with the same samples, so that common errors
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from planner.cost.arrays import Floats, Ints, round_significant, sum_in_order
-from planner.cost.calibration import CALIBRATION_PARAMETERS, combine_calibration, compute_calibration_spreads
+from planner.cost.calibration import CALIBRATION_PARAMETERS, compute_calibration_spreads
 from planner.cost.memory.peak import compute_peak_memory_bytes
 from planner.cost.operations.energy import compute_energy_j
 from planner.cost.pipeline.stages import build_plan_tables, replace_layer_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies, join_strategies
+from planner.cost.uncertainty import perturb_scenario
 from planner.documents.plan import QuantilesPart, RegretPart, RivalPart, UncertaintyPart
 from planner.errors import InputError
 from planner.progress import track_steps
@@ -110,22 +111,6 @@ def score_samples(
                 perturbed_scenario, step_costs.step_time_s, evaluate_energy_j, total_bytes
             )
     return times, figures
-
-
-def perturb_scenario(scenario: Scenario, factors: dict[str, float]) -> Scenario:
-    """The scenario with its fitted parameters multiplied by `factors`; efficiencies stay within their limits."""
-    old_calibration, network = scenario.calibration, scenario.network
-    new_calibration = combine_calibration(
-        old_calibration, factors, reference_power_w=old_calibration.reference_power_w
-    )
-    link_factor, nic_factor = (
-        new_calibration.link_efficiency / old_calibration.link_efficiency,
-        new_calibration.nic_efficiency / old_calibration.nic_efficiency,
-    )
-    bandwidth_bytes_per_s = network.bandwidth_bytes_per_s * np.where(network.through_nic, nic_factor, link_factor)
-    return replace(
-        scenario, calibration=new_calibration, network=replace(network, bandwidth_bytes_per_s=bandwidth_bytes_per_s)
-    )
 
 
 def _build_uncertainty_part(

@@ -15,6 +15,7 @@ from planner.cost.pipeline.stages import PlanTables, build_plan_tables, replace_
 from planner.cost.scenario import Scenario, check_scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies
+from planner.cost.uncertainty import is_change_told_apart
 from planner.documents.plan import PlanPart
 from planner.documents.what_if import (
     SCHEMA_VERSION,
@@ -32,7 +33,7 @@ from planner.search.search import SearchResult, SearchTarget, search_plans
 from planner.search.space import SEARCH_RULES, Space
 from planner.studies.changes import HARDWARE_SCALES, InputChange, rebind_scenario
 from planner.studies.plan import build_plan_document, search_cluster_plans
-from planner.studies.plan_parts import build_plan_parts
+from planner.studies.plan_parts import build_plan_parts, read_step_bounds
 from planner.units import format_bytes
 
 _RELATIVE_STEP = 0.01
@@ -70,6 +71,14 @@ def compute_what_if(before: WhatIfSide, after: WhatIfSide, changes: Sequence[Inp
         before=old_side,
         after=new_side,
         same_plan=before_plan.strategy == after_plan.strategy and before_plan.settings == after_plan.settings,
+        told_apart=is_change_told_apart(
+            before_plan.tokens_per_s / after_plan.tokens_per_s,
+            (read_step_bounds(before_plan), read_step_bounds(after_plan)),
+            is_same_machine=(
+                old_side.cluster.accelerator == new_side.cluster.accelerator
+                and old_side.scenario.framework == new_side.scenario.framework
+            ),
+        ),
         difference=_build_difference_part(before_plan, after_plan),
         kept=_evaluate_kept_plan(after, before_result, after_plan),
         elasticities=_build_elasticity_parts((before, before_result), (after, after_result)),

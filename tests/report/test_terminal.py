@@ -39,7 +39,7 @@ def test_no_figure_is_cut(document: PlanDocument, width: int) -> None:
     for plan in document.plans:
         assert format_seconds(plan.step_time_s) in text
         assert f"{plan.memory.total_bytes / 2**30:.1f}" in text
-        assert width == 72 or f"{plan.mfu:.1%}" in text  # a column too many for a table of that width
+        assert width <= 80 or f"{plan.mfu:.1%}" in text  # a column too many for a table of that width
     best = document.plans[0]
     assert format_bytes(best.memory.weights_bytes) in text
     assert format_seconds(best.terms["backward"]) in text

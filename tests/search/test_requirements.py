@@ -169,7 +169,8 @@ def test_each_figure_is_declared_once_for_schema_conditions_and_records() -> Non
         for key in figure.path:
             node = find_in_schema(schema, node, key)
         if node is None:  # a figure that follows from other fields
-            assert name in {"memory.headroom", "cost_usd", "cost_usd_with_failures", "uncertainty.step_time_p90_s"}
+            costs = {"cost_usd", "cost_usd_p10", "cost_usd_p90", "cost_usd_with_failures"}
+            assert name in {"memory.headroom", *costs, "uncertainty.step_time_p90_s"}
         elif figure.path[-2] not in ("terms", "overlapped"):
             assert node.get("description") == figure.description, name
         if figure.path[0] == "best_plan" and node is not None:

@@ -11,6 +11,7 @@ from planner.cost.calibration import (
 )
 from planner.cost.scenario import build_scenario
 from planner.cost.step import compute_step_costs
+from planner.cost.uncertainty import perturb_scenario
 from planner.decode import decode_text
 from planner.errors import InputError
 from planner.evidence.calibrate import render_calibration_file
@@ -23,7 +24,6 @@ from planner.studies.uncertainty import (
     MAX_CONTENDERS,
     estimate_first_plan_uncertainty,
     find_contenders,
-    perturb_scenario,
     score_samples,
 )
 from tests.examples import lab, lab_scenario, tiny

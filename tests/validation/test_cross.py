@@ -14,8 +14,14 @@ import pytest
 from planner.errors import InputError
 from planner.evidence import calibrate, fit
 from planner.evidence import cross_validation as cross
-from planner.evidence.cross_validation import extract_source, format_model_shape, predict_held_out_folds
+from planner.evidence.cross_validation import (
+    extract_source,
+    find_left_out_runs,
+    format_model_shape,
+    predict_held_out_folds,
+)
 from planner.evidence.fit import CalibrationCase, FittedFactors, compute_reference_powers_w
+from planner.evidence.linear_fit import linearise_runs
 from planner.evidence.runs import parse_runs
 from tests.cli.run import call
 from tests.validation.tables import format_table, read_published_rows
@@ -42,9 +48,10 @@ def read_cases() -> list[CalibrationCase]:
 
 def predict_without_sources(cases: list[CalibrationCase], full: FittedFactors) -> dict[str, dict[str, float]]:
     """The predictions of the runs of each source by a fit without them."""
+    runs = linearise_runs(cases, full)
     return {
         fold: {prediction.case.run.id: prediction.predicted for prediction in predictions}
-        for fold, predictions in predict_held_out_folds(cases, full, extract_source)
+        for fold, predictions in predict_held_out_folds(runs, find_left_out_runs(runs, extract_source))
     }
 
 
@@ -69,7 +76,7 @@ def test_a_model_is_its_shape() -> None:
     assert len({format_model_shape(case) for case in read_cases()}) == 2
 
 
-def test_the_command_prints_folds_by_source_and_by_model(tmp_path: Path) -> None:
+def test_the_command_prints_folds_by_source_model_and_trainer(tmp_path: Path) -> None:
     path, file = tmp_path / "mine.csv", tmp_path / "errors.json"
     path.write_text(TABLE)
     done = call("planner", "validate", "--runs", str(path), "--cross", "-o", str(file))
@@ -81,13 +88,16 @@ def test_the_command_prints_folds_by_source_and_by_model(tmp_path: Path) -> None
         "mosaicml/llm-foundry": 1,
     }
     assert sorted(fold["rows"] for fold in model["by_fold"].values()) == [1, 2]
-    for part in (source, model):
+    trainer = document["leave_one_trainer_out"]
+    assert {name: fold["rows"] for name, fold in trainer["by_fold"].items()} == {"fsdp": 1, "megatron-classic": 2}
+    assert document["leave_one_generation_out"] is None, "there is one generation"
+    for part in (source, model, trainer):
         assert part["overall"]["rows"] == 3
         assert part["overall"]["rank_correlation"] is None
         assert part["overall"]["worst_pct"] == max(fold["worst_pct"] for fold in part["by_fold"].values())
-    assert done.stderr.count("without the ") == 4
+    assert done.stderr.count("without the ") == 6
     assert "without the source Korthikanti: " in done.stderr
-    for words in ("fitted without the source", "fitted without the model"):
+    for words in ("fitted without the source", "fitted without the model", "fitted without the trainer"):
         assert words in done.stdout
 
 
@@ -109,11 +119,14 @@ def test_a_fit_replaces_its_files_and_keeps_others(
         calibrate.main([str(path)])
         texts.append({file.name: file.read_text() for file in (tmp_path / "calibration").rglob("*.toml")})
     assert texts[0] == texts[1]
-    assert {"ampere.toml", "read.toml"} < texts[0].keys()
+    assert {"ampere.toml", "read.toml", "residuals.toml"} < texts[0].keys()
     assert "old.toml" not in texts[0]
     ampere = msgspec.toml.decode(texts[0]["ampere.toml"])
     assert ampere["fitted_on"]["Korthikanti et al. 2022 (arXiv 2205.05198)"] == [FULL, SELECTIVE]
     assert ampere["parameters"].keys() == {"gemm_efficiency"}  # the overhead of a step is the software's
+    residuals = msgspec.toml.decode(texts[0]["residuals.toml"])
+    assert residuals["pairs"].keys() == {"ampere/fsdp", "ampere/megatron-classic"}
+    assert all(width[side] > 0 for width in residuals["classes"].values() for side in ("faster", "slower"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].split()[:3] == ["all", "3", "runs,"]
     assert len(lines) == 2 * len({(case.architecture, case.framework) for case in read_cases()}) + 2

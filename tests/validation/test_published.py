@@ -51,3 +51,17 @@ def test_plans_of_a_source_are_in_the_measured_order(document: ValidationDocumen
     for source, part in document.by_source.items():
         assert part.figure is not None and part.figure.rank_correlation is not None, source
         assert part.figure.rank_correlation >= 0.89, source
+
+
+@pytest.mark.parametrize("document", [EVERY_SIXTH_RUN, ALL_RUNS], indirect=True)
+def test_four_of_five_runs_lie_in_their_intervals(document: ValidationDocument) -> None:
+    assert document.covered_pct is not None
+    assert 70 <= document.covered_pct <= 95
+    for row in document.rows:
+        assert row.predicted_p10 < row.predicted < row.predicted_p90
+    many_runs = [part for part in document.groups if part.by == "trainer" and part.errors.rows >= 10]
+    assert many_runs
+    for part in many_runs:
+        assert 60 <= part.covered_pct <= 100, part.value
+    for key in ("trainer", "generation", "precision", "devices", "micro_batch", "year"):
+        assert sum(part.errors.rows for part in document.groups if part.by == key) == len(document.rows)

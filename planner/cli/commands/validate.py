@@ -40,7 +40,8 @@ def _parse_percent(value: OptionValue, key: str) -> float:
         completion=Completion(endings=(".csv",)),
     ),
     declare_switch(
-        "cross", "Runs", "Also fit without each source and each model, and report the errors on what was left out."
+        "cross", "Runs",
+        "Also fit without each source, model, trainer and generation, and report the errors on what was left out.",
     ),
     Option(
         "max_error", "Runs", "Largest error of a run, else the exit code is 4: 10%.", _parse_percent,
@@ -53,7 +54,8 @@ def validate(
 ) -> None:
     """Predict measured runs and print the errors.
 
-    They are printed for each run, by source, and overall.
+    They are printed for each run, by source, trainer, generation, ..., and overall, with the share of runs in their
+    intervals.
 
     \b
     Examples:

@@ -13,11 +13,21 @@ from planner.studies.conditions.figures import PLAN_FIGURES
 from planner.units import format_counted_noun
 
 _RECORD_FIGURES = (
-    "step_time_s", "tokens_per_s", "mfu", "memory.total", "memory.headroom", "cost_usd_per_step", "cost_usd",
-    "energy_j_per_step", "days",
+    "step_time_s", "step_time_p10_s", "step_time_p90_s", "tokens_per_s", "mfu", "memory.total", "memory.headroom",
+    "cost_usd_per_step", "cost_usd", "energy_j_per_step", "days",
 )  # fmt: skip
-_PLAN_HEADINGS = ("plan", "split", "model", "cluster", "step", "MFU", "headroom", "USD/step", "requirements")
-_ROW_FIGURES = ("step_time_s", "mfu", "memory.headroom", "cost_usd_per_step")
+_PLAN_HEADINGS = (
+    "plan",
+    "split",
+    "model",
+    "cluster",
+    "step (10-90 %)",
+    "MFU",
+    "headroom",
+    "USD/step",
+    "requirements",
+)
+_ROW_FIGURES = ("mfu", "memory.headroom", "cost_usd_per_step")
 
 
 def build_check_report(document: CheckDocument) -> Report:
@@ -107,5 +117,6 @@ def _build_plan_row(checked: PlanCheckPart) -> tuple[str, ...]:
     *figures, cost = (format_figure_value(values.get(name), PLAN_FIGURES[name].unit) for name in _ROW_FIGURES)
     met = sum(item.met for item in checked.requirements)
     verdict = f"{met} of {len(checked.requirements)} met" if checked.requirements else ""
-    head = (checked.name, split, answer.model.title, answer.cluster.title)
+    step = plan_words.format_step(answer.best_plan)
+    head = (checked.name, split, answer.model.title, answer.cluster.title, step)
     return (*head, *figures, cost.removesuffix(" USD"), verdict)

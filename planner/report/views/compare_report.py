@@ -65,6 +65,7 @@ def _build_record(document: CompareDocument, rank: int, offer: ClusterOfferPart)
     record |= {"tokens": run.tokens, "steps": run.steps, "global_batch": run.global_batch}
     record |= {"cluster": offer.name, "accelerator": offer.accelerator, "frameworks": offer.frameworks}
     record |= {"clouds": offer.clouds, "on_front": offer.on_front, "calibrated": offer.calibrated}
+    record["told_apart"] = offer.told_apart
     record |= dict.fromkeys(_SIZE_KEYS) if offer.size is None else flatten_part(offer.size)
     return record | {"ruled_out": offer.ruled_out}
 
@@ -87,9 +88,19 @@ def _format_heading(document: CompareDocument) -> str:
 
 def _build_sentences(document: CompareDocument) -> list[str]:
     """The meaning of `~`, and what was assumed."""
-    is_uncalibrated = any(offer.size is not None and not offer.calibrated for offer in document.offers)
-    text = "~: the cost model is fitted to measured runs of other accelerator generations only"
-    return [*([text] if is_uncalibrated else []), *(f"Note: {note}" for note in document.notes)]
+    sized = [offer for offer in document.offers if offer.size is not None]
+    sentences = []
+    tied = [offer.name for offer in sized[1:] if not offer.told_apart]
+    if tied:
+        names = f"{', '.join(tied[:-1])} and {tied[-1]}" if len(tied) > 1 else tied[0]
+        first = f"{sized[0].name} cannot be told apart from {names}"
+        sentences.append(f"{first}: they differ by less than the error of such a comparison.")
+    if any(not offer.calibrated for offer in sized):
+        sentences.append(
+            "~ uncalibrated: the cost model is fitted to measured runs of other accelerator generations only; ranked "
+            "below what it cannot be told apart from"
+        )
+    return [*sentences, *(f"Note: {note}" for note in document.notes)]
 
 
 def _enumerate_tables(document: CompareDocument) -> Iterator[ReportTable]:
@@ -122,8 +133,8 @@ def _list_columns(
         ("accelerator", True, 2, lambda offer, size: offer.accelerator),
         ("nodes", False, 1, lambda offer, size: f"{size.nodes:,}"),
         ("devices", False, 0, lambda offer, size: f"{size.devices:,}"),
-        ("time", False, 0, lambda offer, size: size_report.format_run_time(size)),
-        ("cost", False, 0, lambda offer, size: "" if size.usd is None else size_report.format_usd(size.usd)),
+        ("time (10-90 %)", False, 0, lambda offer, size: size_report.format_run_time_interval(size)),
+        ("cost (10-90 %)", False, 0, lambda offer, size: size_report.format_rent_interval(size, unknown="")),
         ("energy", False, 3, lambda offer, size: size_report.format_run_energy(size)),
         ("CO2e", False, 4, lambda offer, size: "" if size.carbon_kg is None else format_mass(size.carbon_kg)),
         ("MFU", False, 5, lambda offer, size: f"{size.mfu:.1%}"),

@@ -123,6 +123,8 @@ def format_diff_heading(document: DiffDocument, difference: PlanDiffPart) -> str
 def format_diff_sentences(difference: PlanDiffPart) -> list[str]:
     """Why the step changed, and which requirements that touches."""
     lines = [format_cause_sentence(difference)] if difference.why is not None else []
+    if difference.told_apart is False and any(change.name == "tokens_per_s" for change in difference.figures):
+        lines.append("The two cannot be told apart: they differ by less than the error of such a comparison.")
     lines += [f"No longer met: {text}" for text in difference.no_longer_met]
     lines += [f"Now met: {text}" for text in difference.now_met]
     return lines + [f"Not met: {part.requirement}: {part.reason}" for part in difference.requirements if not part.met]

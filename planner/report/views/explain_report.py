@@ -31,7 +31,7 @@ from planner.report.report import (
 )
 from planner.report.views import breakdown, plan_words
 from planner.report.views.plan_words import format_term_name
-from planner.units import format_bytes, format_seconds, format_si
+from planner.units import format_bytes, format_seconds, format_si, format_with_interval
 
 _MAX_STAGES = 16
 _NEGLIGIBLE_SHARE = 5e-5
@@ -96,7 +96,9 @@ def _enumerate_facts(document: ExplainDocument) -> Iterator[tuple[str, str]]:
     degrees = " ".join(f"{name} {getattr(strategy, name)}" for name in ("tp", "pp", "dp", "cp", "ep", "vpp"))
     settings = f"mbs {strategy.micro_batch}, ZeRO {strategy.zero_stage}, recompute {strategy.recompute}"
     yield "Plan", f"{document.plan}: {degrees} {settings}"
-    yield "Step", f"{format_seconds(document.step_time_s)}, MFU {document.mfu:.1%}"
+    ends_s = (document.step_time_p10_s, document.step_time_p90_s)
+    step = format_with_interval(document.step_time_s, *ends_s, format_seconds)
+    yield "Step", f"{step}, MFU {document.mfu:.1%}"
     yield from plan_words.build_memory_limit_facts(document.scenario, document.stages[0].memory.capacity_bytes)
     peak, bandwidth = format_si(roof.peak_flops_per_s, "FLOP/s"), format_si(roof.memory_bandwidth_bytes_per_s, "B/s")
     yield "Roofline", f"{peak}, {bandwidth}, ridge point {roof.ridge_flops_per_byte:.0f} FLOP/B"

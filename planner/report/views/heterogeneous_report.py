@@ -32,7 +32,7 @@ def build_hetero_report(document: HeterogeneousDocument) -> Report:
     sentences = list(document.answer.sentences)
     if document.run is not None:
         run = document.run
-        sentences.append(plan_words.format_run_sentence(model, run.tokens, run.steps, run.days))
+        sentences.append(plan_words.format_run_sentence(model, run))
     return Report(
         command="plan",
         title=title,
@@ -86,7 +86,7 @@ def _build_plans_table(model: ModelPart, plans: Sequence[HeteroPlanPart]) -> Rep
         Column("balance", [_PLAN_NAMES[plan.layout] for plan in plans], is_text=True),
         Column("split", [plan.split for plan in plans], is_text=True),
         Column("plan", [_format_common_strategy(plan) for plan in plans], is_text=True, drop_rank=1),
-        Column("step", [format_seconds(plan.step_time_s) for plan in plans]),
+        Column("step (10-90 %)", [plan_words.format_step(plan) for plan in plans]),
         Column(f"{plan_words.get_throughput_unit(model)}s/s", rates, drop_rank=2),
         Column("MFU", [f"{plan.mfu:.1%}" for plan in plans]),
     ]

@@ -127,7 +127,7 @@ def _build_plans_table(document: PlanDocument) -> ReportTable:
         Column("recompute", [item.recompute for item in strategies], is_text=True, short_heading="rec"),
         Column("SP", sequence_parallel, is_text=True, drop_rank=1),
         *_build_settings_column(plans, document.scenario.precision),
-        Column("step", [format_seconds(plan.step_time_s) for plan in plans]),
+        Column("step (10-90 %)", [plan_words.format_step(plan) for plan in plans]),
         Column(f"{plan_words.get_throughput_unit(model)}s/s", rates, drop_rank=3),
         Column("MFU", [f"{plan.mfu:.1%}" for plan in plans], drop_rank=2),
         Column("HFU", [f"{plan.hfu:.1%}" for plan in plans], drop_rank=4),

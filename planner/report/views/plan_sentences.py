@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from planner.cost.uncertainty import ResidualClass
 from planner.documents.plan import ModelPart, PlacementPart, PlanDocument, UncertaintyPart
 from planner.documents.site import AssumptionPart, ReliabilityPart
 from planner.report.views import plan_words
@@ -17,6 +18,8 @@ from planner.units import (
     format_mass,
     format_seconds,
     format_si,
+    format_usd_interval,
+    format_with_interval,
 )
 
 _FIGURE_LABELS = {
@@ -33,6 +36,13 @@ _FIGURE_LABELS = {
 _MAIN_FIGURES = ("device_mtbf_s", "node_mtbf_s", "software_mtbf_s", "write_bytes_per_s")
 """Figures that are always listed; others where an option or the cluster's file gives them."""
 _CLUSTER_FILE_SOURCE = "the cluster's file"
+_CALIBRATION_WORDS: dict[ResidualClass, str] = {
+    "together": "runs of this trainer on this generation of accelerators were fitted",
+    "apart": "runs of this trainer and of this generation of accelerators were fitted, but none of both together",
+    "trainer": "uncalibrated: no run of this generation of accelerators was fitted",
+    "generation": "uncalibrated: no run of this trainer was fitted",
+    "neither": "uncalibrated: no run of this trainer or this generation of accelerators was fitted",
+}
 _MIN_GOODPUT_SHARE = 1e-6
 """Goodput below which a day's work takes thousands of years."""
 
@@ -40,16 +50,12 @@ _MIN_GOODPUT_SHARE = 1e-6
 def format_plan_sentences(document: PlanDocument) -> list[str]:
     """The sentences below the tables, a line each."""
     plan, run, reliability = document.plans[0], document.run, document.reliability
-    lines = [f"Bottleneck: {plan.bottleneck}"]
+    lines = [_format_expectation(document), *_enumerate_tie_sentences(document), f"Bottleneck: {plan.bottleneck}"]
     if document.placement is not None:
         lines.append(_format_placement(document.placement, plan.step_time_s))
     if run is not None:
-        days, is_finishing = run.days_with_failures, reliability is None or not _is_run_endless(reliability)
-        lines.append(
-            plan_words.format_run_sentence(
-                document.model, run.tokens, run.steps, run.days, days, is_finishing=is_finishing
-            )
-        )
+        is_finishing = reliability is None or not _is_run_endless(reliability)
+        lines.append(plan_words.format_run_sentence(document.model, run, is_finishing=is_finishing))
     for item in document.techniques:
         changes = "; ".join(item.changes)
         lines.append(f"Technique: {item.name}: {changes}. Accuracy: {item.accuracy}, not modelled.")
@@ -59,6 +65,31 @@ def format_plan_sentences(document: PlanDocument) -> list[str]:
     if document.uncertainty is not None:
         lines.append(_format_uncertainty(document.uncertainty))
     return lines
+
+
+def _format_expectation(document: PlanDocument) -> str:
+    """The first plan's step, throughput and rent with their intervals, and what these are from."""
+    plan, model = document.plans[0], document.model
+    units = plan_words.convert_to_throughput_units(model, 1.0)
+    rate = format_with_interval(
+        plan.tokens_per_s * units, plan.tokens_per_s_p10 * units, plan.tokens_per_s_p90 * units, format_count
+    )
+    figures = [f"{plan_words.format_step(plan)} a step", f"{rate} {plan_words.get_throughput_unit(model)}s/s"]
+    cost_usd, low_usd, high_usd = document.cost_usd, document.cost_usd_p10, document.cost_usd_p90
+    if cost_usd and low_usd is not None and high_usd is not None:
+        figures.append(f"{format_usd_interval(cost_usd, low_usd, high_usd)} for the run")
+    basis = _CALIBRATION_WORDS[document.scenario.calibration]
+    return f"Expected: {', '.join(figures)}. 80 % of runs lie in the brackets; {basis}."
+
+
+def _enumerate_tie_sentences(document: PlanDocument) -> Iterator[str]:
+    """Which plans after the first are as good as it, as far as the cost model can say."""
+    tied = [number for number, plan in enumerate(document.plans, 1) if number > 1 and not plan.told_apart]
+    if not tied or 2 not in tied or len(document.search.objectives) > 1:
+        return
+    last = next((number for number in tied if number + 1 not in tied), 2)
+    names = "Plans 1 and 2" if last == 2 else f"Plans 1 to {last}"
+    yield f"{names} cannot be told apart: they differ by less than the error of such a comparison."
 
 
 def _format_placement(placement: PlacementPart, step_time_s: float) -> str:

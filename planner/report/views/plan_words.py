@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from planner.documents.plan import ModelPart, PlanPart
-from planner.units import format_bytes, format_count, format_counted_noun, format_days, format_parameter_count
+from planner.documents.plan import ModelPart, PlanPart, RunLengthPart, RunTotalsPart
+from planner.units import (
+    format_bytes,
+    format_count,
+    format_counted_noun,
+    format_days,
+    format_parameter_count,
+    format_seconds,
+    format_with_interval,
+)
 
 if TYPE_CHECKING:
+    from planner.documents.heterogeneous import HeteroPlanPart
     from planner.documents.plan import ScenarioPart, StrategyPart
 
 
@@ -98,22 +107,21 @@ def format_token_amount(model: ModelPart, tokens: float) -> str:
     return f"{format_count(convert_to_throughput_units(model, tokens))} {get_throughput_unit(model)}s"
 
 
-def format_run_sentence(
-    model: ModelPart,
-    tokens: int,
-    steps: int,
-    days: float,
-    days_with_failures: float | None = None,
-    *,
-    is_finishing: bool = True,
-) -> str:
+def format_step(plan: PlanPart | HeteroPlanPart) -> str:
+    """The step time of a plan with its interval: `10.2 s (9.10-11.6)`."""
+    return format_with_interval(plan.step_time_s, plan.step_time_p10_s, plan.step_time_p90_s, format_seconds)
+
+
+def format_run_sentence(model: ModelPart, run: RunLengthPart, *, is_finishing: bool = True) -> str:
     """Steps and days of a run as a sentence; `is_finishing`: whether it ends in spite of failures."""
-    text = f"{format_token_amount(model, tokens)}: {format_counted_noun(steps, 'step')}, {format_days(days)}"
+    days = format_with_interval(run.days, run.days_p10, run.days_p90, format_days)
+    text = f"{format_token_amount(model, run.tokens)}: {format_counted_noun(run.steps, 'step')}, {days}"
     if not is_finishing:
         return f"{text} without failures; with them it never ends."
-    if days_with_failures is None:
+    if not isinstance(run, RunTotalsPart) or run.days_with_failures is None:
         return f"{text}."
-    return f"{text}, {format_days(days_with_failures).removesuffix(' days')} with failures."
+    ends = (run.days_with_failures_p10 or 0.0, run.days_with_failures_p90 or 0.0)
+    return f"{text}, {format_with_interval(run.days_with_failures, *ends, format_days)} with failures."
 
 
 def format_spare_nodes(nodes: int) -> str:

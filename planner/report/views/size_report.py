@@ -31,6 +31,9 @@ from planner.units import (
     format_energy,
     format_mass,
     format_parameter_count,
+    format_usd,
+    format_usd_interval,
+    format_with_interval,
 )
 
 NamedSizes = Sequence[tuple[str, RunSizePart]]
@@ -159,8 +162,8 @@ def _build_size_table(document: SizeDocument) -> ReportTable:
         Column("", ["*" if size.nodes == answer.nodes else "" for size in curve], is_text=True),
         Column("nodes", [f"{size.nodes:,}" for size in curve]),
         Column("devices", [f"{size.devices:,}" for size in curve]),
-        Column("time", [format_run_time(size) for size in curve]),
-        Column("rent", [format_usd(size.usd) for size in curve]),
+        Column("time (10-90 %)", [format_run_time_interval(size) for size in curve]),
+        Column("rent (10-90 %)", [format_rent_interval(size) for size in curve]),
         Column("energy", [format_run_energy(size) for size in curve], drop_rank=1),
         Column("MFU", [f"{size.mfu:.1%}" for size in curve], drop_rank=2),
         Column("goodput", [f"{size.goodput_share:.1%}" for size in curve], drop_rank=3),
@@ -192,7 +195,7 @@ def _enumerate_facts(document: SizeDocument) -> Iterator[tuple[str, str]]:
     yield "Run", ", ".join([length, *format_limits(document.deadline_days, document.budget_usd)])
     nodes = f"{format_counted_noun(answer.nodes, 'node')} of {document.cluster}"
     size = f"{nodes} = {answer.devices:,} {document.accelerator}"
-    yield "Answer", f"{size}: {format_run_time(answer)}, {format_usd(answer.usd)}"
+    yield "Answer", f"{size}: {format_run_time_interval(answer)}, {format_rent_interval(answer)}"
     spares = f"{plan_words.format_spare_nodes(answer.spare_nodes)} in addition"
     shares = f"MFU {answer.mfu:.1%}, goodput {answer.goodput_share:.1%}"
     yield "Plan", f"{format_compact_strategy(answer.strategy)}; {shares}, {spares}"
@@ -234,18 +237,21 @@ def format_run_time(size: RunSizePart) -> str:
     return format_duration(DAY_S * size.days)
 
 
+def format_run_time_interval(size: RunSizePart) -> str:
+    """The same with its interval: `34.2 d (30.1-39.9)`."""
+    return format_with_interval(size.days, size.days_p10, size.days_p90, lambda days: format_duration(DAY_S * days))
+
+
+def format_rent_interval(size: RunSizePart, unknown: str = "no known rent") -> str:
+    """The rent of the run's nodes with its interval; `unknown` where it is not known."""
+    if size.usd is None or size.usd_p10 is None or size.usd_p90 is None:
+        return unknown
+    return format_usd_interval(size.usd, size.usd_p10, size.usd_p90)
+
+
 def format_run_energy(size: RunSizePart) -> str:
     """Energy of the whole site; empty where it is not known."""
     return "" if size.energy_kwh is None else format_energy(J_PER_KWH * size.energy_kwh)
-
-
-def format_usd(amount_usd: float | None) -> str:
-    """`1.26M USD`, `12,300 USD`; `no known rent` where there is none."""
-    if amount_usd is None:
-        return "no known rent"
-    if amount_usd < 10:
-        return f"{amount_usd:.2f} USD"
-    return f"{format_count(amount_usd)} USD" if amount_usd >= 1e6 else f"{amount_usd:,.0f} USD"
 
 
 def format_compact_strategy(strategy: StrategyPart) -> str:

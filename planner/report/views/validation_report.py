@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_args
 
 from planner.evidence.memory_kinds import COMPARED_AS, MEMORY_KINDS, MemoryKind
 from planner.evidence.runs import SkippedRunPart
 from planner.evidence.statistics import PredictionErrors
 from planner.evidence.validation_document import (
     CrossValidationPart,
+    ErrorGroupPart,
+    GroupKey,
     MeasuredRunPart,
     MemoryErrorsPart,
     ValidationDocument,
@@ -26,6 +29,7 @@ from planner.report.report import (
     build_columns,
 )
 from planner.report.views import breakdown
+from planner.units import format_with_interval
 
 _GIB_BYTES = 2**30
 _METRICS = {
@@ -34,9 +38,19 @@ _METRICS = {
     "tflops_per_device": ("TFLOP/s per device", "TFLOP/s"),
 }
 """Title and unit of what runs were measured in."""
-_RUN_HEADINGS = ("id", "measured", "predicted", "error", "GiB", "predicted GiB", "error GiB")
+_PREDICTED_KEYS = ("predicted", "predicted_p10", "predicted_p90")
+_RUN_HEADINGS = ("id", "measured", "predicted (10-90 %)", "error", "GiB", "predicted GiB", "error GiB")
 _FOLD_HEADINGS = ("rows", "mean", "median", "90th pct", "worst")
 _SUMMARY_HEADINGS = ("runs of", *_FOLD_HEADINGS, "rank corr", "with memory", "mean", "worst")
+_GROUP_WORDS: dict[GroupKey, str] = {
+    "trainer": "trainer",
+    "generation": "generation",
+    "precision": "precision",
+    "devices": "devices",
+    "micro_batch": "micro-batch",
+    "year": "year",
+}
+_GROUP_HEADINGS = ("runs", "step", "mean", "median", "90th pct", "worst", "in 10-90 %")
 _MEMORY_HEADINGS = ("memory as measured", "trainer", "runs", "signed mean", "mean", "within 10%", "worst", "left out")
 
 
@@ -78,6 +92,8 @@ def _enumerate_facts(document: ValidationDocument) -> Iterator[tuple[str, str]]:
             "Error",
             f"mean {errors.mean_pct:.1f} %, median {errors.median_pct:.1f} %, worst {errors.worst_pct:.1f} %",
         )
+    if document.covered_pct is not None:
+        yield "Interval", f"{document.covered_pct:.0f} % of the runs lie within 10-90 %, where 80 % are wanted"
     for note in document.notes:
         yield "Note", note
     if document.max_error_pct is not None:
@@ -88,6 +104,12 @@ def _enumerate_facts(document: ValidationDocument) -> Iterator[tuple[str, str]]:
 def build_error_tables(document: ValidationDocument) -> list[ReportTable]:
     """Errors by source and overall, of memory by what was measured, of fits that left something out; skipped runs."""
     tables = [ReportTable("Errors by source", build_columns(_SUMMARY_HEADINGS, list(_enumerate_summaries(document))))]
+    for key in get_args(GroupKey):
+        group_rows = [_format_group_cells(part) for part in document.groups if part.by == key]
+        if group_rows:
+            words = _GROUP_WORDS[key]
+            headings = (words, *_GROUP_HEADINGS)
+            tables.append(ReportTable(f"Errors by {words}", build_columns(headings, group_rows)))
     if document.memory:
         memory_rows = [_format_memory_cells(part) for part in document.memory]
         columns = build_columns(_MEMORY_HEADINGS, memory_rows, (0, 1, 7), ("left out",))
@@ -98,6 +120,8 @@ def build_error_tables(document: ValidationDocument) -> list[ReportTable]:
     for title, part in (
         ("fitted without the source", document.leave_one_source_out),
         ("fitted without the model", document.leave_one_model_out),
+        ("fitted without the trainer", document.leave_one_trainer_out),
+        ("fitted without the generation", document.leave_one_generation_out),
     ):
         if part is not None:
             columns = build_columns((title, *_FOLD_HEADINGS), list(_enumerate_fold_rows(part)))
@@ -115,7 +139,7 @@ def format_excess_error(row: MeasuredRunPart, document: ValidationDocument) -> s
 def _build_run_record(row: MeasuredRunPart) -> dict[str, RecordValue]:
     """One run, flat: `measured` and `predicted` in the unit of its `metric`; bytes of memory where measured."""
     measured_gib = row.memory_measured_gib
-    keys = ("id", "source", "model", "accelerator", "metric", "measured", "predicted", "error_pct")
+    keys = ("id", "source", "model", "accelerator", "metric", "measured", *_PREDICTED_KEYS, "error_pct")
     return {name: getattr(row, name) for name in keys} | {
         "memory_measured_bytes": None if measured_gib is None else measured_gib * _GIB_BYTES,
         "memory_predicted_bytes": row.memory_predicted_gib * _GIB_BYTES,
@@ -132,7 +156,7 @@ def _build_run_record(row: MeasuredRunPart) -> dict[str, RecordValue]:
 
 def _build_skipped_record(run: SkippedRunPart) -> dict[str, RecordValue]:
     """A row of the table that is no run, with the reason."""
-    keys = ("source", "model", "accelerator", "metric", "measured", "predicted", "error_pct")
+    keys = ("source", "model", "accelerator", "metric", "measured", *_PREDICTED_KEYS, "error_pct")
     memory_keys = ("memory_measured_bytes", "memory_predicted_bytes", "memory_kind")
     record: dict[str, RecordValue] = {"id": run.id, **dict.fromkeys((*keys, *memory_keys))}
     record |= {"filled": [], "not_modelled": [], **dict.fromkeys(("trainer", "predicted_as", "quality"))}
@@ -191,7 +215,8 @@ def _format_run_cells(row: MeasuredRunPart) -> tuple[str, ...]:
         error = 100 * (row.memory_predicted_gib / measured_gib - 1)
         memory = (f"{measured_gib:.1f}", f"{row.memory_predicted_gib:.1f}", f"{error:+.1f}%")
     verdict = () if row.met is None else ("met" if row.met else "not met",)
-    prediction = (f"{row.measured:.5g}", f"{row.predicted:.5g}", f"{row.error_pct:+.1f}%")
+    predicted = format_with_interval(row.predicted, row.predicted_p10, row.predicted_p90, "{:.5g}".format)
+    prediction = (f"{row.measured:.5g}", predicted, f"{row.error_pct:+.1f}%")
     return (row.id, *prediction, *memory, *verdict, ", ".join(row.filled), ", ".join(row.not_modelled))
 
 
@@ -205,6 +230,14 @@ def _enumerate_summaries(document: ValidationDocument) -> Iterator[tuple[str, ..
             memory_cells = (str(memory.rows), f"{memory.mean_pct:.1f}%", f"{memory.worst_pct:.1f}%")
         rank = "" if correlation is None else f"{correlation:.3f}"
         yield (source, *_format_error_cells(part.figure), rank, *memory_cells)
+
+
+def _format_group_cells(part: ErrorGroupPart) -> tuple[str, ...]:
+    """The errors of a group of runs under its key and `_GROUP_HEADINGS`."""
+    rows, *shares = _format_error_cells(part.errors)
+    return (
+        part.value or "not stated", rows, f"{part.mean_step_error_pct:+.1f}%", *shares, f"{part.covered_pct:.0f}%"
+    )  # fmt: skip
 
 
 def _format_memory_cells(part: MemoryErrorsPart) -> tuple[str, ...]:

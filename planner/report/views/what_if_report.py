@@ -146,7 +146,8 @@ def _enumerate_rows(document: WhatIfDocument) -> Iterator[_WhatIfRow]:
     before, after = document.before, document.after
     old, new = before.plan, after.plan
     yield from _enumerate_choice_rows(before, after)
-    yield _build_row("step", old.step_time_s, new.step_time_s, format_seconds)
+    steps = (plan_words.format_step(old), plan_words.format_step(new))
+    yield "step (10-90 %)", *steps, _format_percent_change(old.step_time_s, new.step_time_s)
     for suffix, old_terms, new_terms in (
         ("", old.terms, new.terms),
         (", overlapped", old.overlapped, new.overlapped),
@@ -224,9 +225,11 @@ def _enumerate_sentences(document: WhatIfDocument) -> Iterator[str]:
     unit = plan_words.get_throughput_unit(document.before.model)
     verdict = "The best plan stays the same" if document.same_plan else "Another plan is the best"
     yield f"{verdict}: {abs(speedup - 1.0):.1%} {more} {unit}s a second."
+    if not document.told_apart and speedup != 1:
+        yield "The two cannot be told apart: they differ by less than the error of such a comparison."
     if kept.plan is None or kept.regret is None:
         yield f"The old plan would not run with the changes: {kept.obstacle}."
     elif not document.same_plan:
-        step = format_seconds(kept.plan.step_time_s)
+        step = plan_words.format_step(kept.plan)
         width = f" with dp {kept.plan.strategy.dp}" if kept.plan.strategy != document.before.plan.strategy else ""
         yield f"The old plan{width} would take {step} a step with the changes, {kept.regret:.1%} more than the best."
