@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from planner.cost.operators import get_operator_cost
-from planner.cost.operators.kept import is_adapted
+from planner.cost.operators.kept import find_adapted, is_adapted
 from planner.cost.scenario import Scenario
 from planner.cost.selective import compute_repeated_shares
 from planner.cost.settings import FlopsConvention
@@ -70,7 +70,10 @@ def compute_required_flops(scenario: Scenario, convention: FlopsConvention | Non
         layers = [(run.layer, run.count) for run in workload.layer_runs]
         layers += [(workload.output_layer, 1), (workload.embedding, 1)]
         flops_per_token += math.fsum(
-            count * get_operator_cost(op).compute_lora_flops(op, lora.rank if is_adapted(op, lora.modules) else 0)
+            count
+            * get_operator_cost(op).compute_lora_flops(
+                find_adapted(scenario, op), lora.rank if is_adapted(op, lora.modules) else 0
+            )
             for layer, count in layers
             for op in layer.operators
         )

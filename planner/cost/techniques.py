@@ -11,7 +11,7 @@ from typing import NamedTuple, get_args
 
 from planner.cost.flops import compute_token_forward_flops
 from planner.cost.operators import is_pruned
-from planner.cost.operators.kept import is_adapted
+from planner.cost.operators.kept import find_adapted, is_adapted
 from planner.cost.operators.roofline import get_peak_16bit_flops_per_s, is_16bit_or_wider
 from planner.cost.scenario import Scenario
 from planner.errors import InputError
@@ -133,10 +133,10 @@ def apply_lora(
     """
     workload = scenario.workload
     adapter_parameters = sum(
-        run.count * rank * (op.inputs + op.outputs) * (op.experts if isinstance(op, ExpertLinear) else 1)
+        run.count * _count_adapter_parameters(find_adapted(scenario, op), rank)
         for run in workload.repeated_runs
         for op in run.layer.operators
-        if is_adapted(op, modules) and isinstance(op, Linear | ExpertLinear)
+        if is_adapted(op, modules)
     )
     if not adapter_parameters:
         expected = "a model whose layers have matrices"
@@ -145,6 +145,13 @@ def apply_lora(
     frozen_bytes = quantized_share * _FOUR_BIT_BYTES + (1.0 - quantized_share) * WEIGHT_16BIT_BYTES
     adapter_share = adapter_parameters / workload.parameters
     return _replace_techniques(scenario, lora=Lora(rank, bits, adapter_share, frozen_bytes, modules, dropout))
+
+
+def _count_adapter_parameters(op: Operator, rank: int) -> int:
+    """Those of the thin matrices of a multiply, in each of its experts: down for each part, and up."""
+    assert isinstance(op, Linear | ExpertLinear)
+    experts = op.experts if isinstance(op, ExpertLinear) else 1
+    return experts * rank * (op.parts * op.inputs + op.outputs)
 
 
 def apply_pruning(scenario: Scenario, sparsity: float | None = None) -> Scenario:

@@ -180,6 +180,9 @@ class Trainer:
     selective_recompute: Literal["cheap", "multiplies"] = "cheap"
     """What selective recomputation repeats beside norms and activations: nothing, or every second multiply too
     (torchtitan's selective op, `torchtitan/distributed/activation_checkpoint.py`)."""
+    adapts_parts: bool = False
+    """Whether queries, keys and values, and gate and up, are multiplies of their own with an adapter each (peft 0.17,
+    tuners/lora, on transformers 4.57), or one with one (Megatron-Bridge 0.3.1, peft/lora.py: `linear_qkv`)."""
     cuts_key_values: bool = False
     """Whether tensor parallelism over more ranks than heads of keys and values cuts their matrix further and gathers
     what it makes, or each rank has a copy of a head's part."""

@@ -54,7 +54,7 @@ def compute_bytes_per_parameter(scenario: Scenario, category: str, zero_stage: i
         (2, "bf16", 2 / 8, 6 / 8),
         (2, "fp32", 4 / 8, 4 / 8),
         (3, "bf16", 2 / 8, 2 / 8 + 4 / 8),
-        (3, "fp32", 4 / 8, 4 / 8),
+        (3, "fp32", 4 / 8, 4 / 8 + 4 / 8),
     ],
 )
 def test_gradients_of_deepspeed(zero_stage, gradients, between, step) -> None:

@@ -31,8 +31,10 @@ from planner.cost.techniques import (
 from planner.errors import InputError
 from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space
+from planner.trainers.registry import TRAINERS_BY_NAME
 from planner.workload.presets import read_model_preset
 from planner.workload.spec import ModelSpec
+from planner.workload.techniques import LoraModules
 from planner.workload.transformer import build_workload
 from tests.examples import clusters, lab, lab_scenario, tiny, workloads
 
@@ -233,3 +235,28 @@ def test_every_technique_describes_its_changes() -> None:
         assert len(techniques) == 2
     assert not list(describe_techniques(lab_scenario()))
     assert len(OPTIMIZERS) == 6
+
+
+@pytest.mark.parametrize(
+    ("model", "modules", "parameters"),
+    [
+        ("llama-3-8b", "all", 41_943_040),
+        ("llama-3-8b", "attention", 13_631_488),
+        ("llama-3-70b", "all", 207_093_760),
+        ("llama-3-70b", "attention", 65_536_000),
+    ],
+)
+def test_adapters_of_peft(model, modules: LoraModules, parameters: int) -> None:
+    """Of rank 16 by peft 0.17.1 on transformers 4.57: `target_modules="all-linear"`, and those of attention. Megatron
+    joins queries, keys and values, gate and up.
+    """
+    plain = lab_scenario(build_workload(read_model_preset(model), seq_length=2048))
+    joined, split = (
+        apply_lora(replace(plain, trainer=TRAINERS_BY_NAME[trainer]), 16, modules=modules)
+        for trainer in ("megatron", "hf-trainer")
+    )
+    shares = [scenario.techniques.lora.adapter_share for scenario in (joined, split) if scenario.techniques.lora]
+    assert shares[1] * split.workload.parameters == pytest.approx(parameters, rel=1e-12)
+    layers, hidden = split.workload.layer_count, split.workload.hidden_size
+    copies = 16 * layers * hidden * (2 + (modules == "all"))
+    assert shares[0] * joined.workload.parameters == pytest.approx(parameters - copies, rel=1e-12)

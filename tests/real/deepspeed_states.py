@@ -7,6 +7,7 @@ weights, gradients and the optimizer's state.
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import logging
 import os
@@ -70,8 +71,10 @@ def run_case(stage: int, gradients: str) -> dict[str, float]:
     held: dict[str, float] = {}
     optimizer = engine.optimizer
     # under ZeRO 1 and 2 the copies for the update are made, the others not yet freed
-    owner, name = (optimizer, "free_grad_in_param_list")
-    if not hasattr(owner, name):
+    owner, name = optimizer, "free_grad_in_param_list"
+    if stage == 3:
+        name = "_release_sub_group"
+    elif not hasattr(owner, name):
         owner, name = optimizer.optimizer, "step"
     freed = getattr(owner, name)
 
@@ -103,7 +106,7 @@ def run_rank(rank: int, port: int) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(RANKS), "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     deepspeed.init_distributed("gloo", verbose=False)
-    for stage, gradients in ((1, "bf16"), (1, "fp32"), (2, "bf16"), (2, "fp32"), (3, "bf16")):
+    for stage, gradients in itertools.product((1, 2, 3), ("bf16", "fp32")):
         held = run_case(stage, gradients)
         if rank == 0:
             print(json.dumps({"stage": stage, "gradients": gradients, **held}), flush=True)

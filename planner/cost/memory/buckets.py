@@ -27,11 +27,14 @@ def list_made_parameters(unit: Units) -> dict[str, Floats]:
 
 def compute_updated_gradient_bytes(scenario: Scenario, zero_stage: Ints, sharded: Floats) -> Floats:
     """DeepSpeed's 32-bit copy of 16-bit gradients for the update, [plans, stages]: of a rank's shard, under ZeRO 3 of
-    a group of its parameters at a time (DeepSpeed 0.19.8, `step` of deepspeed/runtime/zero/stage_1_and_2.py,
-    `_prepare_sub_group` of stage3.py).
+    a group of its parameters at a time, whatever their format (DeepSpeed 0.19.8, `step` of
+    deepspeed/runtime/zero/stage_1_and_2.py, `_prepare_fp32_grad_for_sub_group` of stage3.py).
     """
-    if scenario.trainer.gradient_bytes != scenario.trainer.weight_bytes or scenario.trainer.weight_bytes > 2.0:
+    trainer = scenario.trainer
+    if trainer.weight_bytes > 2.0:
         return np.zeros_like(sharded)
+    if trainer.gradient_bytes > trainer.weight_bytes:
+        zero_stage = np.where(zero_stage == 3, 3, 0)
     copied = np.where((zero_stage == 3)[:, None], np.minimum(sharded, _SUB_GROUP_PARAMETERS), sharded)
     return scenario.trained_share * _COPIED_GRADIENT_BYTES * np.where((zero_stage > 0)[:, None], copied, 0.0)
 

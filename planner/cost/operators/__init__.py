@@ -10,7 +10,7 @@ from planner.cost.arrays import Floats
 from planner.cost.operators import roofline
 from planner.cost.operators.attention import AttentionCost
 from planner.cost.operators.convolution import ConvolutionCost
-from planner.cost.operators.kept import is_adapted
+from planner.cost.operators.kept import find_adapted, is_adapted
 from planner.cost.operators.matmul import ExpertLinearCost, LinearCost
 from planner.cost.operators.memory_bound import LossCost, PointwiseCost
 from planner.cost.operators.operator_cost import LayerShard, OperatorCost, PassTimes
@@ -47,7 +47,7 @@ def compute_operator_times(scenario: Scenario, op: Operator, shard: LayerShard) 
         if is_adapted(op, lora.modules):
             down_times, up_times = (
                 get_operator_cost(thin).compute_times(scenario, thin, shard)
-                for thin in cost.build_adapters(op, lora.rank)
+                for thin in cost.build_adapters(find_adapted(scenario, op), lora.rank)
             )
             times = times + (down_times + up_times)
             if lora.bits == 4:

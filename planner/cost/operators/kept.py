@@ -15,6 +15,8 @@ copy of its input, and powers are taken in 32 bit (aten/src/ATen/autocast_mode.h
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from planner.cost.scenario import Scenario
 from planner.trainers.names import KernelStyle
 from planner.workload.operators import AttentionCore, ExpertLinear, Linear, Operator, Pointwise
@@ -121,6 +123,13 @@ def compute_adapter_input_bytes(scenario: Scenario, op: Linear | ExpertLinear) -
     if lora is None or not is_adapted(op, lora.modules):
         return 0.0
     return scenario.value_bytes + (_MASK_BYTES if lora.dropout else 0.0)
+
+
+def find_adapted(scenario: Scenario, op: Operator) -> Operator:
+    """A multiply with as many parts as have an adapter of their own."""
+    if isinstance(op, Linear | ExpertLinear) and not scenario.trainer.adapts_parts:
+        return replace(op, parts=1)
+    return op
 
 
 def count_input_copies(scenario: Scenario, op: Linear | ExpertLinear) -> int:

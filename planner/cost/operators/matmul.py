@@ -135,16 +135,18 @@ class LinearCost(OperatorCost[Linear]):
         return op.weights / (np.ones_like(shard.tp) if op.shard == "none" else shard.tp)
 
     def compute_lora_flops(self, op: Linear, rank: int) -> float:
-        """Of rank r beside a k x n matrix 6 r (k + n) - 2 k n a row; the logits and the router have no adapter."""
+        """Of rank r beside a k x n matrix 6 r (k + n) - 2 k n a row, k for each part; the logits and the router have
+        no adapter.
+        """
         adapter_flops = 6.0 * rank if self.runs_in_layer_precision(op) else 0.0
-        return op.rows * (adapter_flops * (op.inputs + op.outputs) - 2.0 * op.weights)
+        return op.rows * (adapter_flops * (op.parts * op.inputs + op.outputs) - 2.0 * op.weights)
 
     def build_adapters(self, op: Linear, rank: int) -> tuple[Linear, Linear]:
         """In 16 bit, cut as the matrix is."""
         down_shard: ShardDimension = "row" if op.shard == "row" else "none"
         up_shard: ShardDimension = "column" if op.shard == "column" else "none"
         return (
-            Linear("down", op.inputs, rank, down_shard, full_precision=True, rows=op.rows),
+            Linear("down", op.inputs, op.parts * rank, down_shard, full_precision=True, rows=op.rows),
             Linear("up", rank, op.outputs, up_shard, full_precision=True, rows=op.rows),
         )
 
@@ -205,8 +207,8 @@ class ExpertLinearCost(OperatorCost[ExpertLinear]):
 
     def compute_lora_flops(self, op: ExpertLinear, rank: int) -> float:
         """As of a dense multiply, in the experts that a token visits."""
-        return op.topk * (6.0 * rank * (op.inputs + op.outputs) - 2.0 * op.inputs * op.outputs)
+        return op.topk * (6.0 * rank * (op.parts * op.inputs + op.outputs) - 2.0 * op.inputs * op.outputs)
 
     def build_adapters(self, op: ExpertLinear, rank: int) -> tuple[ExpertLinear, ExpertLinear]:
         """In each expert, cut as the matrix is."""
-        return replace(op, outputs=rank, bias=False), replace(op, inputs=rank, bias=False)
+        return replace(op, outputs=op.parts * rank, bias=False), replace(op, inputs=rank, bias=False)

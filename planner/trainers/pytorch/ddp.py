@@ -14,6 +14,7 @@ DDP = Trainer(
     loss_bytes_per_logit=12.0,
     launch_mode="eager",
     kernels="autocast",
+    adapts_parts=True,
     # scale, mask, softmax and dropout are a kernel each: 2 + 4 + 4 + 4 + 5 + 2 bytes forward, 2 + 2 + 5 + 6 + 4 + 4
     # backward
     attention_score_bytes=(21.0, 23.0),

@@ -29,6 +29,7 @@ DEEPSPEED = Trainer(
     launch_mode="eager",
     # modules in 16 bit, without autocast (deepspeed/runtime/engine.py, _configure_distributed_model)
     kernels="transformers",
+    adapts_parts=True,
 )
 
 

@@ -37,6 +37,7 @@ FSDP2 = Trainer(
     # torchao has no delayed scaling (torchao/float8/config.py)
     fp8_recipe="tensorwise",
     kernels="pytorch",
+    adapts_parts=True,
 )
 
 # the first (`FullyShardedDataParallel`), with the attention kernels of its time: memory as in FSDP2, but for a fused

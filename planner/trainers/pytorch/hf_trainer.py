@@ -36,6 +36,7 @@ HF_TRAINER = Trainer(
     keeps_embedding_gathered=True,
     saves_quantized_inputs=False,
     kernels="autocast",
+    adapts_parts=True,
 )
 
 HF_TRAINER_PROGRAM = Program(

@@ -47,6 +47,7 @@ TORCHTUNE = Trainer(
     keeps_embedding_gathered=False,
     saves_quantized_inputs=False,
     kernels="transformers",
+    adapts_parts=True,
 )
 
 _REJECT_SHARD_GROUPS = rules.reject_shard_groups("hybrid sharding came with d3ab3b7c")
