@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := plan
-.PHONY: plan test test-full test-browser test-export test-real lint coverage bench fuzz mutate calibrate docs answers man clean
+.PHONY: plan test test-full test-browser test-export test-real test-real-quick lint coverage bench fuzz mutate calibrate docs answers man clean
 
 # The trainers and launchers that read what `planner export` writes; kept apart, they are large. Without a GPU:
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test-export
@@ -51,8 +51,16 @@ test-export: $(EXPORT)/.installed ## what `planner export` writes, read by the r
 	PLANNER_EXPORT_TESTS=1 PLANNER_EXPORT_TREES=$(EXPORT)/trees MEGATRON_LM=$(MEGATRON_LM) \
 	  $(EXPORT)/bin/python -m pytest -n 2 -m export -rs --disable-warnings tests/export/real
 
+REAL ?= tests/real
+# Of them what takes seconds: layers, model state, tables of schedules, without steps of models and of engines
+QUICK_REAL := $(addprefix tests/real/test_,$(addsuffix .py,schedules saved_tensors megatron_layers megatron_state \
+  transformers torchtitan_layers))
+
 test-real: $(EXPORT)/.installed ## what trainers' own code holds in memory, run on the CPU, against the cost model
-	PLANNER_EXPORT_TESTS=1 $(EXPORT)/bin/python -m pytest -n 2 -m real -rs --disable-warnings tests/real
+	PLANNER_EXPORT_TESTS=1 $(EXPORT)/bin/python -m pytest -n 2 -m real -rs --disable-warnings $(REAL)
+
+test-real-quick: ## of these the tests that take seconds, two minutes in all
+	$(MAKE) test-real REAL="$(QUICK_REAL)"
 
 $(EXPORT)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(EXPORT)
