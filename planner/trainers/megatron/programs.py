@@ -312,6 +312,8 @@ NEMO = Program(
     "2.5",
     (
         *_MEGATRON_CORE_RULES,
+        # of megatron-core 0.14, which NeMo imports
+        model_rules.reject_tp_beyond_kv_heads(f"{CONFIG_FILE}, num_query_groups"),
         rules.Rule(
             "precision",
             "precision bf16, fp16, fp8 or mxfp8",
