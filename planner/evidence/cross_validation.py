@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost.calibration import Calibration
+from planner.cost.uncertainty.interval import NORMAL_Z90, compute_log_stds
 from planner.cost.uncertainty.posterior import PARAMETER_GROUPS
-from planner.cost.uncertainty.residuals import ResidualClass, classify_pair
+from planner.cost.uncertainty.residuals import ResidualClass, classify_pair, find_class_width
 from planner.errors import InputError
 from planner.evidence import fit
 from planner.evidence.fit import CalibrationCase, FittedFactors
@@ -158,8 +159,21 @@ def build_cross_validation_parts(
             all_unseen += unseen
             by_fold[fold] = _compute_fold_errors(unseen)
             report_progress(f"without the {fold_type} {fold}: {by_fold[fold].mean_pct:.1f} % on {len(unseen)} runs")
-        parts[fold_type] = CrossValidationPart(overall=_compute_fold_errors(all_unseen), by_fold=by_fold)
+        parts[fold_type] = CrossValidationPart(
+            overall=_compute_fold_errors(all_unseen),
+            covered_pct=100 * sum(map(_is_covered, all_unseen)) / len(all_unseen),
+            by_fold=by_fold,
+        )
     return parts
+
+
+def _is_covered(prediction: HeldOutPrediction) -> bool:
+    """Whether a run lies in the interval of the fit without it."""
+    case = prediction.case
+    width = find_class_width(prediction.residual_class, case.architecture, case.bound_run.scenario.trainer)
+    faster, slower = compute_log_stds(np.array([prediction.posterior_log_std**2]), width)
+    log_ratio = -fit.compute_log_error(case.run, prediction.predicted)
+    return bool(-NORMAL_Z90 * faster[0] <= log_ratio <= NORMAL_Z90 * slower[0])
 
 
 def _compute_fold_errors(unseen: Sequence[HeldOutPrediction]) -> PredictionErrors:

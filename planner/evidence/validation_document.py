@@ -102,6 +102,8 @@ class CrossValidationPart(DocumentPart, frozen=True, kw_only=True):
     """Errors on runs that were left out of the fit, overall and per fold."""
 
     overall: PredictionErrors
+    covered_pct: float
+    """Share of the runs that lie in the intervals of fits without them, in percent; 80 are wanted."""
     by_fold: dict[str, PredictionErrors]
 
 

@@ -92,6 +92,7 @@ def test_the_command_prints_folds_by_source_model_and_trainer(tmp_path: Path) ->
     assert {name: fold["rows"] for name, fold in trainer["by_fold"].items()} == {"fsdp": 1, "megatron-classic": 2}
     assert document["leave_one_generation_out"] is None, "there is one generation"
     for part in (source, model, trainer):
+        assert 0 <= part["covered_pct"] <= 100
         assert part["overall"]["rows"] == 3
         assert part["overall"]["rank_correlation"] is None
         assert part["overall"]["worst_pct"] == max(fold["worst_pct"] for fold in part["by_fold"].values())

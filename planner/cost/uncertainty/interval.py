@@ -14,7 +14,7 @@ from planner.cost.scenario import Scenario
 from planner.cost.step import StepCosts
 from planner.cost.strategies import Strategies
 from planner.cost.uncertainty.posterior import compute_group_log_changes
-from planner.cost.uncertainty.residuals import find_residual_width, read_plan_residual_width
+from planner.cost.uncertainty.residuals import ResidualWidth, find_residual_width, read_plan_residual_width
 
 NORMAL_Z90 = 1.2815515655446004
 """The 90 % quantile of a standard normal distribution."""
@@ -75,9 +75,14 @@ def compute_step_uncertainty(
     """The uncertainty of the plans' steps; `plan_tables` and `step_costs`: those of the plans in the scenario."""
     log_changes = compute_group_log_changes(scenario, strategies, plan_tables, step_costs)
     width = find_residual_width(scenario.accelerator.architecture, scenario.trainer)
-    excess = np.maximum(np.square(log_changes).sum(axis=0) - width.posterior**2, 0.0)
-    faster, slower = (np.sqrt(excess + residual**2) for residual in (width.faster, width.slower))
+    faster, slower = compute_log_stds(np.square(log_changes).sum(axis=0), width)
     return StepUncertainty(step_costs.step_time_s, faster, slower, log_changes)
+
+
+def compute_log_stds(posterior_variance: Floats, width: ResidualWidth) -> tuple[Floats, Floats]:
+    """Standard deviations of the logarithm of the step time towards a faster and a slower one, [plans]."""
+    excess = np.maximum(posterior_variance - width.posterior**2, 0.0)
+    return np.sqrt(excess + width.faster**2), np.sqrt(excess + width.slower**2)
 
 
 def compute_class_bounds(step_time_s: float, scenarios: Sequence[Scenario]) -> StepBounds:

@@ -81,7 +81,12 @@ def find_residual_width(architecture: str, trainer: Trainer) -> ResidualWidth:
     """The residual width of a generation of accelerators and a trainer: that of their own runs, of runs of the
     trainer that it has the calibration of, else of its class.
     """
-    file, residual_class = _read_residuals(), find_residual_class(architecture, trainer)
+    return find_class_width(find_residual_class(architecture, trainer), architecture, trainer)
+
+
+def find_class_width(residual_class: ResidualClass, architecture: str, trainer: Trainer) -> ResidualWidth:
+    """The residual width of a generation and a trainer where these are of a class."""
+    file = _read_residuals()
     if residual_class == "together":
         for name in (trainer.name, find_calibration_name(trainer)):
             if f"{architecture}/{name}" in file.pairs:

@@ -125,7 +125,8 @@ def build_error_tables(document: ValidationDocument) -> list[ReportTable]:
     ):
         if part is not None:
             columns = build_columns((title, *_FOLD_HEADINGS), list(_enumerate_fold_rows(part)))
-            tables.append(ReportTable(title.capitalize(), columns))
+            covered = f"{part.covered_pct:.0f} % of the runs lie in their intervals"
+            tables.append(ReportTable(f"{title.capitalize()}: {covered}", columns))
     return tables
 
 
