@@ -19,7 +19,7 @@ set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 python3 -m venv "$dir/env"
-"$dir/env/bin/pip" install -q torch==2.13.0 torchtitan==0.3.0 transformers==4.57.6 triton==3.9.0 2>"$dir/pip.log" ||
+"$dir/env/bin/pip" install -q torch==2.13.0 torchtitan==0.3.0 transformers==4.57.6 triton==3.7.1 2>"$dir/pip.log" ||
   { cat "$dir/pip.log" >&2; exit 1; }
 cat >"$dir/run.py" <<'PYTHON'
 import torch
