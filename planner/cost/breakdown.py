@@ -38,6 +38,8 @@ def build_idealized_scenarios(scenario: Scenario) -> tuple[Scenario, ...]:
         gemm_efficiency=1.0,
         gemm_efficiency_8bit=1.0,
         gemm_efficiency_4bit=1.0,
+        rowwise_efficiency=1.0,
+        immaturity=0.0,
         expert_efficiency=1.0,
         gemm_half_rows=0.0,
         gemm_half_depth=0.0,

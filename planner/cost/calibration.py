@@ -8,8 +8,10 @@ still gets what is known of the trainer, and the other way round.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
 from planner.hardware import database
 from planner.hardware.figures import FigureSource, SourcedFigure, parse_figure
@@ -23,6 +25,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """Of the dense peak, large multiplies in 16 bit or more."""
     gemm_efficiency_8bit: float
     gemm_efficiency_4bit: float
+    rowwise_efficiency: float
+    """Of the 8-bit efficiency, what multiplies reach that are scaled by row."""
     expert_efficiency: float
     """Of the GEMM efficiency, what a grouped multiply of experts reaches."""
     gemm_half_rows: float
@@ -52,15 +56,29 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """Share of compute beside which a collective can run, where the schedule allows any."""
     contention: float
     """By how much an overlapped collective slows the compute beside it, as a share of its own time."""
+    tensor_overlap: float
+    """Of the share of compute beside which a collective can run, what is left where both are cut in pieces: pieces
+    multiply slower (Wang et al. 2023, ASPLOS, Overlap Communication with Dependent Computation via Decomposition)."""
+    immaturity: float
+    """By how much multiplies and attention are slower on the day that an architecture comes, as a share of the time
+    that later kernels take."""
     step_overhead_s: float
     power_exponent: float = 0.0
     """A part limited to less power runs at (its power / the reference's) to this power."""
     reference_power_w: float = 0.0
     """Power of the architecture's strongest part that was fitted; 0: power is not looked at."""
+    first_year: int = 0
+    """The year of the architecture's first part that was fitted; 0: none was."""
 
 
-CALIBRATION_PARAMETERS = tuple(name for name in Calibration.__struct_fields__ if name != "reference_power_w")
+CALIBRATION_PARAMETERS = tuple(
+    name for name in Calibration.__struct_fields__ if name not in ("reference_power_w", "first_year")
+)
 _SHARE_WORDS = ("efficiency", "overlap", "contention")
+UNMEASURED_NAME = "unmeasured"
+"""The file of an architecture without measured runs."""
+_COMMON_NAME = "measured"
+"""The file of what all measured runs have in common."""
 _MAX_SHARE = 0.97
 """Of what is rated; nothing real reaches all of it."""
 _MAX_SHARES = {"link_efficiency": 1.15, "nic_efficiency": 1.05}
@@ -85,17 +103,21 @@ class CalibrationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     parameters: dict[str, SourcedFigure]
     sources: dict[str, FigureSource]
     reference_power_w: float = 0.0
-    unfitted: dict[str, tuple[float, float]] = {}
-    """In the default's file: relative spread of a factor that was never fitted: an architecture's, a trainer's."""
+    first_year: int = 0
+    unfitted: dict[str, tuple[float, float, float]] = {}
+    """In the default's file: relative spread of a factor that was never fitted: of all runs, an architecture's, a
+    trainer's."""
     fitted_on: dict[str, list[str]] = {}
     """Ids of the measured runs, by source."""
 
 
 def build_calibration(architecture: str, trainer_name: str) -> Calibration:
     """The numbers for an accelerator's architecture under a trainer; a factor that was never fitted is one."""
-    factors = read_fitted_factors(architecture, trainer_name)
-    power_w = next(iter(_read_factor_files(architecture, trainer_name).values())).reference_power_w
-    return combine_calibration(read_default_calibration(), *factors, reference_power_w=power_w if factors[0] else 0.0)
+    architecture_file = next(iter(_read_factor_files(architecture, trainer_name).values()))
+    calibration = combine_calibration(read_default_calibration(), *read_fitted_factors(architecture, trainer_name))
+    return msgspec.structs.replace(
+        calibration, reference_power_w=architecture_file.reference_power_w, first_year=architecture_file.first_year
+    )
 
 
 def compute_calibration_spreads(architecture: str, trainer_name: str) -> dict[str, float]:
@@ -105,7 +127,7 @@ def compute_calibration_spreads(architecture: str, trainer_name: str) -> dict[st
     """
     unfitted = _read_calibration_file("calibration", "default").unfitted
     architecture_spreads, trainer_spreads = (
-        {name: spreads[index] for name, spreads in unfitted.items()}
+        {name: spreads[index + 1] for name, spreads in unfitted.items()}
         | {key: figure.spread for key, figure in file.parameters.items() if figure.spread is not None}
         for index, file in enumerate(_read_factor_files(architecture, trainer_name).values())
     )
@@ -125,14 +147,23 @@ def read_fitted_factors(architecture: str, trainer_name: str) -> tuple[dict[str,
 
 
 def read_default_calibration() -> Calibration:
+    """The numbers of the default's file, times what all measured runs have in common."""
+    return combine_calibration(read_prior_calibration(), read_common_factors())
+
+
+def read_common_factors() -> dict[str, float]:
+    """The fitted factors that all measured runs have in common."""
+    file = _read_factor_file("calibration", _COMMON_NAME)
+    return _parse_parameters(file, f"hardware_db/calibration/{_COMMON_NAME}.toml", {})
+
+
+def read_prior_calibration() -> Calibration:
     """The numbers of the default's file."""
     file, path = _read_calibration_file("calibration", "default"), "hardware_db/calibration/default.toml"
     return msgspec.convert(_parse_parameters(file, path, _PARAMETER_DIMENSIONS), Calibration)
 
 
-def combine_calibration(
-    default: Calibration, *factors: dict[str, float], reference_power_w: float = 0.0
-) -> Calibration:
+def combine_calibration(default: Calibration, *factors: dict[str, float]) -> Calibration:
     """The default's numbers times all factors; a share never passes what can be reached."""
     values = {name: float(getattr(default, name)) for name in CALIBRATION_PARAMETERS}
     for factor in factors:
@@ -141,7 +172,20 @@ def combine_calibration(
     for name in CALIBRATION_PARAMETERS:
         if any(word in name for word in _SHARE_WORDS):
             values[name] = min(values[name], _MAX_SHARES.get(name, _MAX_SHARE))
-    return Calibration(**values, reference_power_w=reference_power_w)
+    return msgspec.structs.replace(default, **values)
+
+
+def stack_calibrations(calibrations: Sequence[Calibration]) -> Calibration:
+    """Several calibrations of one architecture as one, each number an array of [calibrations]: of a scenario with as
+    many plans, each of which has its own. What the network is built with is the first one's.
+    """
+    arrays = {name: np.array([getattr(entry, name) for entry in calibrations]) for name in CALIBRATION_PARAMETERS}
+    return msgspec.structs.replace(calibrations[0], **arrays)
+
+
+def is_stacked(calibration: Calibration) -> bool:
+    """Whether each plan has numbers of its own."""
+    return isinstance(calibration.gemm_efficiency, np.ndarray)
 
 
 def _read_factor_files(architecture: str, trainer_name: str) -> dict[str, CalibrationFile]:
@@ -150,12 +194,23 @@ def _read_factor_files(architecture: str, trainer_name: str) -> dict[str, Calibr
         ("calibration/architectures", architecture),
         ("calibration/frameworks", trainer_name),
     )
-    return {
-        f"{folder}/{name}": _read_calibration_file(folder, name)
-        if name in database.list_database_names(folder)
-        else CalibrationFile(title=name, parameters={}, sources={})
-        for folder, name in folders
-    }
+    files = {f"{folder}/{name}": _read_factor_file(folder, name) for folder, name in folders}
+    if not has_measured_runs(architecture):
+        # first, as an architecture's
+        unmeasured = _read_factor_file("calibration", UNMEASURED_NAME)
+        return {f"calibration/{UNMEASURED_NAME}": unmeasured, **dict([*files.items()][1:])}
+    return files
+
+
+def has_measured_runs(architecture: str) -> bool:
+    """Whether runs on accelerators of the architecture were fitted."""
+    return architecture in database.list_database_names("calibration/architectures")
+
+
+def _read_factor_file(folder: database.DatabaseFolder, name: str) -> CalibrationFile:
+    if name in database.list_database_names(folder):
+        return _read_calibration_file(folder, name)
+    return CalibrationFile(title=name, parameters={}, sources={})
 
 
 def _read_calibration_file(folder: database.DatabaseFolder, name: str) -> CalibrationFile:

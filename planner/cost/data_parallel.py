@@ -145,25 +145,58 @@ def _compute_data_parallel_comm(
         )
         gradient_bytes, weight_bytes = parameters * state.grad_reduce_bytes, parameters * gathered_weight_bytes
         shard_ranks, replica_ranks = group.split(shards)
-        all_gather_s = updated_all_gather_s = collectives.compute_all_gather_s(network, weight_bytes, shard_ranks)
+        messages = count_messages(scenario, s, parameters)
+        all_gather_s = updated_all_gather_s = messages * collectives.compute_all_gather_s(
+            network, weight_bytes / messages, shard_ranks
+        )
         if updated_weight_bytes != gathered_weight_bytes:
-            updated_all_gather_s = collectives.compute_all_gather_s(
-                network, parameters * updated_weight_bytes, shard_ranks
+            updated_all_gather_s = messages * collectives.compute_all_gather_s(
+                network, parameters * updated_weight_bytes / messages, shard_ranks
             )
         replica_all_reduce_s = np.zeros(len(s))
         if (replica_ranks.size > 1).any():
-            replica_all_reduce_s = collectives.compute_all_reduce_s(
-                network, gradient_bytes / shard_ranks.size, replica_ranks
+            replica_all_reduce_s = messages * collectives.compute_all_reduce_s(
+                network, gradient_bytes / shard_ranks.size / messages, replica_ranks
             )
+        unsharded_bytes = parameters * unsharded_gradient_bytes
         group_comm = DataParallelComm(
-            collectives.compute_all_reduce_s(network, parameters * unsharded_gradient_bytes, group),
-            collectives.compute_reduce_scatter_s(network, gradient_bytes, shard_ranks),
+            messages * collectives.compute_all_reduce_s(network, unsharded_bytes / messages, group),
+            messages * collectives.compute_reduce_scatter_s(network, gradient_bytes / messages, shard_ranks),
             all_gather_s,
             updated_all_gather_s,
             replica_all_reduce_s,
         )
         comm = comm.add(group_comm, parameters > 0)
     return comm
+
+
+def count_messages(scenario: Scenario, s: Strategies, parameters: Floats) -> Floats:
+    """Messages of one collective over `parameters` parameters, [plans]: one for each layer, or for each bucket of the
+    trainer's; one alone of a trainer with buckets where nothing runs
+    beside compute.
+    """
+    if scenario.trainer.message_elements is None:
+        copies = count_copies(scenario.pipeline_schedule, s)
+        return np.asarray(copies * np.ceil(scenario.workload.layer_count / s.pp), dtype=np.float64)
+    if not scenario.dp_overlap:
+        return np.ones(len(s))
+    least, per_rank = scenario.trainer.message_elements
+    trained_parameters = scenario.trained_share * parameters
+    messages: Floats = np.maximum(np.ceil(trained_parameters / np.maximum(least, per_rank * s.dp)), 1.0)
+    return messages
+
+
+def count_overlapped_passes(s: Strategies, micro_batches: Ints) -> Floats:
+    """Passes of micro-batches through a stage beside which a step's collectives can run, [plans].
+
+    Of one: a layer's gradients are whole when the last micro-batch has gone back through it, its weights are needed
+    by the first one. Interleaved chunks work on pp micro-batches each in turn, so that the gradients of all chunks
+    but the first are whole pp micro-batches of the chunks before them earlier, and the weights needed as much later
+    (megatron-core 0.16.1, `overlap_grad_reduce` and `overlap_param_gather` of
+    `forward_backward_pipelining_with_interleaving` in pipeline_parallel/schedules.py).
+    """
+    passes: Floats = ((s.vpp - 1) * np.minimum(s.pp, micro_batches) + 1) / s.vpp
+    return passes
 
 
 def compute_data_parallel_s(
@@ -177,19 +210,19 @@ def compute_data_parallel_s(
     """
     parameters, stage_rows = plan_tables.parameters, plan_tables.stage_rows
     forward_window_s, backward_window_s = windows_s
+    dense = parameters.dense.max(axis=1)
     unique = find_unique_rows(s.tp, s.ep, s.etp, s.cp, s.dp, stage_rows)
     comm = _compute_data_parallel_comm(
         scenario,
         s.take(unique.first_index),
-        parameters.dense[unique.first_index].max(axis=1),
+        dense[unique.first_index],
         parameters.expert[unique.first_index].max(axis=1),
     ).take(unique.inverse)
-    copies = count_copies(scenario.pipeline_schedule, s)
-    layers_on_stage = copies * np.ceil(scenario.workload.layer_count / s.pp)
+    messages = count_messages(scenario, s, dense)
     overlap, zero = 1.0 if scenario.dp_overlap else 0.0, s.zero_stage
 
     def compute_exposed_s(comm_s: Floats, window_s: Floats) -> Floats:
-        unoverlappable_s = comm_s / layers_on_stage
+        unoverlappable_s = comm_s / messages
         return unoverlappable_s + np.maximum(comm_s - unoverlappable_s - overlap * np.maximum(window_s, 0.0), 0.0)
 
     # of every micro-batch
@@ -204,9 +237,10 @@ def compute_data_parallel_s(
     micro_batch_exposed_s = compute_exposed_s(forward_s, forward_window_s) + compute_exposed_s(
         backward_s, backward_window_s
     )
+    passes = count_overlapped_passes(s, micro_batches)
     exposed_s = (
-        compute_exposed_s(weights_s, forward_window_s)
-        + compute_exposed_s(gradients_s, backward_window_s)
+        compute_exposed_s(weights_s, passes * forward_window_s)
+        + compute_exposed_s(gradients_s, passes * backward_window_s)
         + micro_batches * micro_batch_exposed_s
     )
     overlapped_s = total_s - exposed_s

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from planner.cost import collectives, rank_groups
-from planner.cost.arrays import Floats, Ints, find_unique_rows, sum_in_order
+from planner.cost.arrays import Floats, Ints, UniqueRows, find_unique_rows, sum_in_order
+from planner.cost.calibration import is_stacked
 from planner.cost.launch import list_graph_scopes
 from planner.cost.layer_backward import compute_backward_bytes
 from planner.cost.operators import compute_operator_times, compute_teacher_s, get_operator_cost
@@ -23,16 +24,13 @@ from planner.cost.operators.attention import compute_cp_merge_s
 from planner.cost.operators.kept import get_residual_bytes, is_adapted
 from planner.cost.operators.memory_bound import compute_head_backward_bytes, compute_loss_gap_bytes
 from planner.cost.operators.operator_cost import LayerShard, PassTimes
-from planner.cost.operators.roofline import is_16bit_or_wider
+from planner.cost.operators.roofline import compute_memory_bytes_per_s, is_16bit_or_wider
 from planner.cost.scenario import Scenario
 from planner.cost.selective import compute_offloaded_bytes, select_by_default, select_chosen
 from planner.cost.settings import RANK_ORDERS
 from planner.cost.strategies import Strategies
-from planner.workload.operators import AttentionCore, Layer, Linear, Workload
+from planner.workload.operators import AttentionCore, Layer, Linear, Loss, Workload
 
-_DECOMPOSITION_OVERLAP = 0.6
-"""Share of a multiply beside which its collective can run when both are cut in pieces: pieces multiply slower
-(Wang et al. 2023, ASPLOS, Overlap Communication with Dependent Computation via Decomposition)."""
 _HYBRIDEP_SM_SHARE = 16 / 20
 """Multiprocessors that HybridEP takes from the compute beside it, to those of DeepEP (megatron-core 0.16.1,
 `moe_hybridep_num_sms` and `moe_deepep_num_sms` of transformer/transformer_config.py)."""
@@ -112,6 +110,9 @@ def build_layer_tables(scenario: Scenario, s: Strategies) -> tuple[LayerTables, 
     """The tables, and for each plan its row in them, [plans]."""
     placement_keys = _compute_placement_keys(scenario, s)
     unique = find_unique_rows(s.tp, s.cp, s.ep, s.etp, s.micro_batch, s.sequence_parallel, *placement_keys)
+    if is_stacked(scenario.calibration):
+        # alike plans differ in what kernels take of them
+        unique = UniqueRows(np.arange(len(s)), np.arange(len(s)))
     keys, workload = s.take(unique.first_index), scenario.workload
     layers = list_layer_types(workload)
     tensor_collective_s = {
@@ -236,7 +237,7 @@ def _compute_layer_column(
     if scenario.techniques.teacher is not None and layer in scenario.workload.layer_types:
         # with the backward pass, which needs it: recomputation does not repeat it
         layer_times = layer_times + PassTimes(zero, compute_teacher_s(scenario, shard), zero)
-    host_wait = _compute_host_wait(scenario, layer, shard, layer_times)
+    host_wait = _compute_host_wait(scenario, layer, shard, layer_times, _count_collective_launches(layer, s))
     device_times, layer_times = layer_times, layer_times + host_wait
     sequence_bytes = _get_input_width(scenario, layer) * _compute_sequence_value_bytes(scenario, s)
     input_bytes = sequence_bytes / shard.sequence_divisor * (get_residual_bytes(scenario) / scenario.value_bytes)
@@ -283,12 +284,14 @@ def _compute_layer_column(
     )
 
 
-def _compute_host_wait(scenario: Scenario, layer: Layer, shard: LayerShard, layer_times: PassTimes) -> PassTimes:
+def _compute_host_wait(
+    scenario: Scenario, layer: Layer, shard: LayerShard, layer_times: PassTimes, collective_launches: Floats
+) -> PassTimes:
     """The device waits for the host where kernels are short: three passes' worth of launches for two passes. A graph
-    is launched as one kernel.
+    is launched as one kernel. `collective_launches`: of tensor parallelism in one pass, [keys].
     """
     host_launch_s = 0.0 if scenario.launch_mode == "graph" else scenario.calibration.host_launch_s
-    launches_s = _count_kernel_launches(scenario, layer, shard) * host_launch_s
+    launches_s = (_count_kernel_launches(scenario, layer, shard) + collective_launches) * host_launch_s
     return PassTimes(
         np.maximum(launches_s - layer_times.forward_s, 0.0),
         np.maximum(2 * launches_s - layer_times.backward_s, 0.0),
@@ -350,6 +353,8 @@ def _count_kernel_launches(scenario: Scenario, layer: Layer, shard: LayerShard) 
         if lora is not None and is_adapted(op, lora.modules):
             launch_count = launch_count + 2.0 * cost.count_matrices(op, shard)
         launch_count = launch_count + cost.count_launches(op, shard, casts_per_multiply)
+        if isinstance(op, Loss) and scenario.loss == "plain":
+            launch_count = launch_count + scenario.trainer.loss_launches - 1.0
     return launch_count
 
 
@@ -397,6 +402,9 @@ def _compute_tensor_collective_s(scenario: Scenario, s: Strategies, size_bytes: 
         index = np.flatnonzero(mask)
         if len(index):
             collective_s[index] = compute_collective_s(network, size_bytes[index], ranks.take(index))
+    if scenario.trainer.copies_gathered_sequence:
+        copy_s = 2 * size_bytes / compute_memory_bytes_per_s(scenario) + scenario.calibration.kernel_launch_s
+        collective_s += np.where(is_sequence_parallel & (s.tp > 1), copy_s, 0.0)
     return collective_s
 
 
@@ -416,12 +424,17 @@ def _compute_tensor_comm(
     input_all_gather_s = np.where(is_sequence_parallel, pair_count * collective_s, 0.0)
     exposed_s = pair_s, pair_s
     if scenario.tp_overlap:
-        share, pieces_s = _DECOMPOSITION_OVERLAP * scenario.calibration.overlap, pair_s * (1 - 1 / s.tp)
+        share, pieces_s = scenario.calibration.tensor_overlap * scenario.calibration.overlap, pair_s * (1 - 1 / s.tp)
         exposed_s = (
             pair_s / s.tp + _compute_exposed_s(pieces_s, share * multiply_times.forward_s),
             pair_s / s.tp + _compute_exposed_s(pieces_s, share * multiply_times.backward_s),
         )
     return _build_overlapped_comm(scenario, (pair_s, input_all_gather_s + pair_s), exposed_s)
+
+
+def _count_collective_launches(layer: Layer, s: Strategies) -> Floats:
+    """Collectives of tensor parallelism that the host launches in one forward pass, [keys]."""
+    return np.where(s.tp > 1, _count_tensor_comms(layer, s) * np.where(s.sequence_parallel == 1, 2.0, 1.0), 0.0)
 
 
 def _count_tensor_comms(layer: Layer, s: Strategies) -> Floats:

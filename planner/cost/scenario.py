@@ -52,6 +52,7 @@ from planner.trainers.registry import (
     find_default_attention,
     find_default_trainer,
     find_trainer,
+    find_version_month,
 )
 from planner.trainers.trainer import (
     WIDE_VALUE_BYTES,
@@ -170,6 +171,8 @@ class Scenario:
     """Driver and libraries, on each GPU."""
     power: PowerModel | None = None
     """Power of GPUs, nodes, network and cooling; None: unknown."""
+    software_month: str = ""
+    """The month of the kernels, as 2025-04; empty: the newest."""
     techniques: Techniques = DEFAULT_TECHNIQUES
     """Techniques that make training cheaper."""
     memory_limit: MemoryLimit | None = None
@@ -301,12 +304,14 @@ def build_scenario(
     launch: str | None = None,
     gradients: GradientDtype | None = None,
     tp_overlap: bool = False,
+    software_month: str = "",
 ) -> Scenario:
     """The scenario of a model on a cluster.
 
     Without a precision: bf16 where the accelerator has it, else fp16. Without an attention kernel: FlashAttention
     where the accelerator has it. Without a trainer (`framework`): the default of the accelerator; `trainer_version`:
-    of a program that runs its plans, as NAME@VERSION, empty for the newest. Without a launch mode, or a dtype of
+    of a program that runs its plans, as NAME@VERSION, empty for the newest; `software_month`: of the kernels, as
+    2025-04, empty for that of the version. Without a launch mode, or a dtype of
     gradients: the trainer's own.
     """
     accelerator = cluster.accelerator
@@ -339,6 +344,7 @@ def build_scenario(
         usd_per_device_hour=accelerator.usd_per_hour or 0.0,
         runtime_reserve_bytes=compute_runtime_reserve_bytes(accelerator.memory_bytes),
         power=resolve_power(cluster),
+        software_month=software_month or find_version_month(trainer_version),
     )
     if gradients is None:
         return scenario

@@ -92,6 +92,8 @@ class Accelerator:
     idle_w: float | None = None
     usd_per_hour: float | None = None
     """The lowest of the rents that are known."""
+    year: int | None = None
+    """In which it came; None: unknown."""
 
     def get_peak_flops(self, precision: str) -> float:
         """Dense FLOP/s at `precision`. Raises InputError where the part has no such unit."""
@@ -128,6 +130,7 @@ def resolve_accelerator(spec: AcceleratorSpec) -> Accelerator:
         tdp_w=tdp_w,
         idle_w=idle_w,
         usd_per_hour=spec.compute_lowest_rent_usd(),
+        year=spec.year,
     )
 
 

@@ -44,6 +44,12 @@ NANOTRON = Trainer(
     # FlashAttention's norm; `GLUActivation` of nn/activations.py is a product of two kernels
     kernels="pytorch",
     cp_comm_type="ring",
+    # the package flash-attn (src/nanotron/nn/attention.py)
+    uses_flash_attention_2=True,
+    # `_ShardedCrossEntropy` there
+    loss_launches=20,
+    # `ddp_bucket_cap_mb` of src/nanotron/config/config.py, of 16-bit gradients
+    message_elements=(25 * 2**20 / 2, 0.0),
 )
 
 NANOTRON_PROGRAM = Program(

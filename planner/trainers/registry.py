@@ -160,6 +160,15 @@ def find_trainer(name: TrainerName, version: str = "", launch: str | None = None
     return apply_version(trainer, program, program_version, launch)
 
 
+def find_version_month(version: str) -> str:
+    """The month of a version of a program (NAME@VERSION); empty of the newest, and where none is known."""
+    if not version:
+        return ""
+    program, program_version = parse_trainer_version(version)
+    is_newest = not program.versions or program_version is program.versions[0]
+    return "" if is_newest else program_version.since
+
+
 def _find_sharding_trainer(trainer: TrainerName, zero_stages: Sequence[int]) -> TrainerName:
     """The trainer that shards as these stages do, of those that are used in the place of `trainer`."""
     if trainer in ("fsdp2", "fsdp") and zero_stages and max(zero_stages) < 2:

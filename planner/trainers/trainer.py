@@ -85,6 +85,9 @@ class Trainer:
     reduce_bucket_elements: float = 0.0
     """Elements of a buffer that sharded gradients are copied to and reduced from; 0: they are reduced by unit
     (DeepSpeed 0.19.8, `reduce_bucket_size` of deepspeed/runtime/zero/config.py)."""
+    message_elements: tuple[float, float] | None = None
+    """Elements of one message of the data-parallel collectives: at least, and for each rank; None: the parameters of
+    a layer."""
     reuse_distance_parameters: float = 0.0
     """Under ZeRO 3 parameters stay gathered that are used again before so many others (DeepSpeed 0.19.8,
     `stage3_max_reuse_distance` there)."""
@@ -214,6 +217,16 @@ class Trainer:
     or the 16-bit one (torchao)."""
     fp8_recipe: Fp8Recipe = "delayed"
     """The scaling of fp8 without `--fp8-recipe`."""
+    uses_flash_attention_2: bool = False
+    """Whether fused attention is FlashAttention-2, whose kernels know nothing newer than Ampere, or the kernels of
+    cuDNN and FlashAttention-3."""
+    copies_gathered_sequence: bool = False
+    """Whether the sequence that tensor parallelism gathers or scatters is copied once more on the device: collectives
+    cut the first dimension, sequences are the second (torch 2.13, `all_gather_single` and `reduce_scatter_single` of
+    torch/distributed/_functional_collectives.py)."""
+    loss_launches: int = 3
+    """Kernels of a plain loss in one forward pass: the logarithm of the softmax in 32 bit, and what it picks
+    (`torch.nn.functional.cross_entropy`)."""
     kernels: KernelStyle = "fused"
     """Whose layers an eager run launches, by which its operators keep more than fused or compiled ones (`kept.py` of
     `planner/cost/operators/`): kernels of PyTorch, modules of Hugging Face's transformers in 16 bit, or these under

@@ -129,7 +129,7 @@ def search_listed_and_placed(
 
 def test_hosts_go_in_blocks_where_that_is_better_than_side_by_side() -> None:
     leaves = [1, 0, 2, 2, 0, 1, 2, 1]
-    listed, result = search_listed_and_placed(leaves, 4.0, tp=2, pp=4, cp=1)
+    listed, result = search_listed_and_placed(leaves, 8.0, tp=2, pp=4, cp=1)
     placement = compute_rank_placement(result)
     network = listed.scenarios[0].network
     assert isinstance(network, RoutedNetwork)
@@ -144,8 +144,8 @@ def test_hosts_go_in_blocks_where_that_is_better_than_side_by_side() -> None:
 
 
 def test_the_order_of_dimensions_changes_where_it_may() -> None:
-    leaves = [1, 1, 0, 0, 2, 1, 0, 1]
-    usual, result = search_listed_and_placed(leaves, 1.0, tp=1, pp=4, cp=1)
+    leaves = [0, 1, 2, 0, 1, 2, 0, 1]
+    usual, result = search_listed_and_placed(leaves, 2.0, tp=1, pp=4, cp=1)
     assert result.scenarios[0].rank_order != usual.scenarios[0].rank_order
     assert result.figures[0, 0] < 0.99 * usual.figures[0, 0]
     _, kept = search_listed_and_placed(leaves, 1.0, (usual.scenarios[0].rank_order,), tp=1, pp=4, cp=1)

@@ -15,7 +15,7 @@ from planner.cost.uncertainty import perturb_scenario
 from planner.decode import decode_text
 from planner.errors import InputError
 from planner.evidence.calibrate import render_calibration_file
-from planner.evidence.fit import PRIOR_WIDTHS, FittedFactors
+from planner.evidence.fit import PRIOR_WIDTHS, ArchitectureReference, FittedFactors
 from planner.hardware import database
 from planner.search.objective import Objective
 from planner.search.search import SearchTarget, search_plans
@@ -45,9 +45,12 @@ def test_every_fitted_factor_has_a_spread() -> None:
 def test_a_factor_that_was_never_fitted_has_the_width_of_the_prior() -> None:
     file = database.load_database_entry("calibration", "default", CalibrationFile, "calibration", "", "")
     assert file.unfitted == PRIOR_WIDTHS
-    assert compute_calibration_spreads("tpu-v9", "unheard-of")["gemm_efficiency"] == pytest.approx(
-        np.hypot(*PRIOR_WIDTHS["gemm_efficiency"])
-    )
+    spreads = compute_calibration_spreads("tpu-v9", "unheard-of")
+    assert spreads["gemm_half_rows"] == pytest.approx(np.hypot(*PRIOR_WIDTHS["gemm_half_rows"][1:]))
+    unmeasured = database.load_database_entry("calibration", "unmeasured", CalibrationFile, "calibration", "", "")
+    spread = unmeasured.parameters["gemm_efficiency"].spread
+    assert spread is not None and spread >= PRIOR_WIDTHS["gemm_efficiency"][1]
+    assert spreads["gemm_efficiency"] == pytest.approx(np.hypot(spread, PRIOR_WIDTHS["gemm_efficiency"][2]))
 
 
 def test_both_factors_of_a_pair_count_as_independent() -> None:
@@ -62,11 +65,11 @@ def test_both_factors_of_a_pair_count_as_independent() -> None:
 
 def test_perturbed_numbers_are_those_of_a_cluster_bound_with_them() -> None:
     scenario = lab_scenario()
-    factors = {"link_efficiency": 0.9, "nic_efficiency": 1.1, "gemm_efficiency": 0.8}
+    factors = {"link_efficiency": 0.9, "nic_efficiency": 0.8, "gemm_efficiency": 0.8}
     moved = perturb_scenario(scenario, factors)
     assert moved.calibration == combine_calibration(scenario.calibration, factors)
     ratio = moved.network.bandwidth_bytes_per_s / scenario.network.bandwidth_bytes_per_s
-    np.testing.assert_allclose(ratio, np.where(scenario.network.through_nic, 1.1, 0.9), rtol=1e-12)
+    np.testing.assert_allclose(ratio, np.where(scenario.network.through_nic, 0.8, 0.9), rtol=1e-12)
     assert perturb_scenario(scenario, {}).calibration == scenario.calibration
 
 
@@ -137,7 +140,11 @@ def test_memory_is_not_uncertain() -> None:
 
 def test_a_calibration_file_that_is_written_is_read_with_its_spreads() -> None:
     fitted = FittedFactors(
-        {"hopper": {"nic_efficiency": 0.8}}, {}, {("hopper", "nic_efficiency"): 0.114}, {"hopper": 700.0}
+        {},
+        {"hopper": {"nic_efficiency": 0.8}},
+        {},
+        {("hopper", "nic_efficiency"): 0.114},
+        {"hopper": ArchitectureReference(700.0, 2022)},
     )
     file = decode_text(
         render_calibration_file("hopper", "architecture", fitted, []), "toml", CalibrationFile, "hopper.toml"

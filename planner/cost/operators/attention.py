@@ -17,6 +17,10 @@ _ATTENTION_KEY_BLOCK = 128
 _RING_MERGE_BYTES = 12.0
 """Moved for one value of attention's output at each further step of the ring, in 32 bit: the step's own result and
 the sum so far are read, the new sum is written."""
+_FLASH_3_ARCHITECTURES = ("hopper",)
+_FLASH_2_SHARE = 35 / 75
+"""Of what kernels written for it reach on Hopper, what FlashAttention-2 does: 35 % of the peak in place of 75 %
+(FlashAttention-3, arXiv 2407.08608, abstract)."""
 _CAST_BYTES = 3.0
 """Moved for one value that is cast to 8 bits: 2 read, 1 written."""
 _ROW_SUM_BYTES = 4.0
@@ -94,6 +98,9 @@ def _compute_fused_times(scenario: Scenario, op: AttentionCore, shard: LayerShar
     workload = scenario.workload
     document_keys = workload.attended_length + _ATTENTION_KEY_BLOCK
     length = float(op.attended_rows or min(document_keys, workload.seq_length))
+    speed = roofline.compute_kernel_speed(scenario)
+    if scenario.trainer.uses_flash_attention_2 and scenario.accelerator.architecture in _FLASH_3_ARCHITECTURES:
+        speed *= _FLASH_2_SHARE
     peak_flops_per_s = roofline.get_peak_16bit_flops_per_s(scenario) * roofline.compute_sustained_clock(scenario)
     # a window is computed in whole blocks of keys
     window = min(op.window + _ATTENTION_KEY_BLOCK if op.window else length, length)
@@ -101,10 +108,10 @@ def _compute_fused_times(scenario: Scenario, op: AttentionCore, shard: LayerShar
     flops = op.compute_flops_per_pair() * pairs
     causal_share = 1.0 - window / (2.0 * length) if op.causal else 1.0
     softmax_s = causal_share * 4.0 * op.heads * fitted.softmax_width * pairs / peak_flops_per_s
-    product_flops_per_s, cast_s = peak_flops_per_s, np.zeros_like(pairs)
+    product_flops_per_s, cast_s = roofline.get_peak_16bit_flops_per_s(scenario) * speed, np.zeros_like(pairs)
     if scenario.attention_precision == "fp8":
         peak_8bit_flops = scenario.accelerator.get_peak_flops("fp8")
-        product_flops_per_s = peak_8bit_flops * roofline.compute_sustained_clock(scenario)
+        product_flops_per_s = peak_8bit_flops * speed
         cast_s = _compute_cast_s(scenario, op, shard)
     forward_s = causal_share * flops / (product_flops_per_s * fitted.attention_forward_efficiency) + cast_s
     backward_s = 2.5 * causal_share * flops / (product_flops_per_s * fitted.attention_backward_efficiency) + cast_s

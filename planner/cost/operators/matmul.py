@@ -57,17 +57,22 @@ def _compute_pass_times(
     count: Floats | float = 1.0,
 ) -> PassTimes:
     """`count` multiplies of one size; the backward pass is two of the same size, for the gradients of input and
-    weight. Each pass casts its operand of m rows, all rows together.
+    weight. Each pass casts its operand of m rows, all rows together; where none is kept, weights too, and backward
+    the input once more.
     """
-    rows = m * count
+    rows, weight_values, input_values = m * count, np.zeros_like(m), np.zeros_like(m)
+    if roofline.casts_every_operand(scenario):
+        weight_values, input_values = k * n * count, rows * k
 
     def compute_product_s(m: Floats, n: Floats, k: Floats) -> Floats:
         return compute_gemm_s(scenario, m, n, k, flops_per_s=flops_per_s, count=count)
 
     weight_grad_s = compute_product_s(k, n, m)
     return PassTimes(
-        compute_product_s(m, n, k) + compute_cast_s(scenario, rows * k, full_precision),
-        compute_product_s(m, k, n) + weight_grad_s + compute_cast_s(scenario, rows * n, full_precision),
+        compute_product_s(m, n, k) + compute_cast_s(scenario, rows * k + weight_values, full_precision),
+        compute_product_s(m, k, n)
+        + weight_grad_s
+        + compute_cast_s(scenario, rows * n + weight_values + input_values, full_precision),
         weight_grad_s,
     )
 

@@ -20,16 +20,18 @@ PARAMETER_GROUPS: dict[str, tuple[str, ...]] = {
         "gemm_efficiency",
         "gemm_efficiency_8bit",
         "gemm_efficiency_4bit",
+        "rowwise_efficiency",
         "expert_efficiency",
         "gemm_half_rows",
         "gemm_half_depth",
         "power_exponent",
+        "immaturity",
     ),
     "attention": ("attention_forward_efficiency", "attention_backward_efficiency", "softmax_width"),
     "memory": ("memory_efficiency", "eager_traffic", "routing_traffic"),
     "launches": ("kernel_launch_s", "host_launch_s", "step_overhead_s"),
     "network": ("link_efficiency", "nic_efficiency"),
-    "overlap": ("overlap", "contention"),
+    "overlap": ("overlap", "contention", "tensor_overlap"),
 }
 """Numbers that slow the same work, and are off together; the groups are independent."""
 _NETWORK_GROUPS = ("network", "overlap")
@@ -75,9 +77,7 @@ def compute_group_log_changes(
 def perturb_scenario(scenario: Scenario, factors: dict[str, float]) -> Scenario:
     """The scenario with its fitted parameters multiplied by `factors`; efficiencies stay within their limits."""
     old_calibration, network = scenario.calibration, scenario.network
-    new_calibration = combine_calibration(
-        old_calibration, factors, reference_power_w=old_calibration.reference_power_w
-    )
+    new_calibration = combine_calibration(old_calibration, factors)
     link_factor, nic_factor = (
         new_calibration.link_efficiency / old_calibration.link_efficiency,
         new_calibration.nic_efficiency / old_calibration.nic_efficiency,

@@ -24,6 +24,11 @@ MEGATRON_DEEPSPEED = Trainer(
     grad_reduce_bytes=2.0,
     # the 32-bit passes of Megatron's loss (megatron/core/tensor_parallel/cross_entropy.py)
     loss_bytes_per_logit=8.0,
+    loss_launches=20,
+    # `reduce_bucket_size` of deepspeed/runtime/zero/config.py
+    message_elements=(5e8, 0.0),
+    # `FlashSelfAttention` of megatron/model/transformer.py
+    uses_flash_attention_2=True,
     launch_mode="fused",
     # `--zero-stage` of megatron/arguments.py
     usual_zero_stage=1,

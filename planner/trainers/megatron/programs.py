@@ -68,6 +68,10 @@ MEGATRON = Trainer(
     # 16-bit logits, and in their place their gradient, beside 32-bit ones that are overwritten by the softmax and its
     # gradient (megatron/core/tensor_parallel/cross_entropy.py; fusions/fused_cross_entropy.py alike)
     held_logit_bytes=6.0,
+    # `bucket_size` of NeMo 2.5, lightning/pytorch/callbacks/megatron_comm_overlap.py, and of Megatron-Bridge 0.3,
+    # training/comm_overlap.py; of megatron-core 0.16.1, distributed/distributed_data_parallel.py, for many ranks
+    message_elements=(2.0**27, 1e6),
+    loss_launches=20,
     # is_first_microbatch (megatron/core/extensions/transformer_engine.py)
     caches_narrow_weights=True,
     widens_gradients=True,
@@ -94,6 +98,7 @@ MEGATRON_FSDP = replace(
     MEGATRON_CLASSIC,
     name="megatron-fsdp",
     usual_zero_stage=3,
+    message_elements=None,
     sharded_weight_bytes=0.0,
     grad_reduce_bytes=2.0,
     widens_gradients=False,

@@ -19,6 +19,7 @@ DEEPSPEED = Trainer(
     frees_gradients=True,
     # `reduce_bucket_size` and `stage3_max_reuse_distance` of deepspeed/runtime/zero/config.py
     reduce_bucket_elements=5e8,
+    message_elements=(5e8, 0.0),
     reuse_distance_parameters=1e9,
     offloads_gradients=True,
     # gradients in 32 bit for the update, under ZeRO 1 and 2 also the updated weights in 16 bit before they are sent
@@ -30,6 +31,7 @@ DEEPSPEED = Trainer(
     # modules in 16 bit, without autocast (deepspeed/runtime/engine.py, _configure_distributed_model)
     kernels="transformers",
     adapts_parts=True,
+    uses_flash_attention_2=True,
 )
 
 

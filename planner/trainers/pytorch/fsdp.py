@@ -38,6 +38,9 @@ FSDP2 = Trainer(
     fp8_recipe="tensorwise",
     kernels="pytorch",
     adapts_parts=True,
+    # `F.scaled_dot_product_attention` (torchtitan before 2fc04c6f, torchtitan/models/attention.py)
+    uses_flash_attention_2=True,
+    copies_gathered_sequence=True,
 )
 
 # the first (`FullyShardedDataParallel`), with the attention kernels of its time: memory as in FSDP2, but for a fused

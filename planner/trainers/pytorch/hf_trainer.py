@@ -37,6 +37,7 @@ HF_TRAINER = Trainer(
     saves_quantized_inputs=False,
     kernels="autocast",
     adapts_parts=True,
+    uses_flash_attention_2=True,
 )
 
 HF_TRAINER_PROGRAM = Program(

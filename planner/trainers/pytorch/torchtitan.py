@@ -240,8 +240,8 @@ TORCHTITAN = Program(
             since="2026-04",
             behaviour="the loss in chunks",
             source="786e26f8 of 2026-04-27, torchtitan/components/loss.py; 3396a4b3, models/common/attention.py, "
-            "FusedQKVLinear",
-            changes={**_OWN_STATE, "loss": "chunked", "joins_qkv": True},
+            "FusedQKVLinear; 2fc04c6f, ScaledDotProductAttention, cuDNN first",
+            changes={**_OWN_STATE, "loss": "chunked", "joins_qkv": True, "uses_flash_attention_2": False},
         ),
         ProgramVersion(
             name="0.2.2",

@@ -48,6 +48,7 @@ TORCHTUNE = Trainer(
     saves_quantized_inputs=False,
     kernels="transformers",
     adapts_parts=True,
+    uses_flash_attention_2=True,
 )
 
 _REJECT_SHARD_GROUPS = rules.reject_shard_groups("hybrid sharding came with d3ab3b7c")
