@@ -75,6 +75,7 @@ def bind_run(run: MeasuredRun) -> BoundRun:
             framework=trainer_name,
             trainer_version=find_version_name(run),
             launch=_get_launch_mode(run, trainer_name),
+            software_month=run.get_text("date"),
         )
         scenario, defaulted_settings = _apply_default_settings(scenario, run, cluster.devices_per_node)
         run_scenario = apply_run_settings(scenario, run)

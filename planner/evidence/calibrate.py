@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from planner.cost.calibration import UNMEASURED_NAME
 from planner.evidence.bind_run import bind_run
-from planner.evidence.fit import CalibrationCase, FittedFactors, compute_reference_powers_w, fit_calibration
+from planner.evidence.fit import COMMON, CalibrationCase, FittedFactors, find_references, fit_calibration
 from planner.evidence.linear_fit import linearise_runs, read_shipped_factors
 from planner.evidence.predict import find_run_plan
 from planner.evidence.residual_widths import render_residuals_file
@@ -40,16 +41,22 @@ def render_calibration_file(
     owner: str, owner_type: str, fitted: FittedFactors, owner_cases: list[CalibrationCase]
 ) -> str:
     """The text of one calibration file."""
-    factors = (fitted.architectures if owner_type == "architecture" else fitted.frameworks)[owner]
+    by_type = {
+        "common": {COMMON: fitted.common},
+        "architecture": fitted.architectures,
+        "framework": fitted.frameworks,
+    }
+    factors = by_type[owner_type][owner]
     ids_by_source: dict[str, list[str]] = defaultdict(list)
     for case in owner_cases:
         ids_by_source[case.run.source].append(case.run.id)
     lines = [
         f"{_GENERATED_HEADER} to {len(owner_cases)} measured runs: factors over calibration/default.toml.",
-        f'title = "{owner_type} {owner}"',
+        f'title = "{owner_type} {owner}"' if owner_type != "common" else 'title = "All measured runs"',
     ]
     if owner_type == "architecture":
-        lines.append(f"reference_power_w = {fitted.reference_powers_w[owner]:.0f}")
+        lines.append(f"reference_power_w = {fitted.references[owner].power_w:.0f}")
+        lines.append(f"first_year = {fitted.references[owner].first_year}")
     lines += ["", "[parameters]"]
     for name, value in factors.items():
         spread = fitted.log_std[owner, name]
@@ -63,16 +70,34 @@ def render_calibration_file(
     return "\n".join([*lines, ""])
 
 
+def render_unmeasured_file(fitted: FittedFactors) -> str:
+    """The text of the file for architectures without runs."""
+    lines = [
+        f"{_GENERATED_HEADER}: of architectures without runs: the lower quartile of the measured ones.",
+        'title = "An architecture without measured runs"',
+        "",
+        "[parameters]",
+    ]
+    for name, (value, spread) in fitted.compute_unmeasured_factors().items():
+        lines.append(
+            f'{name} = {{ value = {value:.4g}, source = "runs", confidence = "fitted", spread = {spread:.2g} }}'
+        )
+    title = f"{len(fitted.architectures)} architectures: {', '.join(sorted(fitted.architectures))}"
+    return "\n".join([*lines, "", "[sources]", f'runs = {{ title = "{title}" }}', ""])
+
+
 def write_calibration_files(fitted: FittedFactors, calibration_cases: list[CalibrationCase]) -> None:
     """Replace the generated calibration files with those of a new fit."""
     owners: dict[str, tuple[Iterable[str], Callable[[CalibrationCase], str]]] = {
+        "common": ((COMMON,), lambda _: COMMON),
         "architecture": (fitted.architectures, lambda case: case.architecture),
         "framework": (fitted.frameworks, lambda case: case.framework),
     }
     for owner_type, (names, get_owner) in owners.items():
-        folder = database.find_database_path() / "calibration" / f"{owner_type}s"
+        folder = database.find_database_path() / "calibration"
+        folder = folder if owner_type == "common" else folder / f"{owner_type}s"
         folder.mkdir(parents=True, exist_ok=True)
-        for old_file in folder.glob("*.toml"):
+        for old_file in folder.glob("*.toml") if owner_type != "common" else ():
             if old_file.read_text("utf-8").startswith(_GENERATED_HEADER):
                 old_file.unlink()  # files with other sources than these runs stay
         for owner in names:
@@ -80,6 +105,8 @@ def write_calibration_files(fitted: FittedFactors, calibration_cases: list[Calib
             (folder / f"{owner}.toml").write_text(
                 render_calibration_file(owner, owner_type, fitted, owner_cases), encoding="utf-8"
             )
+    path = database.find_database_path() / "calibration" / f"{UNMEASURED_NAME}.toml"
+    path.write_text(render_unmeasured_file(fitted), encoding="utf-8")
 
 
 def write_residuals_file(fitted: FittedFactors, calibration_cases: list[CalibrationCase]) -> None:
@@ -98,7 +125,9 @@ def main(arguments: list[str]) -> None:
     if "--residuals" in arguments:
         write_residuals_file(read_shipped_factors(calibration_cases), calibration_cases)
         return
-    fitted = fit_calibration(calibration_cases, compute_reference_powers_w(calibration_cases))
+    # from the shipped factors, which are near: the loss has other minima
+    shipped = read_shipped_factors(calibration_cases)
+    fitted = fit_calibration(calibration_cases, find_references(calibration_cases), shipped)
     write_calibration_files(fitted, calibration_cases)
     write_residuals_file(fitted, calibration_cases)
     pairs: dict[tuple[str, str], list[float]] = defaultdict(list)

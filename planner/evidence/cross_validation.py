@@ -129,7 +129,7 @@ def compute_posterior_log_std(runs: LinearisedRuns, fitted: FittedFactors) -> Fl
     columns = {name: column for column, name in enumerate(runs.names)}
     variance = np.zeros((len(runs.cases), len(runs.names)))
     for row, case in enumerate(runs.cases):
-        for index, owner in enumerate((case.architecture, case.framework)):
+        for index, owner in enumerate((case.architecture, case.framework), start=1):
             for name, widths in fit.PRIOR_WIDTHS.items():
                 variance[row, columns[name]] += fitted.log_std.get((owner, name), widths[index]) ** 2
     changes = np.abs(runs.slopes) * np.sqrt(variance)

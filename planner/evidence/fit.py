@@ -2,37 +2,44 @@
 
 With v_p the p-th number of the calibration, a its architecture and f the framework of a run,
 
-    log v_p = log default_p + A_p,a + F_p,f
+    log v_p = log default_p + G_p + A_p,a + F_p,f
 
-Least squares of the logarithm of predicted over measured time over all runs, with a pull of every A and F towards
-zero (a Gaussian prior in the logarithm), so that parameters that the runs do not determine stay at the default. The
-loss is robust (pseudo-Huber): an error much larger than `RUN_LOG_STD` counts linearly, not quadratically, so that a
-single outlier does not change the fit much.
+G is what all runs have in common: of hardware and trainers without runs it is all that is known.
+
+Least squares of the logarithm of predicted over measured time over all runs, with a pull of every G, A and F
+towards zero (a Gaussian prior in the logarithm), so that parameters that the runs do not determine stay at the
+default. The loss is robust (pseudo-Huber): an error much larger than `RUN_LOG_STD` counts linearly, not
+quadratically, so that a single outlier does not change the fit much.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.cluster.network.build import build_network
+from planner.cost.arrays import sum_in_order
 from planner.cost.calibration import (
     CALIBRATION_PARAMETERS,
     Calibration,
     combine_calibration,
-    read_default_calibration,
+    read_prior_calibration,
+    stack_calibrations,
 )
-from planner.cost.pipeline.stages import build_plan_tables, replace_layer_tables
+from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.setting_values import read_settings
-from planner.cost.step import compute_step_costs
+from planner.cost.step import compute_step_terms, count_micro_batches
 from planner.cost.strategies import Strategies
-from planner.cost.uncertainty.posterior import perturb_scenario
 from planner.errors import InputError
 from planner.evidence.bind_run import BoundRun
 from planner.evidence.predict import convert_step_time
@@ -42,34 +49,40 @@ from planner.trainers.trainer import find_calibration_name
 Floats = NDArray[np.float64]
 T = TypeVar("T")
 
-# Widths of the priors in the logarithm, of an architecture's and of a framework's factor: how far a number may lie
-# from the default without being pulled back. Parameters of the chip alone have no trainer width, and vice versa.
+COMMON = "measured"
+"""The owner of the factors that all runs have in common."""
+# Widths of the priors in the logarithm, of the common, of an architecture's and of a framework's factor: how far a
+# number may lie from the default without being pulled back. Parameters of the chip alone have no trainer width, and
+# vice versa.
 PRIOR_WIDTHS = {
-    "gemm_efficiency": (0.15, 0.05),
-    "gemm_efficiency_8bit": (0.1, 0.05),
-    "gemm_efficiency_4bit": (0.1, 0.05),
-    "expert_efficiency": (0.0, 0.2),
-    "gemm_half_rows": (0.3, 0.0),
-    "gemm_half_depth": (0.3, 0.0),
-    "attention_forward_efficiency": (0.15, 0.3),
-    "attention_backward_efficiency": (0.15, 0.3),
-    "softmax_width": (0.6, 0.0),
-    "memory_efficiency": (0.1, 0.05),
-    "eager_traffic": (0.0, 0.4),
-    "routing_traffic": (0.0, 0.4),
-    "kernel_launch_s": (0.0, 0.3),
-    "host_launch_s": (0.0, 0.4),
-    "link_efficiency": (0.15, 0.1),
-    "nic_efficiency": (0.15, 0.1),
-    "overlap": (0.0, 0.2),
-    "contention": (0.0, 0.5),
-    "step_overhead_s": (0.0, 0.3),
-    "power_exponent": (0.3, 0.0),
+    "gemm_efficiency": (0.2, 0.2, 0.05),
+    "gemm_efficiency_8bit": (0.2, 0.2, 0.05),
+    "gemm_efficiency_4bit": (0.2, 0.1, 0.05),
+    "rowwise_efficiency": (0.3, 0.0, 0.0),
+    "expert_efficiency": (0.2, 0.0, 0.2),
+    "gemm_half_rows": (0.5, 0.3, 0.0),
+    "gemm_half_depth": (0.5, 0.3, 0.0),
+    "attention_forward_efficiency": (0.3, 0.15, 0.15),
+    "attention_backward_efficiency": (0.3, 0.15, 0.15),
+    "softmax_width": (0.3, 0.3, 0.0),
+    "memory_efficiency": (0.1, 0.1, 0.05),
+    "eager_traffic": (0.4, 0.0, 0.3),
+    "routing_traffic": (0.4, 0.0, 0.3),
+    "kernel_launch_s": (0.3, 0.0, 0.2),
+    "host_launch_s": (0.4, 0.0, 0.3),
+    "link_efficiency": (0.2, 0.15, 0.1),
+    "nic_efficiency": (0.2, 0.15, 0.1),
+    "overlap": (0.2, 0.0, 0.1),
+    "contention": (0.5, 0.0, 0.6),
+    "tensor_overlap": (0.5, 0.3, 0.0),
+    "immaturity": (0.5, 0.3, 0.0),
+    "step_overhead_s": (0.0, 0.0, 0.6),
+    "power_exponent": (0.3, 0.3, 0.0),
 }
 RUN_LOG_STD = 0.05
 """Assumed standard deviation of the logarithm of a run's measured time."""
 _DERIVATIVE_STEP = 1e-3
-_MAX_EVALUATIONS = 12
+_MAX_EVALUATIONS = 20
 
 
 @dataclass(frozen=True)
@@ -92,32 +105,79 @@ class CalibrationCase:
 
     def predict_figure(self, calibration: Calibration) -> float:
         """The run's measured figure, predicted with a calibration."""
-        scenario = replace_calibration(self.bound_run, calibration)
-        step_time_s = float(compute_step_costs(scenario, self.plan).step_time_s[0])
-        return convert_step_time(self.run, scenario, step_time_s)
+        return self.predict_figures([calibration])[0]
+
+    def predict_figures(self, calibrations: Sequence[Calibration]) -> list[float]:
+        """The run's measured figure with each of the calibrations; those of one network are scored together."""
+        figures = [0.0] * len(calibrations)
+        for indices in _group_by_network(calibrations):
+            group = [calibrations[index] for index in indices]
+            scenario = replace_calibration(self.bound_run, group[0])
+            plans = self.plan.take(np.zeros(len(group), dtype=np.int64))
+            if len(group) > 1:
+                scenario = replace(scenario, calibration=stack_calibrations(group))
+            micro_batches = count_micro_batches(scenario, plans)
+            terms, _ = compute_step_terms(scenario, plans, build_plan_tables(scenario, plans), micro_batches)
+            for index, step_time_s in zip(indices, sum_in_order(terms.values()).tolist(), strict=True):
+                figures[index] = convert_step_time(self.run, scenario, step_time_s)
+        return figures
+
+    def compute_log_errors(self, calibrations: Sequence[Calibration]) -> Floats:
+        """Logarithm of predicted over measured time, with each of the calibrations."""
+        return np.array([compute_log_error(self.run, figure) for figure in self.predict_figures(calibrations)])
 
     def compute_log_error(self, calibration: Calibration) -> float:
-        """Logarithm of predicted over measured time."""
-        return compute_log_error(self.run, self.predict_figure(calibration))
+        """The same with one."""
+        return float(self.compute_log_errors([calibration])[0])
+
+
+@dataclass(frozen=True)
+class ArchitectureReference:
+    """The highest power of an architecture's accelerators, in watts, and the year of the first one; 0: unknown."""
+
+    power_w: float = 0.0
+    first_year: int = 0
 
 
 @dataclass(frozen=True)
 class FittedFactors:
-    """Factors by architecture and by trainer, with the relative standard deviation of each; powers in watts."""
+    """Common factors, and by architecture and by trainer, with the relative standard deviation of each."""
 
+    common: dict[str, float]
     architectures: dict[str, dict[str, float]]
     frameworks: dict[str, dict[str, float]]
     log_std: dict[tuple[str, str], float]
     """By (architecture or framework, parameter)."""
-    reference_powers_w: dict[str, float]
+    references: dict[str, ArchitectureReference]
+
+    def compute_unmeasured_factors(self) -> dict[str, tuple[float, float]]:
+        """Factors of an architecture without runs, and their spread: of every share that kernels and links reach the
+        lower quartile of the measured architectures, since nobody has tuned kernels against a figure that nobody
+        published.
+        """
+        factors: dict[str, tuple[float, float]] = {}
+        for name, (_, width, _) in PRIOR_WIDTHS.items():
+            logs = [math.log(values[name]) for values in self.architectures.values() if name in values]
+            if name.endswith(("efficiency", "efficiency_8bit", "efficiency_4bit")) and len(logs) > 1:
+                factors[name] = math.exp(float(np.quantile(logs, 0.25))), max(float(np.std(logs)), width)
+        return factors
+
+    @cached_property
+    def unmeasured(self) -> dict[str, float]:
+        """Factors of an architecture without runs."""
+        return {name: value for name, (value, _) in self.compute_unmeasured_factors().items()}
 
     def build_calibration(self, architecture: str, framework: str) -> Calibration:
         """The calibration of an architecture and a trainer; factors that were not fitted are 1."""
-        return combine_calibration(
-            read_default_calibration(),
-            self.architectures.get(architecture, {}),
+        calibration = combine_calibration(
+            read_prior_calibration(),
+            self.common,
+            self.architectures.get(architecture, self.unmeasured),
             self.frameworks.get(framework, {}),
-            reference_power_w=self.reference_powers_w.get(architecture, 0.0),
+        )
+        reference = self.references.get(architecture, ArchitectureReference())
+        return msgspec.structs.replace(
+            calibration, reference_power_w=reference.power_w, first_year=reference.first_year
         )
 
 
@@ -134,13 +194,23 @@ def list_parameters() -> tuple[str, ...]:
     return CALIBRATION_PARAMETERS
 
 
-def compute_reference_powers_w(cases: Sequence[CalibrationCase]) -> dict[str, float]:
-    """The highest accelerator power of each architecture, in watts."""
-    powers_w: dict[str, float] = {}
+def _group_by_network(calibrations: Sequence[Calibration]) -> list[list[int]]:
+    """Positions of the calibrations by what they say of the network."""
+    groups: dict[tuple[float, float], list[int]] = {}
+    for index, calibration in enumerate(calibrations):
+        groups.setdefault((calibration.link_efficiency, calibration.nic_efficiency), []).append(index)
+    return list(groups.values())
+
+
+def find_references(cases: Sequence[CalibrationCase]) -> dict[str, ArchitectureReference]:
+    """What the accelerators of each architecture are compared with."""
+    references: dict[str, ArchitectureReference] = {}
     for case in cases:
-        power_w = case.bound_run.scenario.accelerator.tdp_w or 0.0
-        powers_w[case.architecture] = max(powers_w.get(case.architecture, 0.0), power_w)
-    return powers_w
+        accelerator, known = case.bound_run.scenario.accelerator, references.get(case.architecture)
+        years = [year for year in (accelerator.year, known and known.first_year) if year]
+        power_w = max(accelerator.tdp_w or 0.0, known.power_w if known else 0.0)
+        references[case.architecture] = ArchitectureReference(power_w, min(years, default=0))
+    return references
 
 
 @dataclass(frozen=True)
@@ -156,12 +226,20 @@ class CalibrationProblem:
     names: tuple[str, ...]
     widths: Floats
     has_factor: NDArray[np.bool_]
-    reference_powers_w: dict[str, float]
+    references: dict[str, ArchitectureReference]
 
     @property
     def columns(self) -> NDArray[np.int64]:
         """The position of each unknown's parameter among the calibration's, [unknowns]."""
         return np.array([CALIBRATION_PARAMETERS.index(name) for name in self.names])
+
+    def read_logarithms(self, factors: FittedFactors | None) -> Floats:
+        """The logarithms of these factors, [unknowns]; 0 for one that has none."""
+        if factors is None:
+            return np.zeros(len(self.names))
+        by_owner = {COMMON: factors.common, **factors.architectures, **factors.frameworks}
+        values = [by_owner.get(owner, {}).get(name, 1.0) for owner, name in zip(self.owners, self.names, strict=True)]
+        return np.log(values)
 
     def build_calibrations(self, x: Floats) -> list[Calibration]:
         """The calibration of each run."""
@@ -172,41 +250,53 @@ class CalibrationProblem:
 
     def build_fitted_factors(self, x: Floats, log_std: Floats) -> FittedFactors:
         """The unknowns by architecture and trainer."""
+        common: dict[str, float] = {}
         architectures: dict[str, dict[str, float]] = {}
         frameworks: dict[str, dict[str, float]] = {}
         architecture_names = {case.architecture for case in self.cases}
         for owner, name, value in zip(self.owners, self.names, np.exp(x).tolist(), strict=True):
-            (architectures if owner in architecture_names else frameworks).setdefault(owner, {})[name] = value
+            if owner == COMMON:
+                common[name] = value
+            else:
+                (architectures if owner in architecture_names else frameworks).setdefault(owner, {})[name] = value
         log_std_by_factor = dict(zip(zip(self.owners, self.names, strict=True), log_std.tolist(), strict=True))
-        return FittedFactors(architectures, frameworks, log_std_by_factor, self.reference_powers_w)
+        return FittedFactors(common, architectures, frameworks, log_std_by_factor, self.references)
 
 
 def build_calibration_problem(
-    cases: Sequence[CalibrationCase], reference_powers_w: dict[str, float]
+    cases: Sequence[CalibrationCase], references: dict[str, ArchitectureReference]
 ) -> CalibrationProblem:
     """The least-squares problem of these runs."""
     unknowns = [
         (owner, name, prior_widths[width_index], [label == owner for label in labels])
-        for width_index, labels in enumerate(([c.architecture for c in cases], [c.framework for c in cases]))
+        for width_index, labels in enumerate(
+            ([COMMON] * len(cases), [c.architecture for c in cases], [c.framework for c in cases])
+        )
         for owner in sorted(set(labels))
         for name, prior_widths in PRIOR_WIDTHS.items()
         if prior_widths[width_index]
     ]
     owners, names, widths, has_factor = zip(*unknowns, strict=True)
     return CalibrationProblem(
-        tuple(cases), owners, names, np.array(widths), np.array(has_factor, dtype=bool).T, reference_powers_w
+        tuple(cases), owners, names, np.array(widths), np.array(has_factor, dtype=bool).T, references
     )
 
 
-def fit_calibration(cases: Sequence[CalibrationCase], reference_powers_w: dict[str, float]) -> FittedFactors:
-    """Fit the factors to these runs. Raises InputError where scipy is not installed."""
+def fit_calibration(
+    cases: Sequence[CalibrationCase],
+    references: dict[str, ArchitectureReference],
+    start: FittedFactors | None = None,
+) -> FittedFactors:
+    """Fit the factors to these runs, from those of `start`, None: from the default. Raises InputError where scipy is
+    not installed.
+    """
     try:
         from scipy.optimize import least_squares
     except ImportError:
         raise InputError(
             "fitting needs scipy", key="planner", expected="an installation with it: pip install 'planner[calibrate]'"
         ) from None
-    p = build_calibration_problem(cases, reference_powers_w)
+    p = build_calibration_problem(cases, references)
 
     def compute_residuals(x: Floats) -> Floats:
         errors = compute_log_errors(p.cases, p.build_calibrations(x)) / RUN_LOG_STD
@@ -220,11 +310,32 @@ def fit_calibration(cases: Sequence[CalibrationCase], reference_powers_w: dict[s
         return np.concatenate([weight[:, None] * rows, np.diag(1 / p.widths)])
 
     solution = least_squares(
-        compute_residuals, np.zeros(len(p.names)), jac=compute_jacobian, max_nfev=_MAX_EVALUATIONS, ftol=1e-4
+        compute_residuals, p.read_logarithms(start), jac=compute_jacobian, max_nfev=_MAX_EVALUATIONS, ftol=1e-4
     )
     last_jacobian = compute_jacobian(solution.x)
-    log_std = np.sqrt(np.diag(np.linalg.inv(last_jacobian.T @ last_jacobian)))
-    return p.build_fitted_factors(solution.x, log_std)
+    return p.build_fitted_factors(solution.x, compute_log_std(p, last_jacobian.T @ last_jacobian))
+
+
+def compute_log_std(p: CalibrationProblem, precision: Floats) -> Floats:
+    """Standard deviation of each unknown, [unknowns], so that those of an architecture and of a trainer can be taken
+    as independent; `precision`: the inverse of their covariance, [unknowns, unknowns].
+
+    What runs determine is the sum of a common, an architecture's and a trainer's factor, far better than each of
+    them. So an architecture has the deviation of that sum, with the trainer of most of its runs; the others have
+    theirs where all else is known.
+    """
+    covariance, log_std = np.linalg.inv(precision), 1 / np.sqrt(np.diag(precision))
+    index = {key: position for position, key in enumerate(zip(p.owners, p.names, strict=True))}
+    for architecture in {case.architecture for case in p.cases}:
+        trainers = Counter(case.framework for case in p.cases if case.architecture == architecture)
+        trainer = max(sorted(trainers), key=lambda name: trainers[name])
+        for name in PRIOR_WIDTHS:
+            if (architecture, name) not in index:
+                continue
+            keys = [(owner, name) for owner in (COMMON, architecture, trainer)]
+            summed = [index[key] for key in keys if key in index]
+            log_std[index[architecture, name]] = math.sqrt(covariance[np.ix_(summed, summed)].sum())
+    return log_std
 
 
 def _compute_robust_residuals(errors: Floats) -> Floats:
@@ -256,15 +367,11 @@ def _compute_slopes(work: Sequence[tuple[CalibrationCase, Calibration]]) -> Floa
 
 
 def _compute_slope(case: CalibrationCase, calibration: Calibration) -> Floats:
-    scenario = replace_calibration(case.bound_run, calibration)
-    tables = build_plan_tables(scenario, case.plan)
-    base_s, slopes = compute_step_costs(scenario, case.plan, tables).step_time_s[0], []
-    for name in CALIBRATION_PARAMETERS:
-        perturbed = perturb_scenario(scenario, {name: 1 + _DERIVATIVE_STEP})
-        perturbed_tables = replace_layer_tables(tables, perturbed, case.plan)
-        step_time_s = compute_step_costs(perturbed, case.plan, perturbed_tables).step_time_s[0]
-        slopes.append(np.log(step_time_s / base_s) / _DERIVATIVE_STEP)
-    return np.array(slopes)
+    # downward, since shares end at a maximum
+    perturbed = [combine_calibration(calibration, {name: 1 - _DERIVATIVE_STEP}) for name in CALIBRATION_PARAMETERS]
+    base_error, *errors = case.compute_log_errors([calibration, *perturbed]).tolist()
+    slopes: Floats = (base_error - np.array(errors)) / _DERIVATIVE_STEP
+    return slopes
 
 
 def compute_log_errors(cases: Sequence[CalibrationCase], calibrations: Sequence[Calibration]) -> Floats:
@@ -307,6 +414,7 @@ def _build_prediction_key(case: CalibrationCase) -> object:
         scenario.precision,
         scenario.attention_kernel,
         scenario.launch_mode,
+        scenario.software_month,
         scenario.trainer,
         repr(read_settings(scenario)),
         scenario.techniques,

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cost.calibration import read_fitted_factors
+from planner.cost.calibration import read_common_factors, read_fitted_factors
 from planner.evidence import fit
-from planner.evidence.fit import CalibrationCase, CalibrationProblem, FittedFactors
+from planner.evidence.fit import CalibrationCase, FittedFactors
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ def read_shipped_factors(cases: Sequence[CalibrationCase]) -> FittedFactors:
         architectures[case.architecture], frameworks[case.framework] = read_fitted_factors(
             case.architecture, case.framework
         )
-    return FittedFactors(architectures, frameworks, {}, fit.compute_reference_powers_w(cases))
+    return FittedFactors(read_common_factors(), architectures, frameworks, {}, fit.find_references(cases))
 
 
 def linearise_runs(cases: Sequence[CalibrationCase], factors: FittedFactors) -> LinearisedRuns:
@@ -67,9 +67,13 @@ def fit_kept_runs(runs: LinearisedRuns, is_kept: NDArray[np.bool_]) -> FittedFac
     Iteratively reweighted least squares of the loss and the priors of `planner.evidence.fit`.
     """
     kept_cases = [case for case, keep in zip(runs.cases, is_kept.tolist(), strict=True) if keep]
-    p = fit.build_calibration_problem(kept_cases, fit.compute_reference_powers_w(kept_cases))
+    p = fit.build_calibration_problem(kept_cases, fit.find_references(kept_cases))
     rows = np.where(p.has_factor, runs.slopes[is_kept][:, p.columns], 0.0)
-    start, errors_at_start, prior = _read_start(runs, p), runs.log_errors[is_kept], np.diag(1 / p.widths**2)
+    start, errors_at_start, prior = (
+        p.read_logarithms(runs.factors),
+        runs.log_errors[is_kept],
+        np.diag(1 / p.widths**2),
+    )
     x = start
     for _ in range(_ITERATIONS):
         errors = (errors_at_start + rows @ (x - start)) / fit.RUN_LOG_STD
@@ -78,11 +82,4 @@ def fit_kept_runs(runs: LinearisedRuns, is_kept: NDArray[np.bool_]) -> FittedFac
         x = x - np.linalg.solve(curvature, rows.T @ (weights * errors) / fit.RUN_LOG_STD + prior @ x)
     errors = (errors_at_start + rows @ (x - start)) / fit.RUN_LOG_STD
     jacobian = fit.compute_robust_slopes(errors)[:, None] * rows / fit.RUN_LOG_STD
-    log_std = np.sqrt(np.diag(np.linalg.inv(jacobian.T @ jacobian + prior)))
-    return p.build_fitted_factors(x, log_std)
-
-
-def _read_start(runs: LinearisedRuns, p: CalibrationProblem) -> Floats:
-    """The logarithms of the factors at which the runs were linearised, [unknowns]; 0 for one that has none."""
-    by_owner = {**runs.factors.architectures, **runs.factors.frameworks}
-    return np.log([by_owner.get(owner, {}).get(name, 1.0) for owner, name in zip(p.owners, p.names, strict=True)])
+    return p.build_fitted_factors(x, fit.compute_log_std(p, jacobian.T @ jacobian + prior))

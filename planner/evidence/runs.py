@@ -24,8 +24,8 @@ _MAX_COLUMNS_NAMED = 20
 def find_published_runs() -> Path:
     """Path of the runs that the planner ships: in the installed package, or among the tests of a checkout."""
     package = Path(__file__).parents[1]
-    installed = package / "published" / "measured_runs.csv"
-    return installed if installed.is_file() else package.parent / "tests" / "published" / "measured_runs.csv"
+    installed = package / "published" / "runs.csv"
+    return installed if installed.is_file() else package.parent / "tests" / "published" / "runs.csv"
 
 
 class RowError(Exception):

@@ -20,7 +20,7 @@ from planner.evidence.cross_validation import (
     format_model_shape,
     predict_held_out_folds,
 )
-from planner.evidence.fit import CalibrationCase, FittedFactors, compute_reference_powers_w
+from planner.evidence.fit import CalibrationCase, FittedFactors, find_references
 from planner.evidence.linear_fit import linearise_runs
 from planner.evidence.runs import parse_runs
 from tests.cli.run import call
@@ -57,7 +57,7 @@ def predict_without_sources(cases: list[CalibrationCase], full: FittedFactors) -
 
 def test_no_prediction_is_of_a_fit_that_saw_the_run() -> None:
     cases = read_cases()
-    full = fit.fit_calibration(cases, compute_reference_powers_w(cases))
+    full = fit.fit_calibration(cases, find_references(cases))
     before = predict_without_sources(cases, full)
     assert before["Korthikanti"].keys() == {FULL, SELECTIVE}
     # these are twice as slow: their own predictions stay, those of the other source change

@@ -14,7 +14,7 @@ from planner.evidence.fit import (
     CalibrationCase,
     compute_log_derivatives,
     compute_log_errors,
-    compute_reference_powers_w,
+    find_references,
     fit_calibration,
 )
 from planner.evidence.runs import MeasuredRun, parse_runs
@@ -57,16 +57,18 @@ def test_a_factor_is_fitted_and_the_others_stay(
     monkeypatch.setattr(fit, "ProcessPoolExecutor", ThreadPoolExecutor)
     cases, factor = simulated_cases
     assert len(cases) >= 5
-    fitted = fit_calibration(cases, compute_reference_powers_w(cases))
+    fitted = fit_calibration(cases, find_references(cases))
     errors = compute_log_errors(
         cases, [fitted.build_calibration(case.architecture, case.framework) for case in cases]
     )
     before = compute_log_errors(cases, [read_default_calibration()] * len(cases))
     assert np.abs(errors).max() < 0.4 * np.abs(before).max()
     chip = fitted.architectures["ampere"]
-    assert factor - 0.05 < chip["gemm_efficiency"] < 1
+    together = chip["gemm_efficiency"] * fitted.common["gemm_efficiency"]
+    assert factor - 0.05 < together < 1
     assert chip["gemm_efficiency_4bit"] == pytest.approx(1, abs=1e-6), "no run in 4 bit"
-    assert fitted.log_std["ampere", "gemm_efficiency_4bit"] == pytest.approx(0.1, rel=1e-3), "the prior's own width"
+    width = np.hypot.reduce(fit.PRIOR_WIDTHS["gemm_efficiency_4bit"])
+    assert fitted.log_std["ampere", "gemm_efficiency_4bit"] == pytest.approx(width, rel=1e-3), "the priors' own width"
     assert "eager_traffic" not in chip, "a factor of the software is not a factor of the accelerator"
     text = render_calibration_file("ampere", "architecture", fitted, cases)
     assert msgspec.toml.decode(text)["fitted_on"]
