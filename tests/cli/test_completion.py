@@ -107,7 +107,8 @@ def test_options_are_offered_where_they_can_stand() -> None:
         f"--trainer=megatron-{end}" for end in ("lm", "bridge", "deepspeed", "classic", "fsdp")
     ]
     versions = complete("plan", "70B", "--trainer", "torchtitan@")
-    assert versions[0] == "torchtitan@0.3" and complete("plan", "70B", "--trainer", "torchtitan@0.") == versions[:4]
+    releases = [version for version in versions if version.startswith("torchtitan@0.")]
+    assert versions[0] == "torchtitan@0.3" and complete("plan", "70B", "--trainer", "torchtitan@0.") == releases
     assert complete("plan", "70B", "--diverse", "--objective", "memory") == ["memory-headroom"]
     assert complete("plan", "70B", "--tp", "") == []
     assert complete("plan", "--", "--") == ["\t.json .toml"]

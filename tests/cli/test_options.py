@@ -71,7 +71,8 @@ def test_without_a_choice_the_trainer_is_the_usual_trainer_of_the_accelerator() 
 
 
 def test_narrower_gradients_take_less_memory() -> None:
-    pins = (*DENSE, "--tp", "4", "--recompute", "full")
+    # with activations enough that the peak is not in the update, for which 16-bit gradients are copied to 32 bits
+    pins = (*DENSE, "--tp", "4", "--recompute", "none")
     wide, narrow = (
         read_document(*pins, "--gradients", form, program=("planner", "estimate"))["plans"][0]["memory"]
         for form in ("fp32", "bf16")

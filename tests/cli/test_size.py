@@ -222,7 +222,7 @@ def test_a_wired_cluster_has_as_many_nodes_as_work(text: str, tmp_path: Path) ->
     assert [row["nodes"] for row in result["curve"]] == [1, 2, 3, 4]
     done = call("planner", "size", *on, "--deadline", "30d")
     assert done.returncode == 3
-    assert "nearest miss: 5 nodes in 38." in done.stderr
+    assert re.search(r"nearest miss: 5 nodes in [34]\d", done.stderr)
     assert call("planner", "compare", "llama-3-8b", "--on", f"{file}:5", "--on", f"{file}:6").returncode == 0
     many = call("planner", "size", "llama-3.1-405b", *on[1:], "--deadline", "30d")
     assert many.returncode == 3

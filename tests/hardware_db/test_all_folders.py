@@ -24,7 +24,7 @@ COUNTS = {
     "year",
 }
 """Whole numbers that say what a thing is made of, not what it was measured or rated at."""
-CHOICES = {"oversubscription", "unfitted", "reference_power_w", "spread", "tokens", "value"}
+CHOICES = {"oversubscription", "unfitted", "reference_power_w", "first_year", "spread", "tokens", "value"}
 
 
 def enumerate_figures(value: object, path: str = "") -> Iterator[tuple[str, object]]:
