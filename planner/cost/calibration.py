@@ -112,7 +112,10 @@ class CalibrationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 def build_calibration(architecture: str, trainer_name: str) -> Calibration:
-    """The numbers for an accelerator's architecture under a trainer; a factor that was never fitted is one."""
+    """The numbers for an accelerator's architecture under a trainer.
+
+    Factors of a trainer that was never fitted are 1, those of an architecture stand in the file `UNMEASURED_NAME`.
+    """
     architecture_file = next(iter(_read_factor_files(architecture, trainer_name).values()))
     calibration = combine_calibration(read_default_calibration(), *read_fitted_factors(architecture, trainer_name))
     return msgspec.structs.replace(
@@ -138,7 +141,9 @@ def compute_calibration_spreads(architecture: str, trainer_name: str) -> dict[st
 
 
 def read_fitted_factors(architecture: str, trainer_name: str) -> tuple[dict[str, float], dict[str, float]]:
-    """The fitted factors of an architecture and of a trainer; none where one was never fitted."""
+    """The fitted factors of an architecture, of one without runs those of `UNMEASURED_NAME`, and of a trainer, none
+    where it was never fitted.
+    """
     architecture_factors, trainer_factors = (
         _parse_parameters(file, f"hardware_db/{path}.toml", {})
         for path, file in _read_factor_files(architecture, trainer_name).items()
@@ -191,15 +196,12 @@ def is_stacked(calibration: Calibration) -> bool:
 def _read_factor_files(architecture: str, trainer_name: str) -> dict[str, CalibrationFile]:
     """The factors of an architecture and of a trainer, by path; none where one was never fitted."""
     folders: tuple[tuple[database.DatabaseFolder, str], ...] = (
-        ("calibration/architectures", architecture),
+        ("calibration/architectures", architecture)
+        if has_measured_runs(architecture)
+        else ("calibration", UNMEASURED_NAME),
         ("calibration/frameworks", trainer_name),
     )
-    files = {f"{folder}/{name}": _read_factor_file(folder, name) for folder, name in folders}
-    if not has_measured_runs(architecture):
-        # first, as an architecture's
-        unmeasured = _read_factor_file("calibration", UNMEASURED_NAME)
-        return {f"calibration/{UNMEASURED_NAME}": unmeasured, **dict([*files.items()][1:])}
-    return files
+    return {f"{folder}/{name}": _read_factor_file(folder, name) for folder, name in folders}
 
 
 def has_measured_runs(architecture: str) -> bool:
