@@ -77,7 +77,8 @@ def list_storages() -> dict[int, int]:
     """Their bytes, by address."""
     torch = import_package("torch")
     gc.collect()
-    tensors = [item for item in gc.get_objects() if issubclass(type(item), torch.Tensor)]
+    # Of tensors proper: another test of this process may have left fake tensors, which hold no storage
+    tensors = [item for item in gc.get_objects() if type(item) in {torch.Tensor, torch.nn.Parameter}]
     tensors = [tensor for tensor in tensors if tensor.device.type == "cpu"]
     tensors += [tensor.grad for tensor in tensors if tensor.is_leaf and tensor.grad is not None]
     storages = [tensor.untyped_storage() for tensor in tensors if tensor.layout == torch.strided]
