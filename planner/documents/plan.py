@@ -403,6 +403,15 @@ class UncertaintyPart(DocumentPart, frozen=True, kw_only=True):
         return self.step_time_s.p90
 
 
+class DefaultsPart(DocumentPart, frozen=True, kw_only=True):
+    """What an estimate took of its trainer where no option said it."""
+
+    source: str
+    """The program, or the kind of plans, whose defaults these are."""
+    values: dict[str, str]
+    """By option: `zero`, `recompute`, `sequence_parallel`, settings."""
+
+
 class PlanDocument(Document, frozen=True, kw_only=True):
     """The best plans for one model on one cluster, the best first."""
 
@@ -426,6 +435,8 @@ class PlanDocument(Document, frozen=True, kw_only=True):
     """Null without `--grid` and `--carbon-intensity`."""
     uncertainty: UncertaintyPart | None
     """Null without `--uncertainty`."""
+    defaults: DefaultsPart | msgspec.UnsetType = msgspec.UNSET
+    """Absent but of estimates."""
 
     @property
     def best_plan(self) -> PlanPart:

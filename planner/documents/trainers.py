@@ -19,6 +19,7 @@ from planner.trainers.registry import (
     parse_trainer_version,
 )
 from planner.trainers.rules import Rule
+from planner.trainers.run_defaults import find_run_defaults
 from planner.trainers.trainer import Trainer, find_calibration_name
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
@@ -96,7 +97,8 @@ class TrainerPart(DocumentPart, frozen=True, kw_only=True):
     """Whether `planner export --to` writes its files, or those of a program that runs such plans."""
     defaults: TrainerDefaultsPart
     run_defaults: dict[str, str]
-    """By column of runs files what a program's runs have where nobody says it; `tp`: as that degree."""
+    """By column of runs files what a program's runs have where nobody says it, and an estimate without such options;
+    `tp`: as that degree, of `seq_parallel` wherever it is above 1."""
     versions: list[TrainerVersionPart]
     """Of a program, the newest first."""
     own_values: dict[str, str]
@@ -208,7 +210,7 @@ def _describe_trainer(trainer: Trainer, programs: Sequence[Program]) -> dict[str
     own_values = list_own_values(trainer, "bf16")
     return {
         "calibration": _find_fitted_calibration(trainer),
-        "defaults": _build_defaults_part(trainer),
+        "defaults": _build_defaults_part(trainer, programs),
         "own_values": {name: SETTINGS[name].format_value(value) for name, value in own_values.items()},
         "written_settings": [
             name for name in own_values if any(name in program.written_settings for program in programs)
@@ -218,7 +220,8 @@ def _describe_trainer(trainer: Trainer, programs: Sequence[Program]) -> dict[str
     }
 
 
-def _build_defaults_part(trainer: Trainer) -> TrainerDefaultsPart:
+def _build_defaults_part(trainer: Trainer, programs: Sequence[Program]) -> TrainerDefaultsPart:
+    run_defaults = find_run_defaults(trainer, [program.name for program in programs])
     return TrainerDefaultsPart(
         launch=trainer.launch_mode,
         cp_exchange=trainer.cp_comm_type,
@@ -227,7 +230,7 @@ def _build_defaults_part(trainer: Trainer) -> TrainerDefaultsPart:
         unsharded_communication=(
             "bf16" if (trainer.unsharded_reduce_bytes or trainer.grad_reduce_bytes) == 2.0 else "fp32"
         ),
-        zero_stage=trainer.usual_zero_stage,  # type: ignore[arg-type]
+        zero_stage=run_defaults.zero_stage,  # type: ignore[arg-type]
         weight_bytes=trainer.weight_bytes,
         sharded_weight_bytes=trainer.sharded_weight_bytes,
         gradient_bytes=trainer.gradient_bytes,

@@ -188,7 +188,8 @@ def _add_defaults(
         if column == "recompute":
             with_defaults["recompute"] = (_RECOMPUTE_CODES[text],)
         elif column == "seq_parallel":
-            with_defaults["sequence_parallel"] = (int(text == "yes"),)
+            is_on = text == "yes" or (text == "tp" and (run.get_count("tp") or 1) > 1)
+            with_defaults["sequence_parallel"] = (int(is_on),)
         elif text == "tp":
             with_defaults[column] = (run.get_count("tp") or 1,)
         elif column in DEGREE_COLUMNS:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, NoReturn
 
+from msgspec.structs import replace
+
 from planner.cluster.build.pools import HeteroCluster
 from planner.cost.settings import SETTINGS
-from planner.documents.plan import PlanDocument
-from planner.errors import InputError
+from planner.documents.plan import DefaultsPart, PlanDocument, StrategyPart
+from planner.errors import InputError, NothingFits
 from planner.request.inputs import check_precision, read_model, read_pools
 from planner.request.notices import warn
 from planner.request.options import HOMOGENEOUS_OPTIONS
@@ -16,6 +18,7 @@ from planner.request.plan_request import PlanRequest
 from planner.request.pool_rules import add_programs, choose_pools_trainer, find_common_programs
 from planner.request.resolve import (
     ResolvedRequest,
+    add_default_settings,
     check_attention_kernel,
     count_batches,
     resolve_request,
@@ -24,6 +27,7 @@ from planner.search.diagnosis.option_conflicts import list_unusable_values
 from planner.search.settings import check_allowed_settings
 from planner.search.space import Space
 from planner.studies.plan import find_best_plans, score_pinned_plan
+from planner.trainers.run_defaults import find_run_defaults
 
 if TYPE_CHECKING:
     from planner.documents.heterogeneous import HeterogeneousDocument
@@ -73,17 +77,37 @@ def compute_document(request: PlanRequest, resolved: ResolvedRequest, *, explain
 def estimate_plan(request: PlanRequest) -> PlanDocument:
     """The plan of an `estimate`. Raises InputError, and NothingFits where it does not fit."""
     resolved = resolve_request(request)
-    document = score_pinned_plan(
-        resolved.scenarios[0],
-        resolved.cluster,
-        resolved.space,
-        tokens=request.tokens,
-        rank_orders=resolved.rank_orders,
-        reliability=resolved.reliability,
-        grid=resolved.grid,
-    )
+    try:
+        document = score_pinned_plan(
+            resolved.scenarios[0],
+            resolved.cluster,
+            resolved.space,
+            tokens=request.tokens,
+            rank_orders=resolved.rank_orders,
+            reliability=resolved.reliability,
+            grid=resolved.grid,
+        )
+    except NothingFits as error:
+        from planner.request.remedies import add_remedies
+
+        raise add_remedies(error, request, resolved) from None
     _warn_ineffective_settings(document, request.settings)
-    return document
+    return replace(document, defaults=_build_defaults_part(request, resolved, document.best_plan.strategy))
+
+
+def _build_defaults_part(request: PlanRequest, resolved: ResolvedRequest, strategy: StrategyPart) -> DefaultsPart:
+    """What the trainer decided of the estimate: degrees have no default but 1."""
+    values = {}
+    if "zero" not in request.dimensions and strategy.dp * strategy.cp > 1:
+        values["zero"] = str(strategy.zero_stage)
+    if "recompute" not in request.dimensions:
+        values["recompute"] = strategy.recompute
+    if "sequence_parallel" not in request.dimensions and strategy.tp > 1:
+        values["sequence_parallel"] = "yes" if strategy.sequence_parallel else "no"
+    scenario = resolved.scenarios[0]
+    settings = add_default_settings(request, scenario, resolved.space)
+    values |= {name: texts[0] for name, texts in settings.items() if name not in request.settings}
+    return DefaultsPart(source=find_run_defaults(scenario.trainer, scenario.programs).source, values=values)
 
 
 def _warn_ineffective_settings(document: PlanDocument, allowed: Mapping[str, tuple[str, ...]]) -> None:

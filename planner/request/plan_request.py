@@ -30,6 +30,8 @@ RequestCommand = Literal["plan", "estimate", "what-if"]
 _DEGREES = ("tp", "pp", "dp", "cp", "ep", "etp", "vpp", "micro_batch")
 _DIMENSIONS = {name: name for name in (*_DEGREES, "zero", "recompute", "sequence_parallel")} | {"zero": "zero_stage"}
 """Options that are dimensions of the space, with their names in the space."""
+_GROUPED_OPTIONS = {"dimensions": _DIMENSIONS, "settings": SETTINGS, "scenario_values": SCENARIO_FIELDS}
+"""Fields of a request with the values of several options, by name."""
 _FAILURE_OPTIONS = [option for option in OPTIONS if option.group == "Reliability" and option.name != "failures"]
 
 
@@ -113,11 +115,16 @@ class PlanRequest:
         return {name: given[name].listed for name in _DEGREES if name in given and given[name].listed}
 
     def replace_values(self, values: Mapping[str, OptionValue | None]) -> PlanRequest:
-        """The request with other values of options that are not of the space; None: not given. Raises InputError."""
+        """The request with other values of options; None: not given. Raises InputError."""
         parsed = {
             name: None if value is None else find_option(name).read_value(value) for name, value in values.items()
         }
-        return replace(self, **parsed)  # type: ignore[arg-type]
+        grouped: dict[str, dict[str, object]] = {}
+        for group, names in _GROUPED_OPTIONS.items():
+            changed = {name: parsed.pop(name) for name in values if name in names}
+            known = {**getattr(self, group), **changed}
+            grouped[group] = {name: value for name, value in known.items() if value is not None}
+        return replace(self, **grouped, **parsed)  # type: ignore[arg-type]
 
 
 def _check_single_values(values: Mapping[str, Sequence[object]]) -> None:
@@ -139,8 +146,10 @@ def build_plan_request(
     if "space" in parsed:
         in_space = {option.name: option for option in list_options(command) if option.in_space}
         parsed = {**_read_space_file(Path(str(parsed["space"])), in_space), **parsed}
-    grouped = {"dimensions": _DIMENSIONS, "settings": SETTINGS, "scenario_values": SCENARIO_FIELDS}
-    groups = {field: {name: parsed.pop(name) for name in names if name in parsed} for field, names in grouped.items()}
+    groups = {
+        field: {name: parsed.pop(name) for name in names if name in parsed}
+        for field, names in _GROUPED_OPTIONS.items()
+    }
     return PlanRequest(command=command, **groups, **parsed)  # type: ignore[arg-type]
 
 

@@ -10,7 +10,8 @@ from planner.cluster.build.reliability import Reliability, ReliabilityOverrides,
 from planner.cluster.model.cluster import Cluster
 from planner.cost import techniques
 from planner.cost.scenario import Scenario, build_scenario, check_scenario
-from planner.cost.settings import RANK_ORDERS
+from planner.cost.settings import RANK_ORDERS, SETTINGS
+from planner.cost.strategies import RECOMPUTE_MODES
 from planner.errors import InputError
 from planner.hardware.accelerator import Accelerator
 from planner.hardware.grids import PowerGrid, parse_grid_intensity, read_grid
@@ -30,6 +31,7 @@ from planner.search.search import SearchTarget
 from planner.search.settings import check_allowed_settings, enumerate_setting_scenarios
 from planner.search.space import Space
 from planner.trainers.registry import TrainerChoice, choose_trainer
+from planner.trainers.run_defaults import find_run_defaults
 from planner.workload.operators import AttentionCore, Workload
 from planner.workload.techniques import OptimizerName
 
@@ -40,7 +42,6 @@ _MANY_SEQUENCES = 1_000_000
 """Sequences of a step above which a warning asks whether tokens were meant."""
 _NEAR_BATCH = 0.05
 """Largest relative difference between a batch and one that a warning suggests instead."""
-_CODES = ("zero_stage", "recompute", "sequence_parallel")
 _RELIABILITY_FIELDS = {
     "mtbf_device": ("device_mtbf_s",),
     "mtbf_node": ("node_mtbf_s",),
@@ -80,12 +81,13 @@ def resolve_request(request: PlanRequest, read: ReadInputs = read_inputs) -> Res
     target = resolve_search_target(request, len(scenarios))
     check_objectives_known(target.objectives, scenarios[0])
     rank_orders = request.settings.get("order", RANK_ORDERS)
+    settings = add_default_settings(request, scenarios[0], space)
     return ResolvedRequest(
         batch_scenarios=scenarios,
         scenarios=tuple(
             varied_scenario
             for scenario in scenarios
-            for varied_scenario in enumerate_setting_scenarios(scenario, request.settings)
+            for varied_scenario in enumerate_setting_scenarios(scenario, settings)
         ),
         cluster=cluster,
         space=space,
@@ -135,9 +137,7 @@ def resolve_scenarios(
     )
     allowed, assumed = request.allowed_values, frozenset[str]()
     if request.command == "estimate":
-        allowed, assumed = _fix_dimensions(allowed, has_experts=bool(workload.experts))
-        if "zero_stage" in assumed and _count_sharding_ranks(allowed, cluster.devices) > 1:
-            allowed["zero_stage"] = (scenario.trainer.usual_zero_stage,)
+        allowed, assumed = _fix_dimensions(allowed, scenario)
     check_allowed_settings(scenario, request.settings, allowed)
     space = Space(cluster.devices, batches[0], allowed, assumed)
     if request.trainer is None:
@@ -250,23 +250,36 @@ def apply_techniques(
 
 
 def _fix_dimensions(
-    given: dict[str, tuple[int, ...]], *, has_experts: bool
+    given: Mapping[str, tuple[int, ...]], scenario: Scenario
 ) -> tuple[dict[str, tuple[int, ...]], frozenset[str]]:
     """The value of each dimension of an estimate, and the names of the dimensions that were not given. Their default
-    is the simplest value; the data-parallel degree is what the other degrees leave.
+    is the trainer's; the data-parallel degree is what the other degrees leave.
     """
-    names = ("tp", "pp", "cp", "ep", "etp", "vpp", "micro_batch", *_CODES)
-    assumed: dict[str, tuple[int, ...]] = {
-        name: (0,) if name in _CODES else (1,) for name in names if name not in given
+    defaults, workload = find_run_defaults(scenario.trainer, scenario.programs), scenario.workload
+    degrees = ("tp", "pp", "cp", "ep", "etp", "vpp", "micro_batch")
+    fixed = {name: (defaults.get_degree(name),) for name in degrees} | dict(given)
+    tp, sharding_ranks = fixed["tp"][0], scenario.devices // max(1, fixed["tp"][0] * fixed["pp"][0])
+    if workload.experts and "etp" not in given and fixed["ep"] == (1,):
+        fixed["etp"] = (tp,)  # without expert parallelism, experts are sharded like the other layers
+    is_sequence_parallel = defaults.is_sequence_parallel and tp > 1 and workload.seq_length % tp == 0
+    codes = {
+        "zero_stage": defaults.zero_stage if sharding_ranks > 1 else 0,
+        "recompute": RECOMPUTE_MODES.index(defaults.recompute),
+        "sequence_parallel": int(is_sequence_parallel),
     }
-    if has_experts and "etp" in assumed and given.get("ep", (1,)) == (1,) and "tp" in given:
-        assumed["etp"] = given["tp"]  # without expert parallelism, experts are sharded like the other layers
-    return assumed | given, frozenset(assumed)
+    fixed = {name: (code,) for name, code in codes.items()} | fixed
+    return fixed, frozenset(fixed) - frozenset(given)
 
 
-def _count_sharding_ranks(fixed: Mapping[str, tuple[int, ...]], devices: int) -> int:
-    """The dp x cp ranks that the degrees of an estimate leave."""
-    return devices // max(1, fixed["tp"][0] * fixed["pp"][0])
+def add_default_settings(request: PlanRequest, scenario: Scenario, space: Space) -> dict[str, tuple[str, ...]]:
+    """The settings of a request; of an estimate those with the trainer's defaults of what was not given. Sharded
+    weights and gradients have no setting by default.
+    """
+    settings = dict(request.settings)
+    if request.command == "estimate" and max(space.allowed["zero_stage"]) < 2:
+        defaults = find_run_defaults(scenario.trainer, scenario.programs)
+        settings = {name: (text,) for name, text in defaults.settings.items() if name in SETTINGS} | settings
+    return settings
 
 
 def _find_batch_hint(request: PlanRequest, batch: int, devices: int, allowed: dict[str, tuple[int, ...]]) -> str:

@@ -139,6 +139,6 @@ NANOTRON_PROGRAM = Program(
     nearest_exports=("megatron-lm",),
     # `log_throughput` of src/nanotron/helpers.py
     logged_rank="first",
-    # src/nanotron/config/parallelism_config.py, ParallelismArgs
-    defaults={"vpp": "1", "cp": "1", "ep": "1", "recompute": "none"},
+    # src/nanotron/config/parallelism_config.py, ParallelismArgs; tp_mode ALL_REDUCE
+    defaults={"vpp": "1", "cp": "1", "ep": "1", "recompute": "none", "seq_parallel": "no"},
 )

@@ -128,5 +128,6 @@ NEURONX_PROGRAM = Program(
         ),
     ),
     nearest_exports=("nemo", "megatron-lm"),
-    defaults={"vpp": "1", "cp": "1", "ep": "1"},
+    # `sequence_parallel: True` of neuronx-distributed-training, examples/conf/hf_llama3_70B_config.yaml
+    defaults={"vpp": "1", "cp": "1", "ep": "1", "seq_parallel": "tp"},
 )

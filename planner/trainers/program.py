@@ -60,8 +60,9 @@ class Program:
     nearest_exports: tuple[ExportName, ...] = ()
     """Of a program for which no files are written: those whose files are nearest to its own."""
     defaults: Mapping[str, str] = field(default_factory=dict)
-    """What its runs have where nobody says it, by the columns of runs files; `tp`: as that degree. Of degrees,
-    recompute, seq_parallel, zero_stage and settings those that are stated in its sources."""
+    """What its runs have where nobody says it, by the columns of runs files; `tp`: as that degree, of seq_parallel
+    wherever it is above 1. Of degrees, recompute, seq_parallel, zero_stage and settings those that are stated in its
+    sources."""
     versions: tuple[ProgramVersion, ...] = ()
     """The versions where behaviour changed, newest first."""
     logged_rank: Literal["max", "first", "last"] = "max"

@@ -171,7 +171,10 @@ class Trainer:
     launch_mode: LaunchMode
     """How kernels reach the GPU without `--launch`: a step as one graph, fused, compiled, eager."""
     usual_zero_stage: int = 0
-    """The ZeRO stage of `planner estimate` without `--zero`, of plans with more than one rank to shard over."""
+    """The ZeRO stage of `planner estimate` without `--zero`, of plans with more than one rank to shard over, where
+    the defaults of its program have none."""
+    usual_program: ProgramName | None = None
+    """The program whose defaults `planner estimate` has where several programs run its plans."""
     cp_comm_type: CpCommType = "ring"
     """How context parallelism communicates without `--cp-exchange`."""
     ep_exchange: ExpertExchange = "deepep"

@@ -363,7 +363,8 @@ def test_mindspeed_runs_dualpipe_v_on_ascend_without_overlapped_gradients() -> N
     on = ("llama-2-7b", "-c", "ascend-910b", "--nodes", "2", "-b", "64", "--pp", "2", "--tp", "2", "--zero", "1")
     options = (*on, "--recompute", "full", "--trainer", "mindspeed", "--schedule", "dualpipe-v", "--vpp", "2")
     assert call("planner", "estimate", *options, "--dp-overlap", "no").returncode == 0
-    refused = call("planner", "estimate", *options)
+    assert call("planner", "estimate", *options).returncode == 0
+    refused = call("planner", "estimate", *options, "--dp-overlap", "yes")
     assert refused.returncode == 2
     assert "--dp-overlap: unsupported by mindspeed" in refused.stderr
 

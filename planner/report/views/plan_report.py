@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from planner.cost.settings import SETTINGS
 from planner.documents.figures import flatten_part
-from planner.documents.plan import PlanDocument, PlanPart, SearchPart, SettingsPart
+from planner.documents.plan import DefaultsPart, PlanDocument, PlanPart, SearchPart, SettingsPart
 from planner.report.report import (
     ChartAxis,
     ChartPoint,
@@ -81,10 +81,19 @@ def _enumerate_facts(document: PlanDocument) -> Iterator[tuple[str, str]]:
     unusual = [text for text in shared if text not in _USUAL_SETTINGS | without_effect]
     if unusual:
         yield "Settings", ", ".join(unusual)
+    if document.defaults and document.defaults.values:
+        yield "Defaults", _format_defaults(document.defaults)
     if document.search.candidates > 1:
         yield from _enumerate_search_facts(document.search)
     if model.note:
         yield "Note", model.note
+
+
+def _format_defaults(defaults: DefaultsPart) -> str:
+    """`of megatron-bridge: ZeRO 1, recompute none, sequence parallel yes`."""
+    names = {"zero": "ZeRO"}
+    texts = [f"{names.get(name, name.replace('_', ' '))} {value}" for name, value in defaults.values.items()]
+    return f"of {defaults.source}: {', '.join(texts)}"
 
 
 def _enumerate_search_facts(search: SearchPart) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from planner.cluster.model.cluster import Cluster
 from planner.cost.memory.peak import compute_host_memory_bytes, compute_peak_memory_bytes
 from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario, compute_required_memory_bytes
-from planner.cost.strategies import FULL_RECOMPUTE, RECOMPUTE_MODES, Strategies
+from planner.cost.strategies import RECOMPUTE_MODES, Strategies
 from planner.errors import NothingFits, PlannerError
 from planner.search.diagnosis.no_runnable_plan import add_further_obstacles, explain_unsupported
 from planner.search.diagnosis.option_conflicts import DIMENSION_OPTIONS, build_conflict_error
@@ -18,7 +18,7 @@ from planner.search.diagnosis.unsupported import build_unsupported_error
 from planner.search.search import SearchResult, SearchTarget, search_plans
 from planner.search.space import Space
 from planner.trainers.names import TrainerName
-from planner.trainers.registry import PROGRAMS_BY_NAME, TRAINERS_BY_NAME
+from planner.trainers.registry import TRAINERS_BY_NAME
 from planner.units import format_bytes
 
 _LARGE_HEADROOM_GIB = 10.0
@@ -29,7 +29,7 @@ def explain_empty_search(
     cluster: Cluster, space: Space, result: SearchResult, *, is_single_plan: bool = False
 ) -> PlannerError:
     """The error for a search without a feasible plan, or for a single given plan that is not: a rule that it breaks
-    and the options that conflict, or too little memory.
+    and the options that conflict, or too little memory. The error of a single plan has no advice on memory.
     """
     scenario = result.nearest_miss_scenario
     space = replace(space, global_batch=scenario.global_batch)
@@ -38,43 +38,18 @@ def explain_empty_search(
             if is_single_plan:
                 return build_unsupported_error(scenario, space)
             return explain_unsupported(scenario, space, result.stats)
+        space = _open_dependent_defaults(space)
         return add_further_obstacles(build_conflict_error(scenario, cluster, space), scenario, space)
     miss = _compute_memory_miss(scenario, result.nearest_miss)
     if not is_single_plan:
         return NothingFits(_format_memory_miss(scenario, miss) + _suggest_fitting_changes(scenario, space, miss))
-    lighter_options = "fewer states in --offload, or more nodes"
-    if miss.holder == "device":
-        lighter_options = _suggest_lighter_options(scenario, result.nearest_miss)
-        if limit_option := _suggest_memory_limit(scenario, miss.needed_bytes):
-            lighter_options += f", or {limit_option}"
-    advice = "\n  what would make it fit: drop the options you gave and let `plan` choose, or "
-    return NothingFits(_format_memory_miss(scenario, miss) + advice + lighter_options)
+    return NothingFits(_format_memory_miss(scenario, miss))
 
 
-def _list_free_degrees(scenario: Scenario) -> list[str]:
-    """Of tp and pp those of which a program of the scenario runs more than 1."""
-    programs = [PROGRAMS_BY_NAME[name] for name in scenario.programs]
-    return [
-        name
-        for name in ("tp", "pp")
-        if not programs
-        or not all(
-            any((rule.setting, rule.supported) == (name, f"{name} 1") for rule in program.rules)
-            for program in programs
-        )
-    ]
-
-
-def _suggest_lighter_options(scenario: Scenario, strategy: Strategies) -> str:
-    """Options that reduce the memory per device, that the trainer has, and that are not at their limit yet."""
-    row = strategy.get_row(0)
-    higher = [f"--{name}" for name in _list_free_degrees(scenario)] + (["--zero"] if row["zero_stage"] < 3 else [])
-    first = "--sequence-parallel, or " if row["tp"] > 1 and not row["sequence_parallel"] else ""
-    if not higher:
-        return first + ("more devices" if row["recompute"] == FULL_RECOMPUTE else "--recompute full")
-    if row["recompute"] != FULL_RECOMPUTE:
-        return f"{first}a higher {', '.join(higher)} or --recompute full"
-    return f"{first}a higher {' or '.join(filter(None, (', '.join(higher[:-1]), *higher[-1:])))}"
+def _open_dependent_defaults(space: Space) -> Space:
+    """The space without the defaults that follow from the degrees, which other degrees would have otherwise."""
+    dependent = {"sequence_parallel", "zero_stage"} & space.defaulted
+    return replace(space, allowed={name: values for name, values in space.allowed.items() if name not in dependent})
 
 
 @dataclass(frozen=True)
@@ -181,6 +156,14 @@ def _suggest_memory(scenario: Scenario, miss: _MemoryMiss) -> list[str]:
         device_bytes = compute_required_memory_bytes(used_bytes)
         changes.append(f"devices of {format_bytes(_round_up_gib(device_bytes) * 2**30)} without --memory-limit")
     return changes
+
+
+def suggest_memory_limit(scenario: Scenario, strategy: Strategies) -> str:
+    """The option with the tightest memory limit with which one plan fits; empty where it is too large for the device,
+    where there is no limit, and where it is the host that has too little.
+    """
+    miss = _compute_memory_miss(scenario, strategy)
+    return _suggest_memory_limit(scenario, miss.needed_bytes) if miss.holder == "device" else ""
 
 
 def _suggest_memory_limit(scenario: Scenario, needed_bytes: float) -> str:

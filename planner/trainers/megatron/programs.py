@@ -49,14 +49,16 @@ MEGATRON_DEFAULTS = {
     "zero_stage": "0",
     "dp_overlap": "no",
 }
-# megatron-bridge 0.3.0, megatron/bridge/recipes: use_distributed_optimizer and overlap_grad_reduce in nearly all;
-# NeMo is taken to be alike: its models moved there
-_BRIDGE_DEFAULTS = MEGATRON_DEFAULTS | {"zero_stage": "1", "dp_overlap": "yes"}
+# megatron-bridge 0.3.0, megatron/bridge/recipes: use_distributed_optimizer and overlap_grad_reduce in nearly all, and
+# sequence_parallel in those with tensor parallelism (llama/llama3.py); NeMo is taken to be alike: its models moved
+# there
+_BRIDGE_DEFAULTS = MEGATRON_DEFAULTS | {"zero_stage": "1", "dp_overlap": "yes", "seq_parallel": "tp"}
 
 # 32-bit gradient buffers, reduced in 32 bit (Megatron-LM, docs: dist_optimizer.md)
 MEGATRON = Trainer(
     name="megatron",
     programs=("megatron-lm", "megatron-bridge", "nemo"),
+    usual_program="megatron-bridge",
     sharded_weight_bytes=2.0,
     gradient_bytes=4.0,
     grad_reduce_bytes=4.0,

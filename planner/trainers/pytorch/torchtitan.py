@@ -329,5 +329,14 @@ TORCHTITAN = Program(
         ),
     ),
     # at b5bcd76c, torchtitan/config/configs.py: all degrees 1
-    defaults={"tp": "1", "pp": "1", "cp": "1", "ep": "1", "etp": "1"},
+    # torchtitan/config/configs.py: ParallelismConfig, ActivationCheckpointConfig.mode
+    defaults={
+        "tp": "1",
+        "pp": "1",
+        "cp": "1",
+        "ep": "1",
+        "etp": "1",
+        "recompute": "selective",
+        "seq_parallel": "tp",
+    },
 )
