@@ -44,6 +44,8 @@ from planner.trainers.recompute import (
     EVERY_SECOND_MATMUL,
     GRAPH_POLICY,
     RecomputeChoice,
+    SelectiveRecompute,
+    list_default_modules,
     parse_recompute_modules,
 )
 from planner.trainers.registry import (
@@ -243,10 +245,27 @@ class Scenario:
 
     @property
     def recompute_choice(self) -> RecomputeChoice | None:
-        """What selective recomputation repeats; None: what the trainer does by itself, or every second multiply."""
-        if self.recompute_modules in (DEFAULT_MODULES, EVERY_SECOND_MATMUL) or self._has_every_second_in_graph:
+        """What selective recomputation repeats, where it is modules or a policy; None: `selective_recompute`."""
+        if self.recompute_modules == DEFAULT_MODULES:
+            return self._default_choice
+        if self.recompute_modules == EVERY_SECOND_MATMUL or self._has_every_second_in_graph:
             return None
         return parse_recompute_modules(self.recompute_modules)
+
+    @property
+    def _default_choice(self) -> RecomputeChoice | None:
+        """Megatron's modules where none are chosen; of unfused attention its operator says the same."""
+        if self.attention_kernel == "unfused" or self.trainer.selective_recompute not in ("modules", "attention"):
+            return None
+        if self.trainer.selective_recompute == "attention":
+            return parse_recompute_modules("core_attn")
+        spec = self.workload.spec
+        modules = list_default_modules(
+            attention=self.attention_kernel,
+            has_experts=self.workload.experts > 0,
+            has_latent_attention=spec is not None and spec.mla is not None,
+        )
+        return parse_recompute_modules("+".join(modules))
 
     @property
     def _has_every_second_in_graph(self) -> bool:
@@ -258,8 +277,8 @@ class Scenario:
         return self.launch_mode != "eager" or self.recompute_modules == GRAPH_POLICY
 
     @property
-    def selective_recompute(self) -> Literal["cheap", "multiplies"]:
-        """Whether selective recomputation repeats every second multiply, where no modules are chosen."""
+    def selective_recompute(self) -> SelectiveRecompute:
+        """What selective recomputation repeats, where no modules are chosen."""
         is_chosen = self.recompute_modules == EVERY_SECOND_MATMUL or self._has_every_second_in_graph
         return "multiplies" if is_chosen else self.trainer.selective_recompute
 

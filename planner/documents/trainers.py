@@ -11,6 +11,7 @@ from planner.errors import build_unknown_name_error
 from planner.hardware import database
 from planner.trainers.names import CpCommType, ExportName, GradientDtype, LaunchMode, TrainerChoiceName
 from planner.trainers.program import Program, ProgramVersion, apply_version
+from planner.trainers.recompute import SelectiveRecompute
 from planner.trainers.registry import (
     PROGRAMS_BY_NAME,
     TRAINERS_BY_NAME,
@@ -51,7 +52,7 @@ class TrainerDefaultsPart(DocumentPart, frozen=True, kw_only=True):
     """Bytes per parameter: the optimizer's state, with master weights."""
     loss_bytes_per_logit: NonNegativeFloat
     """Bytes per logit at the peak of a plain loss."""
-    selective_recompute: Literal["cheap", "multiplies"]
+    selective_recompute: SelectiveRecompute
     """What selective recomputation repeats: norms and activations, or every second multiply too."""
     keeps_embedding_gathered: bool
     """Whether embedding and head stay gathered under ZeRO 3."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import msgspec
@@ -92,8 +93,10 @@ def list_unused_facts(run: MeasuredRun, cluster: Cluster) -> list[str]:
     devices = run.get_count("devices_per_node")
     if devices is not None and cluster.devices_per_node != min(devices, run.require_count("devices")):
         unused.append(f"devices_per_node={devices} (as {cluster.devices_per_node})")
-    if run.get_text("nics_per_node") and cluster.nics is None:
-        unused.append(f"nics_per_node={run.get_text('nics_per_node')}")
+    if cluster.nics is None:
+        # a torus of tori has no NICs
+        columns = ("nics_per_node", "nic_gbps", "inter_gbps_per_device")
+        unused += [f"{column}={run.get_number(column):g}" for column in columns if run.get_text(column)]
     return unused
 
 
@@ -153,8 +156,8 @@ def _build_moe(run: MeasuredRun, base: ModelSpec, layers: int) -> MoeSpec | None
 
 
 def build_run_cluster(run: MeasuredRun) -> Cluster:
-    """The cluster of a row: the reference cluster of its accelerator, else a simple one with nodes of eight devices;
-    with what the row states of its nodes.
+    """The cluster of a row: the reference cluster of its accelerator, else a preset of it, else a simple one with
+    nodes of eight devices; with what the row states of its nodes.
 
     Raises RowError for an unknown accelerator.
     """
@@ -182,7 +185,14 @@ def _replace_devices(run: MeasuredRun, node: NodeSpec) -> NodeSpec:
     nic = node.nic
     if nic is not None:
         nic = msgspec.structs.replace(nic, count=max(1, nic.count * devices // node.devices))
-    return msgspec.structs.replace(node, devices=devices, nic=nic)
+    link = node.link
+    # as many switches as the devices need, each with the same number of them
+    if link.bridges > 1 or link.switch_devices > 1:
+        bridges = math.gcd(link.bridges, devices)
+        link = msgspec.structs.replace(
+            link, bridges=bridges, switch_devices=math.gcd(link.switch_devices, devices // bridges)
+        )
+    return msgspec.structs.replace(node, devices=devices, nic=nic, link=link)
 
 
 def _replace_nics(run: MeasuredRun, node: NodeSpec) -> NodeSpec:
@@ -209,11 +219,13 @@ def _format_nic_bandwidth(gbps_per_device: float, devices_per_nic: float) -> str
 
 
 def _find_preset_cluster(part: AcceleratorSpec) -> tuple[ClusterSpec, NodeSpec] | None:
-    """The reference cluster of this accelerator, of another variant of it, or of its generation; None without one."""
+    """The reference cluster of this accelerator, of another variant of it, or of its generation; else any cluster of
+    this accelerator; None without one.
+    """
     candidates = []
     for name in database.list_database_names("clusters"):
         spec = presets.load_cluster_spec(name)
-        if spec.node is None or not spec.reference:
+        if spec.node is None:
             continue
         node = presets.load_node_spec(spec.node) if isinstance(spec.node, str) else spec.node
         other_part = (
@@ -221,9 +233,13 @@ def _find_preset_cluster(part: AcceleratorSpec) -> tuple[ClusterSpec, NodeSpec] 
             if isinstance(node.accelerator, str)
             else node.accelerator
         )
-        candidates.append((_rank_similarity(part, other_part), name, spec, node))
-    similarity, _, spec, node = max(candidates, key=lambda candidate: (candidate[0], candidate[1]))
-    return (spec, node) if similarity else None
+        similarity = _rank_similarity(part, other_part)
+        if similarity and (spec.reference or part.name == other_part.name):
+            candidates.append((spec.reference, similarity, name, spec, node))
+    if not candidates:
+        return None
+    *_, spec, node = max(candidates, key=lambda candidate: candidate[:3])
+    return spec, node
 
 
 def _rank_similarity(part: AcceleratorSpec, other: AcceleratorSpec) -> int:

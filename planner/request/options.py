@@ -287,7 +287,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "trainer", "Kernels and precision",
         "Trainer, whose rules plans keep (`planner trainers list`), at its newest version or at another: "
-        "torchtitan@2025-04. Default: Megatron, Megatron-FSDP with --zero 2 or 3, ddp for images, maxtext on TPUs.",
+        "torchtitan@2025-04. Default: Megatron, Megatron-FSDP with --zero 2 or 3, ddp for images, maxtext on TPUs, "
+        "neuronx on Trainium, mindspeed on Ascend.",
         partial(values.parse_trainer, names=TRAINERS), metavar="NAME[@VERSION]",
         completion=TRAINER_COMPLETION,
     ),

@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 from planner.errors import find_nearest_name
 
 DEFAULT_MODULES = "default"
-"""What the trainer repeats by itself: norms and activation functions, or unfused attention (`Trainer`)."""
+"""What the trainer repeats by itself: `Trainer.selective_recompute`."""
 EVERY_SECOND_MATMUL = "every-second-matmul"
 """Beside norms and activation functions every second multiply: torchtitan's `SelectiveAC` (0.3.0,
 distributed/activation_checkpoint.py)."""
@@ -28,6 +29,9 @@ RECOMPUTE_MODULES = ("core_attn", "layernorm", "mla_up_proj", "mlp", "moe", "moe
 ALL_ACTIVATIONS = "all"
 OFFLOAD_MODULES = ("attn_norm", "attn_proj", "core_attn", "expert_fc1", "mlp_norm", "moe_act", "qkv_linear")
 """Of `--offload-modules`: those whose input is kept on the host."""
+
+SelectiveRecompute = Literal["cheap", "multiplies", "modules", "attention"]
+"""What a trainer repeats by itself: `Trainer.selective_recompute`."""
 
 _QKV_TENSORS = ("query_proj", "value_proj", "key_proj", "kv_proj", "qkv_proj")
 _MLP_TENSORS = ("mlpwi_0", "mlpwi_1", "mlpwi", "mlpwo")
@@ -102,6 +106,20 @@ def parse_recompute_modules(text: str) -> RecomputeChoice:
         raise ValueError(_describe_expected("modules joined by +, or a policy", unknown, names))
     modules = frozenset(terms)
     return RecomputeChoice("+".join(sorted(modules)), modules)
+
+
+def list_default_modules(*, attention: str, has_experts: bool, has_latent_attention: bool) -> list[str]:
+    """Megatron's modules that are repeated where none are chosen: unfused attention; with experts the norm before them
+    and their activation function; the MLP of models with dense layers alone, whose norms are fused with the multiply
+    after them, so that `layernorm` repeats nothing there (megatron-core 0.16.1, models/gpt/gpt_layer_specs.py). Fused
+    attention has nothing to drop ("no need to set 'core_attn' to recompute", transformer/transformer_config.py).
+    """
+    if attention == "unfused":
+        modules = ["core_attn"]
+    else:
+        modules = ["layernorm", "moe_act"] if has_experts else ["mlp"]
+        modules += ["layernorm"] if has_latent_attention and not has_experts else []
+    return sorted([*modules, "mla_up_proj"] if has_latent_attention else modules)
 
 
 def _build_policy(name: str, kept: tuple[str, ...], offloaded: tuple[str, ...]) -> RecomputeChoice:

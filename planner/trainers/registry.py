@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from planner.errors import InputError
@@ -78,16 +78,26 @@ PROGRAMS_BY_NAME: dict[ProgramName, Program] = {
 _DEEP_EP_ARCHITECTURES = ("hopper", "blackwell", "blackwell-ultra")
 
 
+_TRAINERS_OF_VENDORS: Mapping[str, TrainerName] = {
+    "trainium1": "neuronx",
+    "trainium2": "neuronx",
+    "davinci": "mindspeed",
+}
+"""By architecture of NPUs, on which no other trainer of ours runs."""
+
+
 def find_default_trainer(accelerator: Accelerator, workload: Workload) -> TrainerName:
     """What large models are trained with on an accelerator.
 
-    MaxText on TPUs, plain replicas for images, Megatron elsewhere: with whole steps as one graph where NVIDIA's
-    recipes have it, from Blackwell on (Megatron-Bridge, scripts/performance/configs).
+    MaxText on TPUs, plain replicas for images, the vendors' own on Trainium and Ascend, Megatron elsewhere: with whole
+    steps as one graph where NVIDIA's recipes have it, from Blackwell on (Megatron-Bridge, scripts/performance/configs).
     """
     if accelerator.architecture.startswith("tpu"):
         return "maxtext"
     if not workload.has_tokens:
         return "ddp"
+    if accelerator.architecture in _TRAINERS_OF_VENDORS:
+        return _TRAINERS_OF_VENDORS[accelerator.architecture]
     return "megatron" if accelerator.architecture.startswith("blackwell") else "megatron-classic"
 
 

@@ -20,6 +20,7 @@ from planner.trainers.names import (
     TrainerName,
     WeightDtype,
 )
+from planner.trainers.recompute import SelectiveRecompute
 from planner.workload.techniques import Techniques
 
 WIDE_VALUE_BYTES = {"fp32": 4.0, "tf32": 4.0, "fp64": 8.0}
@@ -183,9 +184,10 @@ class Trainer:
     """The same on GB200 and GB300, of a trainer with DeepEP, which Megatron-Bridge 0.3.1 refuses there
     (`validate_flex_dispatcher_backend` of training/flex_dispatcher_backend.py)."""
 
-    selective_recompute: Literal["cheap", "multiplies"] = "cheap"
-    """What selective recomputation repeats beside norms and activations: nothing, or every second multiply too
-    (torchtitan's selective op, `torchtitan/distributed/activation_checkpoint.py`)."""
+    selective_recompute: SelectiveRecompute = "cheap"
+    """What selective recomputation repeats without `--recompute-modules`: norms and activations; with them every
+    second multiply (torchtitan's selective op, `torchtitan/distributed/activation_checkpoint.py`); Megatron's modules
+    (`list_default_modules` of `planner/trainers/recompute.py`), or of these attention alone."""
     adapts_parts: bool = False
     """Whether queries, keys and values, and gate and up, are multiplies of their own with an adapter each (peft 0.17,
     tuners/lora, on transformers 4.57), or one with one (Megatron-Bridge 0.3.1, peft/lora.py: `linear_qkv`)."""

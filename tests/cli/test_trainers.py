@@ -311,6 +311,20 @@ def test_experts_exchange_by_deepep_only_where_the_trainer_has_it(trainer: str, 
     assert (refused.returncode, "--ep-exchange: unsupported by" in refused.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("cluster", "trainer"), [("aws-trn1", "neuronx"), ("ascend-910b", "mindspeed"), ("tpu-v6e", "maxtext")]
+)
+def test_the_default_trainer_runs_on_the_accelerator(cluster: str, trainer: str) -> None:
+    words = ("llama-2-7b", "-c", cluster, "--nodes", "2", "-b", "64", "--vpp", "1")
+    done = call("plan", *words, "-f", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["training"]["framework"] == trainer
+    # as if it had been named: all its rules hold
+    assert json.loads(call("plan", *words, "--trainer", trainer, "-f", "json").stdout)["plans"] == (
+        json.loads(done.stdout)["plans"]
+    )
+
+
 def test_a_trainer_holds_what_its_sources_say() -> None:
     """Bytes of a step of pure data parallelism without ZeRO on one device, for each parameter."""
     for name, (weights, gradients, optimizer) in {

@@ -98,7 +98,9 @@ def test_recomputation_repeats_them_and_not_the_head() -> None:
     for mode in (1, 2):
         one_layer_s = compute_recompute_s(9, 0, mode) - compute_recompute_s(8, 0, mode)
         added_s = compute_recompute_s(8, 1, mode) - compute_recompute_s(8, 0, mode)
-        assert one_layer_s < added_s < 1.6 * one_layer_s
+        # of the layer before the head the projection of both inputs is not among the modules of selective
+        assert one_layer_s <= added_s < 1.6 * one_layer_s
+        assert mode == 1 or one_layer_s < added_s
     assert compute_recompute_s(8, 1, 0) == 0
 
 

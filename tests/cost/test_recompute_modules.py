@@ -19,7 +19,9 @@ from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies, build_strategy
 from planner.errors import InputError
 from planner.search.settings import enumerate_setting_scenarios
-from planner.trainers.recompute import OFFLOAD_MODULES, RECOMPUTE_MODULES, REMAT_POLICIES
+from planner.trainers.megatron.modules import list_recompute_modules
+from planner.trainers.recompute import OFFLOAD_MODULES, RECOMPUTE_MODULES, REMAT_POLICIES, parse_recompute_modules
+from planner.trainers.registry import find_trainer
 from planner.workload.spec import MlaSpec, MoeSpec
 from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB, lab_scenario, tiny
@@ -105,8 +107,7 @@ def test_modules_repeat_their_operators_with_their_communication() -> None:
     forward_s = term(EXPERTS, plan("full"), "recompute")
     own = term(EXPERTS, plan(), "recompute") - term(DENSE, plan("none"), "recompute")
     named = term(change(EXPERTS, recompute_modules="layernorm+moe_act+mla_up_proj"), plan(), "recompute")
-    # the dense layer and the shared experts have activation functions of their own, which no module repeats alone
-    assert 0 < named < own < forward_s
+    assert 0 < named == own < forward_s
     moe = change(EXPERTS, recompute_modules="moe")
     spread = plan(dp=8, ep=4, tp=2, sequence_parallel=1, etp=1)
     for name in ("expert_parallel", "tensor_parallel"):
@@ -223,3 +224,18 @@ def test_option_file_and_python_are_alike(tmp_path: Path) -> None:
 def test_an_impossible_value_is_refused(options: dict[str, str], named: str) -> None:
     with pytest.raises(InputError, match=named.replace("+", r"\+").replace("?", r"\?")):
         planner.plan("gpt-1.7b", "dgx-h100", 64, nodes=1, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("q", [DENSE, EXPERTS], ids=["dense", "experts"])
+def test_megatron_repeats_by_itself_the_modules_that_its_files_name(q: Scenario) -> None:
+    assert q.trainer.name == "megatron-classic"
+    modules = list_recompute_modules(q.workload.spec, "flash", parse_recompute_modules("default"))
+    named, selective = change(q, recompute_modules="+".join(modules)), plan("selective")
+    assert (held(q, selective), step(q, selective)) == (held(named, selective), step(named, selective))
+    assert held(q, plan("full")) < held(q, selective) < held(q, plan("none"))
+
+
+def test_megatron_before_modules_repeats_attention_alone() -> None:
+    old = replace(DENSE, trainer=find_trainer("megatron-classic", "megatron-lm@core_v0.10"))
+    named = change(old, recompute_modules="core_attn")
+    assert held(old, plan("selective")) == held(named, plan("selective")) > held(DENSE, plan("selective"))

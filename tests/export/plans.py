@@ -31,7 +31,7 @@ PLANS = {
     "latent": f"deepseek-v3 {LARGE} --tp 4 --etp 1 --pp 16 --ep 16 --zero 1 --recompute selective {SP}",
     "modules": f"mixtral-8x7b {H100} --pp 2 --ep 8 --zero 1 --recompute selective "
     "--recompute-modules layernorm+moe_act --offload activations --offload-modules core_attn+expert_fc1",
-    "fp8": f"llama-3-8b {H100} --tp 2 --zero 1 --precision fp8 {SP}",
+    "fp8": f"llama-3-8b {H100} --tp 2 --zero 1 --precision fp8 --optimizer adamw {SP}",
     "sharded": f"llama-3-8b {H100} --zero 3 --trainer megatron-fsdp",
     "bf16-grads": f"llama-3-8b {H100} --tp 2 --zero 1 --gradients bf16 {SP}",
     "formats": f"llama-3-8b {H100} --tp 2 --zero 1 --moments bf16 --master bf16 --loss fused {SP}",

@@ -45,6 +45,8 @@ REFUSED: list[tuple[str, str, Changes, list[str]]] = [
     ("megatron-lm", "dense", {"settings.weights": "fp32"}, ["weights"]),
     ("megatron-lm", "dense", {"launch": "graph:moe_router"}, ["launch"]),
     ("megatron-lm", "experts", {"launch": "graph:mlp"}, ["launch"]),
+    ("megatron-lm", "experts", {"launch": "graph:moe_router", "settings.recompute_modules": "moe"}, ["launch"]),
+    ("megatron-lm", "dense", {**SELECTIVE, "launch": "graph:mlp", "model.dropout": True}, ["launch"]),
     ("megatron-lm", "block", {"launch": "graph:attn"}, ["launch"]),
     ("nemo", "dense", {"launch": "graph:attn"}, ["launch"]),
     ("nemo", "experts", {"settings.ep_exchange": "hybridep"}, ["ep_exchange"]),
@@ -70,7 +72,7 @@ REFUSED: list[tuple[str, str, Changes, list[str]]] = [
     ("megatron-lm", "dense", {"accelerator": V100}, ["attention"]),
     ("megatron-lm", "dense", {"accelerator": V100, "attention": "unfused"}, []),
     ("megatron-lm", "experts", {"accelerator": V100, "attention": "unfused"}, ["model.moe"]),
-    ("megatron-lm", "fp8", {"strategy.recompute": "selective"}, ["recompute"]),
+    ("megatron-lm", "fp8", {**SELECTIVE, "settings.recompute_modules": "layernorm"}, ["recompute"]),
     ("megatron-lm", "fp8", {**SELECTIVE, "settings.recompute_modules": "mlp"}, []),
     ("megatron-lm", "dense", {**SELECTIVE, "settings.recompute_modules": "minimal"}, ["recompute_modules"]),
     ("megatron-lm", "dense", {**SELECTIVE, "settings.recompute_modules": "moe_act"}, ["recompute_modules"]),
@@ -218,7 +220,6 @@ def test_an_unsupported_setting_is_refused_by_its_name(
 
 
 NOTED: list[tuple[str, str, Changes, str]] = [
-    ("megatron-lm", "block", {"strategy.recompute": "selective"}, "does not repeat the activation"),
     (
         "megatron-lm",
         "dense",

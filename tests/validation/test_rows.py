@@ -99,7 +99,7 @@ def test_a_model_and_an_accelerator_of_no_known_family_are_read_from_their_colum
         "model": "novel-9b",
         "experts": "16",
         "topk": "2",
-        "accelerator": "mi250x",
+        "accelerator": "max-1550",
         "precision": "bf16",
     }
     (run,), _ = parse_rows(line | {"ep": "1"})

@@ -11,6 +11,7 @@ import pytest
 from planner.cost.setting_values import read_settings
 from planner.evidence.bind_run import BoundRun, bind_run
 from planner.evidence.columns import RUN_COLUMNS, TEXT_COLUMNS
+from planner.evidence.model_and_cluster import build_run_cluster
 from planner.evidence.predict import predict_run, predict_runs
 from planner.evidence.runs import MeasuredRun, RowError, parse_run_table
 from planner.trainers.pipeline_layout import format_layout, parse_layout
@@ -70,11 +71,25 @@ def test_a_stated_setting_is_in_the_scenario_or_named(
         if cells["shard_group"]:
             assert settings["shard_group"] == int(cells["shard_group"]), cells["id"]
         if cells["offload"]:
-            assert settings["offload"] == [cells["offload"]] or "offload=" in named, cells["id"]
+            assert settings["offload"] == [cells["offload"]], cells["id"]
         if cells["router"]:
             assert settings["router"] == cells["router"], cells["id"]
         if cells["lora_rank"]:
             assert one.scenario.techniques.lora is not None, cells["id"]
+
+
+def test_no_fact_of_a_published_run_is_without_a_term(
+    bound: list[tuple[dict[str, str], MeasuredRun, BoundRun]],
+) -> None:
+    assert {cells["id"]: one.not_modelled for cells, _, one in bound if one.not_modelled} == {}
+
+
+def test_a_run_is_on_the_network_of_its_accelerator(
+    bound: list[tuple[dict[str, str], MeasuredRun, BoundRun]],
+) -> None:
+    for cells, run, _ in bound:
+        is_torus = build_run_cluster(run).levels[0].topology == "torus"
+        assert is_torus == cells["accelerator"].startswith(("tpu", "trainium")), cells["id"]
 
 
 @pytest.mark.full

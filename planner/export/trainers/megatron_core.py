@@ -14,7 +14,7 @@ from planner.export.trainer import format_torchrun_array
 from planner.export.trainers import megatron_settings
 from planner.trainers.megatron.modules import list_recompute_modules
 from planner.trainers.megatron.programs import MEGATRON_PP_DP_ORDER
-from planner.trainers.recompute import DEFAULT_MODULES, parse_recompute_modules
+from planner.trainers.recompute import parse_recompute_modules
 from planner.workload.spec import ModelSpec, MoeSpec
 
 ConfigValue = bool | int | float | str | list[int] | list[str] | tuple[int, int]
@@ -48,12 +48,6 @@ _ACTIVATION_FUNCTIONS = {
 def build_megatron_core_notes(run: PlannedRun) -> Iterator[str]:
     """Deviations from the plan that do not change the result of training."""
     model, strategy, settings = run.model, run.strategy, run.settings
-    is_by_default = strategy.recompute == "selective" and settings.recompute_modules == DEFAULT_MODULES
-    if is_by_default and run.attention == "flash" and (model is None or model.moe is None):
-        yield (
-            "recompute selective: megatron-core does not repeat the activation function of a dense layer, nor a norm "
-            "that is fused with the multiply after it: it needs more memory than planned"
-        )
     if settings.gradients == "fp32" and settings.communication == "bf16":
         yield "gradients are communicated in fp32, as in memory, where the plan has bf16: steps are longer"
     if run.launch in ("eager", "compiled"):

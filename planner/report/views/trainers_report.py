@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from planner.documents.trainers import SupportRulePart, TrainerPart, TrainersDocument
 from planner.report.report import Report, ReportRecord, ReportTable, build_columns
+from planner.trainers.recompute import SelectiveRecompute
 
 _LIST_HEADINGS = (
     *("name", "version", "plans for, or run by", "rules", "launch", "cp exchange", "gradients", "sent in"),
@@ -14,6 +15,12 @@ _LIST_HEADINGS = (
 )
 _DROPPED_HEADINGS = ("source", "sent in", "cp exchange", "gradients", "launch", "calibration", "older versions")
 """Left out in a narrow terminal, in this order."""
+_REPEATED: Mapping[SelectiveRecompute, str] = {
+    "cheap": "norms and activations",
+    "multiplies": "every second multiply",
+    "modules": "the MLP; with experts norms and their activations; or unfused attention",
+    "attention": "attention",
+}
 _RULE_HEADINGS = ("setting", "supported", "source")
 _VERSION_HEADINGS = ("version", "since", "behaviour", "source")
 
@@ -91,11 +98,10 @@ def _list_facts(part: TrainerPart) -> Iterator[tuple[str, str]]:
     )
     overlaps_experts = part.own_values["ep_overlap"] == "yes"
     yield "Overlaps", "gradients, gathered weights" + (", all-to-all of experts" if overlaps_experts else "")
-    repeated = "every second multiply" if defaults.selective_recompute == "multiplies" else "norms and activations"
     yield (
         "Defaults",
         f"kernels {defaults.launch}, {defaults.gradients} gradients, ZeRO {defaults.zero_stage}; selective "
-        f"recomputation repeats {repeated}",
+        f"recomputation repeats {_REPEATED[defaults.selective_recompute]}",
     )
     if part.run_defaults:
         yield "Runs", ", ".join(f"{name} {value}" for name, value in part.run_defaults.items())

@@ -28,6 +28,8 @@ MINDSPEED = replace(
     # `--moe-token-dispatcher-type alltoall`: DeepEP is for NVIDIA's GPUs
     ep_exchange="nccl",
     caches_narrow_weights=False,
+    # --recompute-activation-function, --recompute-norm (mindspeed/features_manager/recompute)
+    selective_recompute="cheap",
 )
 
 _DUALPIPE_SOURCE = "mindspeed/features_manager/pipeline_parallel/dualpipev_feature.py, validate_args"

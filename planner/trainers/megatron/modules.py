@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.trainers import rules
-from planner.trainers.recompute import ALL_ACTIVATIONS, RecomputeChoice
+from planner.trainers.recompute import ALL_ACTIVATIONS, RecomputeChoice, list_default_modules
 from planner.workload.spec import ModelSpec
 
 WRITTEN_MODULES = ("recompute_modules", "offload_modules")
@@ -11,20 +11,18 @@ WRITTEN_MODULES = ("recompute_modules", "offload_modules")
 
 
 def list_recompute_modules(model: ModelSpec | None, attention: str, choice: RecomputeChoice) -> list[str]:
-    """The modules of selective recomputation: the chosen ones, or by default norms, experts' activations and latent
-    attention's projections, or unfused attention.
-    """
+    """The modules of selective recomputation: the chosen ones, or those of `list_default_modules`."""
     if choice.modules:
         return sorted(choice.modules)
-    modules = ["core_attn"] if attention == "unfused" else ["layernorm"]
-    if model is not None and model.moe is not None and attention != "unfused":
-        modules.append("moe_act")
-    if model is not None and model.mla is not None:
-        modules.append("mla_up_proj")
-    return modules
+    return list_default_modules(
+        attention=attention,
+        has_experts=model is not None and model.moe is not None,
+        has_latent_attention=model is not None and model.mla is not None,
+    )
 
 
-def _list_plan_modules(plan: rules.PlanValues) -> set[str]:
+def list_plan_modules(plan: rules.PlanValues) -> set[str]:
+    """The modules that selective recomputation of a plan repeats."""
     return set(list_recompute_modules(plan.model, plan.attention, plan.recompute_choice))
 
 
@@ -74,7 +72,7 @@ MODULE_RULES = (
         lambda plan: (
             (plan.recompute == "selective")
             & (plan.settings.get("fp8_recipe") == "delayed")
-            & bool(_list_plan_modules(plan) & {"layernorm", "moe_act"})
+            & bool(list_plan_modules(plan) & {"layernorm", "moe_act"})
         ),
         source=_SOURCE,
     ),

@@ -20,7 +20,7 @@ from planner.trainers.megatron.models import (
     WHOLE_ROPE_BASE_RULE,
     has_dense_layers,
 )
-from planner.trainers.megatron.modules import MODULE_RULES, WRITTEN_MODULES
+from planner.trainers.megatron.modules import MODULE_RULES, WRITTEN_MODULES, list_plan_modules
 from planner.trainers.megatron.settings import (
     ATTENTION_WRITTEN_SETTINGS,
     FP8_ATTENTION_RULES,
@@ -79,6 +79,7 @@ MEGATRON = Trainer(
     widens_gradients=True,
     # `get_query_key_value_tensors` of megatron/core/transformer/attention.py
     cuts_key_values=True,
+    selective_recompute="modules",
     # `gradient_accumulation_fusion`, of the logits' matrix too (megatron/core/tensor_parallel/layers.py)
     keeps_dummy_gradients=True,
     launch_mode="graph",
@@ -113,6 +114,19 @@ def _list_scopes(plan: rules.PlanValues) -> list[str]:
     return plan.launch.removeprefix("graph:").split("+") if plan.launch.startswith("graph:") else []
 
 
+def _repeats_dropout_in_graph(plan: rules.PlanValues) -> bool:
+    """Whether a graph has attention or MLPs with dropout that selective recomputation repeats."""
+    if plan.model is None or not plan.model.dropout:
+        return False
+    modules = list_plan_modules(plan)
+    if plan.launch == "graph":
+        return bool(modules & {"core_attn", "mlp", "moe"})
+    return any(
+        scope in _list_scopes(plan) and module in modules
+        for scope, module in (("attn", "core_attn"), ("mlp", "mlp"), ("moe", "moe"))
+    )
+
+
 _GRAPH_SOURCE = f"{CONFIG_FILE}, cuda_graph_scope"
 _GRAPH_RULES = (
     rules.Rule(
@@ -140,6 +154,20 @@ _GRAPH_RULES = (
         "launch",
         "graph or no graphs with full recomputation",
         lambda plan: (plan.recompute == "full") & bool(_list_scopes(plan)),
+        source=_GRAPH_SOURCE,
+    ),
+    rules.Rule(
+        "launch",
+        "no graphs of moe_router with recompute_modules moe, which is more than they are",
+        lambda plan: (
+            (plan.recompute == "selective") & ("moe_router" in _list_scopes(plan) and "moe" in list_plan_modules(plan))
+        ),
+        source=_GRAPH_SOURCE,
+    ),
+    rules.Rule(
+        "launch",
+        "no graphs of what is repeated with dropout: its random numbers are drawn anew",
+        lambda plan: (plan.recompute == "selective") & _repeats_dropout_in_graph(plan),
         source=_GRAPH_SOURCE,
     ),
 )

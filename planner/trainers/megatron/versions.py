@@ -66,7 +66,7 @@ _REJECT_HYBRID_EP = rules.accept_setting(
 )
 _REJECT_DEEP_EP = rules.accept_setting("ep_exchange", "nccl", source="DeepEP came with 0d389f5e of Megatron-LM")
 _WITHOUT_HYBRID_EP = {"nvl72_ep_exchange": "nccl"}
-_WITHOUT_DEEP_EP = {"ep_exchange": "nccl"}
+_WITHOUT_DEEP_EP = {"ep_exchange": "nccl", "selective_recompute": "attention"}
 
 _RULES_BEFORE_0_16 = (_REJECT_HYBRID_EP,)
 _RULES_BEFORE_0_15 = (*_RULES_BEFORE_0_16, _REJECT_NVFP4)
