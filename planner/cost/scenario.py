@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import get_args
 
 from planner.cluster.build.power import PowerModel, resolve_power
 from planner.cluster.model.cluster import Cluster, Host

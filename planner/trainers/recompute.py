@@ -109,10 +109,11 @@ def parse_recompute_modules(text: str) -> RecomputeChoice:
 
 
 def list_default_modules(*, attention: str, has_experts: bool, has_latent_attention: bool) -> list[str]:
-    """Megatron's modules that are repeated where none are chosen: unfused attention; with experts the norm before them
-    and their activation function; the MLP of models with dense layers alone, whose norms are fused with the multiply
-    after them, so that `layernorm` repeats nothing there (megatron-core 0.16.1, models/gpt/gpt_layer_specs.py). Fused
-    attention has nothing to drop ("no need to set 'core_attn' to recompute", transformer/transformer_config.py).
+    """Megatron's modules that are repeated where none are chosen: unfused attention; with experts the norm before
+    them and their activation function; the MLP of models with dense layers alone, whose norms are fused with the
+    multiply after them, so that `layernorm` repeats nothing there (megatron-core 0.16.1, models/gpt,
+    gpt_layer_specs.py). Fused attention has nothing to drop ("no need to set 'core_attn' to recompute",
+    transformer/transformer_config.py).
     """
     if attention == "unfused":
         modules = ["core_attn"]

@@ -89,8 +89,9 @@ _TRAINERS_OF_VENDORS: Mapping[str, TrainerName] = {
 def find_default_trainer(accelerator: Accelerator, workload: Workload) -> TrainerName:
     """What large models are trained with on an accelerator.
 
-    MaxText on TPUs, plain replicas for images, the vendors' own on Trainium and Ascend, Megatron elsewhere: with whole
-    steps as one graph where NVIDIA's recipes have it, from Blackwell on (Megatron-Bridge, scripts/performance/configs).
+    MaxText on TPUs, plain replicas for images, the vendors' own on Trainium and Ascend, Megatron elsewhere: with
+    whole steps as one graph where NVIDIA's recipes have it, from Blackwell on (Megatron-Bridge,
+    scripts/performance/configs).
     """
     if accelerator.architecture.startswith("tpu"):
         return "maxtext"

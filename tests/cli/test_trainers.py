@@ -320,8 +320,9 @@ def test_the_default_trainer_runs_on_the_accelerator(cluster: str, trainer: str)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["training"]["framework"] == trainer
     # as if it had been named: all its rules hold
-    assert json.loads(call("plan", *words, "--trainer", trainer, "-f", "json").stdout)["plans"] == (
-        json.loads(done.stdout)["plans"]
+    assert (
+        json.loads(call("plan", *words, "--trainer", trainer, "-f", "json").stdout)["plans"]
+        == (json.loads(done.stdout)["plans"])
     )
 
 

@@ -162,7 +162,7 @@ def test_a_variable_has_a_single_value(tmp_path: Path) -> None:
         ("deepspeed", "--cp 4", "cp", "4", "--to megatron-lm"),
         ("deepspeed", "--pp 2", "pp", "2", "nemo"),
         ("megatron-lm", "--pp 2 --schedule zero-bubble", "schedule", "zero-bubble", "schedule 1f1b"),
-        ("megatron-lm", "--tp 2 --tp-overlap yes", "tp_overlap", "yes", "--sequence-parallel"),
+        ("megatron-lm", "--tp 2 --no-sequence-parallel --tp-overlap yes", "tp_overlap", "yes", "--sequence-parallel"),
         ("megatron-lm", "--tp 2 --pp 2 --order pp-tp-cp-dp", "order", "pp-tp-cp-dp", "tp-cp-dp-pp"),
         ("megatron-lm", "--zero 1 --offload activations", "offload_modules", "all", "names of modules"),
         ("torchtitan", "--zero 1", "zero_stage", "1", "zero_stage 2 or 3; or --to megatron-lm"),

@@ -111,7 +111,7 @@ REFUSED: list[tuple[str, str, Changes, list[str]]] = [
     ("nemo", "latent", {}, ["model.mla"]),
     ("maxtext", "tpu", {"model": None}, ["model"]),
     ("maxtext", "tpu", {"settings.recompute_layers": 3}, ["recompute_layers"]),
-    ("maxtext", "tpu", {"settings.offload": ["activations"]}, ["offload"]),
+    ("maxtext", "tpu", {"strategy.recompute": "none", **HOSTED}, ["offload"]),
     ("maxtext", "tpu", OVERLAP, ["dp_overlap"]),
     ("maxtext", "tpu", {"strategy.cp": 2, "settings.cp_exchange": "ring"}, ["cp_exchange"]),
     ("maxtext", "gathered", {"settings.cp_exchange": "ring"}, []),

@@ -160,7 +160,8 @@ _GRAPH_RULES = (
         "launch",
         "no graphs of moe_router with recompute_modules moe, which is more than they are",
         lambda plan: (
-            (plan.recompute == "selective") & ("moe_router" in _list_scopes(plan) and "moe" in list_plan_modules(plan))
+            bool("moe_router" in _list_scopes(plan) and "moe" in list_plan_modules(plan))
+            & (plan.recompute == "selective")
         ),
         source=_GRAPH_SOURCE,
     ),
