@@ -72,8 +72,12 @@ class KeptPlanPart(DocumentPart, frozen=True, kw_only=True):
 
     plan: PlanPart | None
     """Null where the old plan cannot run after the changes."""
+    speedup: PositiveFloat | None = None
+    """Its tokens per second with the changes, over those without."""
     regret: float | None
     """Step time divided by that of the new best plan, minus 1."""
+    best_told_apart: bool | None = None
+    """Whether the new best plan is faster than it in 90 % of all cases."""
     obstacle: str
     """Why the old plan cannot run; empty where it can."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
 
 from planner.cluster.build.pools import HeteroCluster, join_presets, resolve_pools
+from planner.cluster.build.regular_cluster import exchange_accelerator, resolve_node_spec
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster
@@ -108,6 +109,28 @@ def read_cluster(
     """
     spec, origin = read_cluster_spec(name)
     failed_parts = tuple(parse_failed_part(text) for text in fault)
+    return resolve_cluster(spec, origin, nodes=nodes, devices=devices, failed_parts=failed_parts)
+
+
+def read_exchanged_cluster(
+    name: str, nodes: int | None, devices: int | None, fault: Collection[str], parts: Mapping[str, str]
+) -> Cluster:
+    """The cluster of `read_cluster` with other parts of hardware_db, by `node` and `accelerator`. An accelerator is
+    exchanged alone: links, NICs and hosts stay those of the node, whose rated power changes by what it draws.
+
+    Raises InputError as `read_cluster`, for an unknown part, and for hosts that name their own kinds of nodes.
+    """
+    spec, origin = read_cluster_spec(name)
+    node = spec.node
+    if node is None or any(host.node is not None for host in spec.hosts):
+        expected = "a cluster with one kind of node"
+        raise InputError("its hosts name their own nodes", key=next(iter(parts)), value=name, expected=expected)
+    if "node" in parts:
+        node = presets.load_node_spec(parts["node"].casefold(), key="node")
+    if "accelerator" in parts:
+        node = exchange_accelerator(resolve_node_spec(node), parts["accelerator"].casefold())
+    failed_parts = tuple(parse_failed_part(text) for text in fault)
+    spec = msgspec.structs.replace(spec, node=node)
     return resolve_cluster(spec, origin, nodes=nodes, devices=devices, failed_parts=failed_parts)
 
 

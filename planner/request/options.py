@@ -6,8 +6,8 @@ words of shell completion and the manual pages. Nothing slow is imported here, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, get_args
 
@@ -76,6 +76,8 @@ class Completion:
     endings: tuple[str, ...] | None = None
     normalize: Callable[[str], str] | None = None
     """Of words joined by +: raises ValueError for those that do not go together."""
+    value_sources: Mapping[str, str] = field(default_factory=dict)
+    """Of KEY=VALUE, the named sources of the values of some keys."""
 
 
 TRAINER_COMPLETION = Completion(TRAINERS, versions="trainer versions")

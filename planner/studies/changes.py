@@ -20,13 +20,16 @@ from planner.hardware.figures import parse_positive_figure
 from planner.units import Dimension, parse_quantity
 
 SCENARIO_KEYS: Mapping[str, str] = {
+    "cluster": "cluster",
     "cluster.nodes": "nodes",
     "training.global_batch": "global_batch",
     "training.precision": "precision",
+    "training.trainer": "trainer",
     "model.seq_length": "seq_length",
 }
-"""Keys that change the scenario instead of the hardware, and their options."""
-
+"""Keys that change the scenario instead of a figure of the hardware, and their options."""
+PART_KEYS = ("accelerator", "node")
+"""Keys that exchange a part of the cluster for another of hardware_db."""
 _FACTOR_PATTERN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*x", re.IGNORECASE)
 _PERCENT_PATTERN = re.compile(r"([+-][0-9]+(?:\.[0-9]+)?)\s*%")
 _RELATIVE_FORMS = "a factor such as 2x, or a percentage such as +20%"
@@ -249,7 +252,7 @@ def parse_changes(texts: list[str]) -> list[tuple[str, str]]:
 
 def check_change_key(key: str, cluster: Cluster, precision: str) -> None:
     """Raise InputError, with the nearest name, for a key that neither the scenario nor this cluster has."""
-    known_keys = [*build_cluster_figures(cluster, precision), *SCENARIO_KEYS]
+    known_keys = [*PART_KEYS, *build_cluster_figures(cluster, precision), *SCENARIO_KEYS]
     if key not in known_keys:
         common_keys = ("fabric.bandwidth", "fabric.latency", "host.memory", "host.link", "host.bandwidth")
         problem = "this cluster has no such figure" if key in common_keys else "unknown key"

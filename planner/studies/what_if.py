@@ -80,7 +80,7 @@ def compute_what_if(before: WhatIfSide, after: WhatIfSide, changes: Sequence[Inp
             ),
         ),
         difference=_build_difference_part(before_plan, after_plan),
-        kept=_evaluate_kept_plan(after, before_result, after_plan),
+        kept=_evaluate_kept_plan(after, before_result, before_plan, after_plan),
         elasticities=_build_elasticity_parts((before, before_result), (after, after_result)),
     )
 
@@ -130,7 +130,9 @@ def _subtract_figures(new: Any, old: Any) -> Any:
     return None if new is None or old is None else new - old
 
 
-def _evaluate_kept_plan(after: WhatIfSide, before_result: SearchResult, best_plan: PlanPart) -> KeptPlanPart:
+def _evaluate_kept_plan(
+    after: WhatIfSide, before_result: SearchResult, before_plan: PlanPart, best_plan: PlanPart
+) -> KeptPlanPart:
     """The old plan after the changes: a search of the space that contains only this plan."""
     scenario = after.scenarios[int(before_result.scenario_index[0])]
     pins: dict[str, tuple[int, ...]] = {
@@ -140,7 +142,15 @@ def _evaluate_kept_plan(after: WhatIfSide, before_result: SearchResult, best_pla
     if not result.stats.feasible:
         return KeptPlanPart(plan=None, regret=None, obstacle=_explain_obstacle(scenario, result))
     plan = build_plan_parts(result, after.cluster)[0]
-    return KeptPlanPart(plan=plan, regret=plan.step_time_s / best_plan.step_time_s - 1.0, obstacle="")
+    ratio = plan.step_time_s / best_plan.step_time_s
+    bounds = read_step_bounds(best_plan), read_step_bounds(plan)
+    return KeptPlanPart(
+        plan=plan,
+        speedup=plan.tokens_per_s / before_plan.tokens_per_s,
+        regret=ratio - 1.0,
+        best_told_apart=is_change_told_apart(ratio, bounds, is_same_machine=True),
+        obstacle="",
+    )
 
 
 def _explain_obstacle(scenario: Scenario, result: SearchResult) -> str:

@@ -10,11 +10,14 @@ import pytest
 from rich.console import Console
 
 from planner.cli import app
+from planner.cli.commands import what_if
 from planner.documents.what_if import WhatIfDocument
 from planner.report.formats.registry import build_report
 from planner.report.formats.terminal import print_report
 from planner.units import format_bytes, format_seconds
 from tests.cli.run import call
+from tests.cli.test_completion import complete
+from tests.sample import mark_full
 from tests.schemas import validate_document
 
 MAIN = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "-b", "64")
@@ -82,6 +85,71 @@ def test_the_scenario_itself_can_be_changed() -> None:
     assert json.loads(plain.stdout)["plans"][0] == after["plan"]
 
 
+def test_the_plan_as_it_is_comes_first_and_then_what_planning_again_brings() -> None:
+    done = call("planner", "what-if", *PINNED, "--set", "fabric.bandwidth=2x")
+    kept, again = done.stdout.rstrip().splitlines()[-2:]
+    assert kept.startswith("With the changes the plan as it is takes ")
+    assert again.startswith("Planned again, ")
+    document = run_what_if(*PINNED, "--set", "cluster.nodes=2x")
+    kept_part = document["kept"]
+    assert kept_part["speedup"] == kept_part["plan"]["tokens_per_s"] / document["before"]["plan"]["tokens_per_s"]
+    assert kept_part["plan"]["step_time_s"] >= document["after"]["plan"]["step_time_s"]
+    assert kept_part["regret"] >= 0
+    assert kept_part["regret"] > 0 or not kept_part["best_told_apart"]
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments"),
+    [
+        ("cluster=dgx-a100", ("-c", "dgx-a100", "--nodes", "2")),
+        ("training.trainer=torchtitan", ("-c", "dgx-h100", "--nodes", "2", "--trainer", "torchtitan")),
+    ],
+)
+def test_a_whole_part_exchanged_is_planned_as_if_it_had_been_asked_for(
+    change: str, arguments: tuple[str, ...]
+) -> None:
+    document = run_what_if(*PINNED, "--set", change)
+    pins = ("--pp", "1,2", "--cp", "1", "--vpp", "1", "-b", "64")
+    plain = json.loads(call("plan", "llama-3-8b", *arguments, *pins, "--top", "1", "-f", "json").stdout)
+    assert document["after"]["plan"] == plain["plans"][0]
+    assert document["changes"][0]["after"] == change.partition("=")[2] or "@" in document["changes"][0]["after"]
+
+
+def test_an_accelerator_is_exchanged_alone() -> None:
+    document = run_what_if(*PINNED, "--set", "accelerator=h200-sxm")
+    before, after = document["before"], document["after"]
+    assert (before["cluster"]["accelerator"], after["cluster"]["accelerator"]) == ("h100-sxm-80gb", "h200-sxm")
+    assert after["cluster"]["name"] == before["cluster"]["name"] == "dgx-h100"
+    assert after["plan"]["memory"]["capacity_bytes"] > before["plan"]["memory"]["capacity_bytes"]
+    assert document["kept"]["speedup"] > 1  # more memory bandwidth at the same peak
+    node = run_what_if(*PINNED, "--set", "node=dgx-h200")
+    assert node["after"]["plan"]["step_time_s"] == pytest.approx(after["plan"]["step_time_s"], rel=0.02)
+
+
+VALUES = {"accelerator": "h200-sxm", "node": "dgx-h200", "cluster": "dgx-h200", "training.trainer": "megatron-lm"} | {
+    "training.precision": "fp8",
+    "model.seq_length": "4096",
+    "accelerator.power": "900W",
+}
+
+
+@pytest.mark.parametrize("key", mark_full((*what_if.NAME_KEYS, *what_if.AMOUNT_KEYS), every=5))
+def test_every_key_of_the_help_can_be_set(key: str) -> None:
+    pins = ("--tp", "1", "--pp", "1", "--zero", "1", "--micro-batch", "1")
+    done = call("planner", "what-if", *PINNED[:7], *pins, "--set", f"{key}={VALUES.get(key, '2x')}")
+    assert done.returncode == 0, (key, done.stderr)
+    assert f"{key}: " in done.stdout
+
+
+def test_the_help_lists_the_keys_and_the_shell_completes_them_and_their_names() -> None:
+    help_text = "".join(call("planner", "what-if", "--help").stdout.split())
+    for key in (*what_if.NAME_KEYS, *what_if.AMOUNT_KEYS):
+        assert key in help_text
+        assert f"{key}=" in complete("planner", "what-if", "70B", "--set", key)
+    assert "accelerator=h200-sxm" in complete("planner", "what-if", "70B", "--set", "accelerator=h2")
+    assert complete("planner", "what-if", "70B", "--set", "cluster=dgx-b2") == ["cluster=dgx-b200"]
+
+
 def test_price_and_power_change_money_and_energy_alone() -> None:
     document = run_what_if(*PINNED, "--set", "accelerator.price=1USD", "--set", "node.link.latency=3.4us")
     before, after = document["before"]["plan"], document["after"]["plan"]
@@ -106,7 +174,8 @@ def test_the_table_names_every_figure() -> None:
         *("Change   fabric.bandwidth: 50.0 GB/s -> 5.00 GB/s (0.1x)", "as it is", "changed", "difference"),
         *("tp", "zero stage", "schedule", "shard group", "step", "forward", "data parallel, overlapped"),
         *("memory", "weights", "capacity", "tokens/s", "MFU", "cost of a step", "energy of a step"),
-        *("The old plan", "Elasticity: percent of step time per percent of", "peak FLOP/s", "network latency"),
+        *("With the changes the plan as it is", "Planned again"),
+        *("Elasticity: percent of step time per percent of", "peak FLOP/s", "network latency"),
     ):
         assert part in done.stdout
     assert max(map(len, done.stdout.splitlines())) < 140

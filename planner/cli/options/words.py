@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from planner.cli.lazy import import_lazily
-from planner.request.options import ALL, Completion, Option
+from planner.request.options import ALL, TRAINERS, Completion, Option
 
 with import_lazily():
     from planner.hardware import accelerator
@@ -40,6 +40,11 @@ def complete_option(option: Option, typed: str) -> Iterator[str]:
     prefix, partial_word = typed[:prefix_length], typed[prefix_length:].casefold()
     if completion.versions and "@" in typed:
         yield from (word for word, _ in _WORD_SOURCES[completion.versions]() if word.startswith(typed.casefold()))
+        return
+    key, equals, value = typed.partition("=")
+    if equals and key in completion.value_sources:
+        words = _WORD_SOURCES[completion.value_sources[key]]()
+        yield from (f"{key}={word}" for word, _ in words if word.startswith(value.casefold()))
         return
     # the preset of dgx-h100:32
     used_words = (
@@ -108,6 +113,7 @@ _WORD_SOURCES: Mapping[str, Callable[[], WordMeanings]] = {
     "accelerators": partial(_read_titled_files, _DATABASE_FOLDER / "accelerators"),
     "nodes": partial(_read_titled_files, _DATABASE_FOLDER / "nodes"),
     "grids": read_grid_words,
+    "trainers": lambda: [(name, "") for name in TRAINERS],
     "precisions": lambda: [(precision, "") for precision in get_args(accelerator.Precision)],
     "vendors": partial(_read_accelerator_values, "vendor"),
     "accelerator kinds": partial(_read_accelerator_values, "kind"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from planner.cluster.build.power import compute_rated_overhead_w
 from planner.cluster.model import presets
 from planner.cluster.model.cluster import Host, Nics, RegularCluster
 from planner.cluster.model.intra_node import CUBE_MESH_DEVICES, IntraNodeTopology
-from planner.cluster.model.spec import MAX_CLUSTER_DEVICES, ClusterSpec, HostSpec, NicSpec, NodeSpec
+from planner.cluster.model.spec import MAX_CLUSTER_DEVICES, ClusterSpec, HostSpec, NicSpec, NodePowerSpec, NodeSpec
 from planner.cluster.regular.levels import build_fabric_levels
 from planner.errors import InputError
 from planner.hardware import database
@@ -79,6 +81,20 @@ def resolve_node_accelerator(node: NodeSpec) -> Accelerator:
     if isinstance(accelerator, str):
         accelerator = database.load_accelerator_spec(accelerator, key="node.accelerator")
     return resolve_accelerator(accelerator)
+
+
+def exchange_accelerator(node: NodeSpec, name: str) -> NodeSpec:
+    """The node with other accelerators of hardware_db: it may draw more or less by what they do, and as before where
+    that is not known. Raises InputError with the nearest name.
+    """
+    exchanged = msgspec.structs.replace(
+        node, accelerator=database.load_accelerator_spec(name, key="accelerator"), power=None
+    )
+    old_w, new_w = resolve_node_accelerator(node).tdp_w, resolve_node_accelerator(exchanged).tdp_w
+    if node.power is None or old_w is None or new_w is None:
+        return exchanged
+    max_w = parse_figure(node.power.max, "w", key="node.power.max") + node.devices * (new_w - old_w)
+    return msgspec.structs.replace(exchanged, power=NodePowerSpec(max=max_w))
 
 
 def resolve_node_host(host: HostSpec | None) -> Host | None:

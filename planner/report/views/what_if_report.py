@@ -1,8 +1,8 @@
-"""The what-if document as a report: one record a plan: before the changes, with them, and the old plan with them."""
+"""The what-if document as a report: one record a plan: as it is, the same with the changes, planned again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from planner.cost.memory.moments import MEMORY_CATEGORIES
 from planner.cost.settings import SETTINGS
@@ -13,10 +13,9 @@ from planner.report.report import BarChart, ChartAxis, RecordValue, Report, Repo
 from planner.report.views import breakdown, plan_words
 from planner.units import format_bytes, format_count, format_seconds, format_si
 
-_WhatIfRow = tuple[str, str, str, str]
-"""A name, the value before the changes, the value with them, the difference."""
+_WhatIfRow = tuple[str, ...]
+"""A name, the value of each plan, the difference of the first two."""
 
-_HEADINGS: _WhatIfRow = ("", "as it is", "changed", "difference")
 _HARDWARE_FIGURE_NAMES = {
     "peak": "peak FLOP/s",
     "memory_bandwidth": "memory bandwidth",
@@ -40,15 +39,14 @@ _UNIT_FORMATS: dict[str, Callable[[float], str]] = {
     "usd": lambda value: f"{value:.2f} USD",
     "": lambda value: f"{value:,.0f}",
 }
-_BEFORE_LABEL, _AFTER_LABEL, _KEPT_PLAN_LABEL = "as it is", "changed", "the old plan, changed"
+_BEFORE_LABEL, _KEPT_PLAN_LABEL, _AFTER_LABEL = "as it is", "changed", "planned again"
+"""The plan without the changes, the same plan with them, and the best plan with them."""
 
 
 def build_whatif_report(document: WhatIfDocument) -> Report:
     """The report of `what-if`."""
     title = f"What if: {document.before.model.title} on {document.before.cluster.title}"
-    plans = {_BEFORE_LABEL: document.before.plan, _AFTER_LABEL: document.after.plan}
-    if document.kept.plan is not None:
-        plans[_KEPT_PLAN_LABEL] = document.kept.plan
+    plans = _list_plans(document)
     strategies = {name: plan_words.format_strategy(plan.strategy) for name, plan in plans.items()}
     cases = [ReportCase(title, f"{name} fits: {strategies[name]}", plan.step_time_s) for name, plan in plans.items()]
     if document.kept.plan is None:
@@ -57,6 +55,8 @@ def build_whatif_report(document: WhatIfDocument) -> Report:
         (_HARDWARE_FIGURE_NAMES[item.figure], _format_elasticity(item.before), _format_elasticity(item.after))
         for item in document.elasticities
     ]
+    headings = ("", *plans)
+    headings = (*headings[:3], "difference", *headings[3:])
     return Report(
         command="what-if",
         title=title,
@@ -64,11 +64,12 @@ def build_whatif_report(document: WhatIfDocument) -> Report:
         records=[_build_record(document, name, plan) for name, plan in plans.items()],
         tables=[
             ReportTable(
-                "Both plans", build_columns(_HEADINGS, list(_enumerate_rows(document)), drop_order=("difference",))
+                "The plan as it is, with the changes, and planned again" if len(plans) > 2 else "Both plans",
+                build_columns(headings, list(_enumerate_rows(document)), drop_order=("difference",)),
             ),
             ReportTable(
                 "Elasticity: percent of step time per percent of a hardware figure",
-                build_columns(("figure", *_HEADINGS[1:3]), elasticity_rows),
+                build_columns(("figure", _BEFORE_LABEL, _AFTER_LABEL), elasticity_rows),
             ),
         ],
         charts=[
@@ -85,18 +86,37 @@ def build_whatif_report(document: WhatIfDocument) -> Report:
     )
 
 
+def _list_plans(document: WhatIfDocument) -> dict[str, PlanPart]:
+    """The plans by their headings: the one that is planned again is left out where it is the old one, and the old one
+    with the changes where it would not run.
+    """
+    plans = {_BEFORE_LABEL: document.before.plan}
+    if document.kept.plan is not None:
+        plans[_KEPT_PLAN_LABEL] = document.kept.plan
+    if not _is_kept_plan_best(document):
+        plans[_AFTER_LABEL] = document.after.plan
+    return plans
+
+
+def _is_kept_plan_best(document: WhatIfDocument) -> bool:
+    """Whether the old plan, of as many devices as there are, is what is planned again."""
+    kept, best = document.kept.plan, document.after.plan
+    return kept is not None and (kept.strategy, kept.settings) == (best.strategy, best.settings)
+
+
 def _build_record(document: WhatIfDocument, name: str, plan: PlanPart) -> dict[str, RecordValue]:
     """One plan, flat: its speedup to the first, and percents of step time per percent of a figure where known."""
     side = document.before if name == _BEFORE_LABEL else document.after
     record: dict[str, RecordValue] = {"which": name, "model": side.model.name, "cluster": side.cluster.name}
     record |= {"accelerator": side.cluster.accelerator, "nodes": side.cluster.nodes, "devices": side.cluster.devices}
     record["changes"] = [] if name == _BEFORE_LABEL else [f"{item.key}={item.given}" for item in document.changes]
-    speedups = {_BEFORE_LABEL: 1.0, _AFTER_LABEL: document.difference.speedup}
-    record["speedup"] = speedups.get(name, plan.tokens_per_s / document.before.plan.tokens_per_s)
+    record["speedup"] = plan.tokens_per_s / document.before.plan.tokens_per_s
     record["regret"] = document.kept.regret if name == _KEPT_PLAN_LABEL else None
     record |= flatten_part(plan)
     for item in document.elasticities:
         values: dict[str, RecordValue] = {_BEFORE_LABEL: item.before, _AFTER_LABEL: item.after}
+        if _is_kept_plan_best(document):
+            values[_KEPT_PLAN_LABEL] = item.after
         record[f"elasticity_{item.figure}"] = values.get(name)
     return record
 
@@ -142,49 +162,63 @@ def _format_change_value(change: InputChangePart, value: float | str | None) -> 
 
 
 def _enumerate_rows(document: WhatIfDocument) -> Iterator[_WhatIfRow]:
-    """Both plans, figure by figure; parts of a figure follow it."""
-    before, after = document.before, document.after
-    old, new = before.plan, after.plan
-    yield from _enumerate_choice_rows(before, after)
-    steps = (plan_words.format_step(old), plan_words.format_step(new))
-    yield "step (10-90 %)", *steps, _format_percent_change(old.step_time_s, new.step_time_s)
-    for suffix, old_terms, new_terms in (
-        ("", old.terms, new.terms),
-        (", overlapped", old.overlapped, new.overlapped),
+    """All plans, figure by figure; parts of a figure follow it."""
+    plans = [*_list_plans(document).values()]
+    sides = [document.before, *[document.after] * (len(plans) - 1)]
+    yield from _enumerate_choice_rows(sides, plans)
+    steps = [plan_words.format_step(plan) for plan in plans]
+    yield _insert_difference(
+        "step (10-90 %)", steps, _format_percent_change(*_take_first([plan.step_time_s for plan in plans]))
+    )
+    for suffix, terms in (
+        ("", [plan.terms for plan in plans]),
+        (", overlapped", [plan.overlapped for plan in plans]),
     ):
-        for name, seconds in old_terms.items():
-            if seconds or new_terms[name]:
-                label = f"{plan_words.format_term_name(name)}{suffix}"
-                yield _build_row(label, seconds, new_terms[name], format_seconds)
-    yield _build_row("memory", old.memory.total_bytes, new.memory.total_bytes, format_bytes)
+        for name in terms[0]:
+            seconds = [item[name] for item in terms]
+            if any(seconds):
+                yield _build_row(f"{plan_words.format_term_name(name)}{suffix}", seconds, format_seconds)
+    yield _build_row("memory", [plan.memory.total_bytes for plan in plans], format_bytes)
     for name in (*MEMORY_CATEGORIES, "capacity"):
-        old_bytes, new_bytes = (getattr(memory, f"{name}_bytes") for memory in (old.memory, new.memory))
-        if old_bytes or new_bytes:
-            yield _build_row(name, old_bytes, new_bytes, format_bytes)
-    unit = f"{plan_words.get_throughput_unit(before.model)}s/s"
-    rates = (plan_words.get_throughput_per_s(side.model, side.plan) for side in (before, after))
-    for suffix, old_rate, new_rate in zip(("", " a device"), *rates, strict=True):
-        yield _build_row(f"{unit}{suffix}", old_rate, new_rate, format_count)
-    for name, old_share, new_share in (("MFU", old.mfu, new.mfu), ("HFU", old.hfu, new.hfu)):
-        yield name, f"{old_share:.1%}", f"{new_share:.1%}", f"{100 * (new_share - old_share):+.1f} points"
-    yield from _build_optional_row("cost of a step", old.cost_usd_per_step, new.cost_usd_per_step, "usd")
-    yield from _build_optional_row("energy of a step", old.energy_j_per_step, new.energy_j_per_step, "j")
+        sizes = [getattr(plan.memory, f"{name}_bytes") for plan in plans]
+        if any(sizes):
+            yield _build_row(name, sizes, format_bytes)
+    unit = f"{plan_words.get_throughput_unit(document.before.model)}s/s"
+    rates = [plan_words.get_throughput_per_s(side.model, plan) for side, plan in zip(sides, plans, strict=True)]
+    for suffix, values in zip(("", " a device"), zip(*rates, strict=True), strict=True):
+        yield _build_row(f"{unit}{suffix}", list(values), format_count)
+    for name in ("mfu", "hfu"):
+        shares = [getattr(plan, name) for plan in plans]
+        points = f"{100 * (shares[1] - shares[0]):+.1f} points"
+        yield _insert_difference(name.upper(), [f"{share:.1%}" for share in shares], points)
+    yield from _build_optional_row("cost of a step", [plan.cost_usd_per_step for plan in plans], "usd")
+    yield from _build_optional_row("energy of a step", [plan.energy_j_per_step for plan in plans], "j")
 
 
-def _enumerate_choice_rows(before: WhatIfSidePart, after: WhatIfSidePart) -> Iterator[_WhatIfRow]:
-    """Devices, batch, degrees and settings of both plans, and which of them differ."""
-    sides = []
-    for side in (before, after):
-        choices = {"devices": f"{side.cluster.devices:,}", "global batch": f"{side.plan.global_batch:,}"}
-        for part in (side.plan.strategy, side.plan.settings):
+def _take_first(values: Sequence[float]) -> tuple[float, float]:
+    return values[0], values[1]
+
+
+def _insert_difference(name: str, texts: Sequence[str], difference: str) -> _WhatIfRow:
+    """A row with the difference of the first two plans after these."""
+    return name, *texts[:2], difference, *texts[2:]
+
+
+def _enumerate_choice_rows(sides: Sequence[WhatIfSidePart], plans: Sequence[PlanPart]) -> Iterator[_WhatIfRow]:
+    """Devices, batch, degrees and settings of all plans, and which of the first two differ."""
+    columns = []
+    for side, plan in zip(sides, plans, strict=True):
+        choices = {"devices": f"{side.cluster.devices:,}", "global batch": f"{plan.global_batch:,}"}
+        for part in (plan.strategy, plan.settings):
             for field in part.__struct_fields__:
                 value = getattr(part, field)
                 if field in SETTINGS and SETTINGS[field].kind == "dtype":
                     value = plan_words.resolve_gradient_format(value, side.scenario.precision)
                 choices[field.replace("_", " ")] = _format_choice(value)
-        sides.append(choices)
-    for name, old in sides[0].items():
-        yield name, old, sides[1][name], "" if old == sides[1][name] else "differs"
+        columns.append(choices)
+    for name in columns[0]:
+        texts = [column[name] for column in columns]
+        yield _insert_difference(name, texts, "" if texts[0] == texts[1] else "differs")
 
 
 def _format_choice(value: object) -> str:
@@ -195,15 +229,17 @@ def _format_choice(value: object) -> str:
     return "all" if value is None else str(value)
 
 
-def _build_row(name: str, old: float, new: float, format_value: Callable[[float], str]) -> _WhatIfRow:
-    return name, format_value(old), format_value(new), _format_percent_change(old, new)
+def _build_row(name: str, values: Sequence[float], format_value: Callable[[float], str]) -> _WhatIfRow:
+    texts = [format_value(value) for value in values]
+    return _insert_difference(name, texts, _format_percent_change(*_take_first(values)))
 
 
-def _build_optional_row(name: str, old: float | None, new: float | None, unit: FigureUnit) -> Iterator[_WhatIfRow]:
-    """A row of a figure that may not be known; none where neither plan has it. `unit`: `usd` or `j`."""
-    if old is not None or new is not None:
+def _build_optional_row(name: str, values: Sequence[float | None], unit: FigureUnit) -> Iterator[_WhatIfRow]:
+    """A row of a figure that may not be known; none where no plan has it. `unit`: `usd` or `j`."""
+    if any(value is not None for value in values):
+        old, new = values[:2]
         change = _format_percent_change(old, new) if old and new else ""
-        yield name, format_figure_value(old, unit), format_figure_value(new, unit), change
+        yield _insert_difference(name, [format_figure_value(value, unit) for value in values], change)
 
 
 def _format_percent_change(old: float, new: float) -> str:
@@ -219,17 +255,33 @@ def _format_elasticity(value: float) -> str:
 
 
 def _enumerate_sentences(document: WhatIfDocument) -> Iterator[str]:
-    """Whether the best plan changed, what it gains, and how the old plan would do."""
-    kept, speedup = document.kept, document.difference.speedup
+    """What the changes do to the plan as it is; then what planning again with them brings."""
+    kept = document.kept
+    if kept.plan is None or kept.speedup is None:
+        yield f"The plan as it is would not run with the changes: {kept.obstacle}."
+        strategy = plan_words.format_strategy(document.after.plan.strategy)
+        more = _format_more(document, document.difference.speedup)
+        yield f"Planned again, the best is {strategy}: {more} than before."
+        return
+    step = plan_words.format_step(kept.plan)
+    width = f" with dp {kept.plan.strategy.dp}" if kept.plan.strategy != document.before.plan.strategy else ""
+    yield f"With the changes the plan as it is{width} takes {step} a step: {_format_more(document, kept.speedup)}."
+    if _is_kept_plan_best(document):
+        yield "Planned again, the same plan is the best."
+        return
+    strategy = plan_words.format_strategy(document.after.plan.strategy)
+    gain = f"{kept.regret or 0.0:.1%}"
+    if kept.best_told_apart:
+        new_step = plan_words.format_step(document.after.plan)
+        yield f"Planned again, another plan is the best: {strategy}, {new_step} a step, {gain} faster."
+    else:
+        yield (
+            f"Planned again, {strategy} is {gain} faster, which is less than the error of such a comparison: "
+            "no reason to change the plan."
+        )
+
+
+def _format_more(document: WhatIfDocument, speedup: float) -> str:
+    """`5.2% more tokens a second`."""
     more = "more" if speedup >= 1 else "fewer"
-    unit = plan_words.get_throughput_unit(document.before.model)
-    verdict = "The best plan stays the same" if document.same_plan else "Another plan is the best"
-    yield f"{verdict}: {abs(speedup - 1.0):.1%} {more} {unit}s a second."
-    if not document.told_apart and speedup != 1:
-        yield "The two cannot be told apart: they differ by less than the error of such a comparison."
-    if kept.plan is None or kept.regret is None:
-        yield f"The old plan would not run with the changes: {kept.obstacle}."
-    elif not document.same_plan:
-        step = plan_words.format_step(kept.plan)
-        width = f" with dp {kept.plan.strategy.dp}" if kept.plan.strategy != document.before.plan.strategy else ""
-        yield f"The old plan{width} would take {step} a step with the changes, {kept.regret:.1%} more than the best."
+    return f"{abs(speedup - 1.0):.1%} {more} {plan_words.get_throughput_unit(document.before.model)}s a second"
