@@ -41,6 +41,8 @@ _UNIT_FORMATS: dict[str, Callable[[float], str]] = {
 }
 _BEFORE_LABEL, _KEPT_PLAN_LABEL, _AFTER_LABEL = "as it is", "changed", "planned again"
 """The plan without the changes, the same plan with them, and the best plan with them."""
+_RECORD_AFTER_LABEL, _RECORD_KEPT_LABEL = "changed", "the old plan, changed"
+"""Of records the best plan with the changes, and the same plan with them."""
 
 
 def build_whatif_report(document: WhatIfDocument) -> Report:
@@ -61,7 +63,7 @@ def build_whatif_report(document: WhatIfDocument) -> Report:
         command="what-if",
         title=title,
         facts=list(_enumerate_facts(document)),
-        records=[_build_record(document, name, plan) for name, plan in plans.items()],
+        records=[_build_record(document, name, plan) for name, plan in _list_record_plans(document).items()],
         tables=[
             ReportTable(
                 "The plan as it is, with the changes, and planned again" if len(plans) > 2 else "Both plans",
@@ -104,6 +106,12 @@ def _is_kept_plan_best(document: WhatIfDocument) -> bool:
     return kept is not None and (kept.strategy, kept.settings) == (best.strategy, best.settings)
 
 
+def _list_record_plans(document: WhatIfDocument) -> dict[str, PlanPart]:
+    """The plan of each record by its name: also where the best plan is the old one."""
+    plans = {_BEFORE_LABEL: document.before.plan, _RECORD_AFTER_LABEL: document.after.plan}
+    return plans if document.kept.plan is None else {**plans, _RECORD_KEPT_LABEL: document.kept.plan}
+
+
 def _build_record(document: WhatIfDocument, name: str, plan: PlanPart) -> dict[str, RecordValue]:
     """One plan, flat: its speedup to the first, and percents of step time per percent of a figure where known."""
     side = document.before if name == _BEFORE_LABEL else document.after
@@ -111,12 +119,10 @@ def _build_record(document: WhatIfDocument, name: str, plan: PlanPart) -> dict[s
     record |= {"accelerator": side.cluster.accelerator, "nodes": side.cluster.nodes, "devices": side.cluster.devices}
     record["changes"] = [] if name == _BEFORE_LABEL else [f"{item.key}={item.given}" for item in document.changes]
     record["speedup"] = plan.tokens_per_s / document.before.plan.tokens_per_s
-    record["regret"] = document.kept.regret if name == _KEPT_PLAN_LABEL else None
+    record["regret"] = document.kept.regret if name == _RECORD_KEPT_LABEL else None
     record |= flatten_part(plan)
     for item in document.elasticities:
-        values: dict[str, RecordValue] = {_BEFORE_LABEL: item.before, _AFTER_LABEL: item.after}
-        if _is_kept_plan_best(document):
-            values[_KEPT_PLAN_LABEL] = item.after
+        values: dict[str, RecordValue] = {_BEFORE_LABEL: item.before, _RECORD_AFTER_LABEL: item.after}
         record[f"elasticity_{item.figure}"] = values.get(name)
     return record
 
