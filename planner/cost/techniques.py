@@ -28,6 +28,8 @@ from planner.workload.techniques import (
 )
 
 OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
+_8BIT_PRECISIONS = ("fp8", "mxfp8")
+"""Of multiplies that take frozen weights of 8 bits as they are."""
 _FOUR_BIT_BYTES = 0.5 + 0.127 / 8
 """NormalFloat4 with its blocks' constants quantised once more: 0.127 bits a parameter (arXiv 2305.14314)."""
 _EIGHT_BIT_MOMENT_BYTES = 1.0 + 4.0 / 2048
@@ -129,8 +131,15 @@ def apply_lora(
     scenario: Scenario, rank: int, bits: int = 16, *, modules: LoraModules = "all", dropout: bool = False
 ) -> Scenario:
     """Only adapters of `rank` beside every matrix of the layers, or of attention, are trained; the rest is frozen in
-    16 bit, or its matrices in 4.
+    16 bit, or its matrices in 8 or 4. Raises InputError where multiplies take no weights of 8 bits.
     """
+    if bits == 8 and scenario.precision not in _8BIT_PRECISIONS:
+        raise InputError(
+            f"multiplies in {scenario.precision} have no frozen weights of 8 bits",
+            key="--lora",
+            value=f"{rank}:8bit",
+            expected=f"--precision {' or '.join(_8BIT_PRECISIONS)}",
+        )
     workload = scenario.workload
     adapter_parameters = sum(
         run.count * _count_adapter_parameters(find_adapted(scenario, op), rank)
@@ -143,6 +152,9 @@ def apply_lora(
         raise InputError("nothing to adapt", key="--lora", value=rank, expected=expected)
     quantized_share = _compute_parameter_share(workload, is_adapted) if bits == 4 else 0.0
     frozen_bytes = quantized_share * _FOUR_BIT_BYTES + (1.0 - quantized_share) * WEIGHT_16BIT_BYTES
+    if bits == 8:
+        # embedding and head stay wide: `planner/cost/memory/narrow_weights.py`
+        frozen_bytes = 1.0
     adapter_share = adapter_parameters / workload.parameters
     return _replace_techniques(scenario, lora=Lora(rank, bits, adapter_share, frozen_bytes, modules, dropout))
 
@@ -274,15 +286,17 @@ def _describe_quantization(scenario: Scenario) -> Technique:
 
 
 def _describe_lora(lora: Lora) -> Technique:
-    is_4bit = lora.bits == 4
     changes = (
         f"{lora.adapter_share:.3%} as many parameters are trained as the model has",
         f"a frozen parameter takes {lora.frozen_bytes:.3g} bytes; gradients and moments are of adapters alone",
         "no gradients of frozen weights: one multiply less of three",
         "data parallelism reduces the adapters' gradients alone",
-        *(["frozen matrices are written out in 16 bit before each pass"] if is_4bit else []),
+        *(["frozen matrices are written out in 16 bit before each pass"] if lora.bits == 4 else []),
     )
-    return Technique(f"LoRA of rank {lora.rank}{', frozen matrices in 4 bit' if is_4bit else ''}", changes)
+    frozen = f", frozen matrices in {lora.bits} bit" if lora.bits < 16 else ""
+    return Technique(
+        f"LoRA of rank {lora.rank}{' on attention' if lora.modules == 'attention' else ''}{frozen}", changes
+    )
 
 
 def _describe_pruning(pruning: Pruning) -> Technique:

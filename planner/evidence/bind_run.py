@@ -15,7 +15,7 @@ from planner.cost.strategies import RECOMPUTE_MODES, SELECTIVE_RECOMPUTE
 from planner.errors import InputError
 from planner.evidence.columns import DEGREE_COLUMNS
 from planner.evidence.model_and_cluster import build_run_cluster, build_run_workload, list_unused_facts
-from planner.evidence.run_settings import apply_run_settings, has_unknown_scopes
+from planner.evidence.run_settings import apply_run_settings, describe_assumed_modules, has_unknown_scopes
 from planner.evidence.run_trainers import (
     SHARDING_WORDS,
     describe_assumed_trainer,
@@ -90,7 +90,12 @@ def bind_run(run: MeasuredRun) -> BoundRun:
         space,
         unstated_columns,
         replace(space, allowed=_add_defaults(allowed, run, trainer_name, unstated_columns)),
-        (*defaulted_settings, *filter(None, [describe_assumed_trainer(run), describe_assumed_version(run)])),
+        (
+            *defaulted_settings,
+            *filter(
+                None, [describe_assumed_trainer(run), describe_assumed_version(run), describe_assumed_modules(run)]
+            ),
+        ),
         (
             *list_unused_facts(run, cluster),
             *run_scenario.not_modelled,

@@ -17,6 +17,7 @@ from planner.errors import find_nearest_name
 from planner.trainers.names import LaunchMode, TrainerName
 from planner.trainers.pipeline_layout import format_layout, parse_layout
 from planner.workload.spec import MAX_HEADS_OR_EXPERTS, MAX_LAYERS, MAX_SEQ_LENGTH
+from planner.workload.techniques import LoraModules
 
 CellValue = str | int | float | bool
 """What a cell says; a column whose cell is empty has none."""
@@ -218,6 +219,7 @@ _DECLARED = (
     *(_declare_setting(name) for name in _NAMED_SETTINGS if name not in ("attention", "lora_rank", "precision")),
     declare_choice("attention", *get_args(AttentionKernel)),
     declare_count("lora_rank", maximum=65_536),
+    declare_choice("lora_modules", *get_args(LoraModules)),
     declare_text("precision"),
     declare_choice("metric", *RUN_METRICS, is_required=True),
     declare_number("value", is_required=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import cast
 
 from planner.cost.launch import parse_launch
 from planner.cost.scenario import Scenario
@@ -36,9 +37,10 @@ _TRAINER_FIELDS = {
     "gather_bytes": "gather_bytes",
 }
 """Fields of a trainer's record by the columns that state them."""
-_BENCHMARK = "mlcommons/"
-"""How sources begin that are submissions to MLPerf, whose LoRA has adapters on the projections of attention, with
-dropout before them (nemo_toolkit 2.5.3, scripts/performance/llm/mlperf_lora_llama2_70b.py)."""
+_ADAPTING_ATTENTION = ("nemo", "deepspeed")
+"""Programs whose adapters are on the projections of attention, with dropout before them, where the row does not say:
+in NeMo's script for speed (nemo_toolkit 2.5.3, scripts/performance/llm/mlperf_lora_llama2_70b.py), and in that of
+MLPerf for DeepSpeed (mlcommons/training, llama2_70b_lora/README.md), which has no adapters of its own."""
 
 
 @dataclass(frozen=True)
@@ -138,13 +140,25 @@ def _apply_lora(scenario: Scenario, run: MeasuredRun) -> Scenario:
     if rank is None:
         return scenario
     base_bytes = run.get_number("base_bytes")
-    bits, is_benchmark = 4 if base_bytes is not None and base_bytes < 1 else 16, run.source.startswith(_BENCHMARK)
-    modules: LoraModules = "attention" if is_benchmark else "all"
-    scenario = apply_lora(scenario, rank, bits, modules=modules, dropout=is_benchmark)
+    bits = 4 if base_bytes is not None and base_bytes < 1 else 16
+    stated, assumed = run.get_text("lora_modules"), _find_assumed_modules(run)
+    modules = cast(LoraModules, stated or assumed)
+    scenario = apply_lora(scenario, rank, bits, modules=modules, dropout=assumed == modules == "attention")
     lora = scenario.techniques.lora
     if base_bytes is None or lora is None:
         return scenario
     return replace(scenario, techniques=replace(scenario.techniques, lora=replace(lora, frozen_bytes=base_bytes)))
+
+
+def _find_assumed_modules(run: MeasuredRun) -> LoraModules:
+    program = find_run_program(run)
+    return "attention" if program is not None and program.name in _ADAPTING_ATTENTION else "all"
+
+
+def describe_assumed_modules(run: MeasuredRun) -> str:
+    """Which matrices have adapters where the row states their rank alone; else empty."""
+    is_assumed = run.get_count("lora_rank") is not None and not run.get_text("lora_modules")
+    return f"lora_modules={_find_assumed_modules(run)}" if is_assumed else ""
 
 
 def _enumerate_unused(run: MeasuredRun) -> Iterator[str]:
@@ -157,6 +171,8 @@ def _enumerate_unused(run: MeasuredRun) -> Iterator[str]:
         yield "dp_overlap=grad (as yes)"
     if run.get_number("base_bytes") is not None and run.get_count("lora_rank") is None:
         yield f"base_bytes={run.get_number('base_bytes'):g}"
+    if run.get_text("lora_modules") and run.get_count("lora_rank") is None:
+        yield f"lora_modules={run.get_text('lora_modules')}"
 
 
 def has_unknown_scopes(run: MeasuredRun) -> bool:

@@ -390,8 +390,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "lora", "Techniques", "Train only LoRA adapters of this rank; all other weights are frozen.",
-        values.parse_lora, metavar="RANK[:4bit]", commands=_TECHNIQUES,
-        completion=Completion(("16", "16:4bit", "64", "64:4bit")),
+        values.parse_lora, metavar="RANK[:4bit|8bit][:attention]", commands=_TECHNIQUES,
+        completion=Completion(("16", "16:4bit", "16:8bit", "16:attention", "64", "64:4bit")),
     ),
     Option(
         "prune", "Techniques", "MLP weights that stay zero: 2:4, unstructured:0.5.", values.parse_pruning,

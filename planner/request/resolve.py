@@ -237,7 +237,7 @@ def apply_techniques(
     if optimizer is not None:
         scenario = techniques.apply_optimizer(scenario, optimizer)
     if lora is not None:
-        scenario = techniques.apply_lora(scenario, lora.rank, lora.frozen_bits)
+        scenario = techniques.apply_lora(scenario, lora.rank, lora.frozen_bits, modules=lora.modules)
     if prune is not None:
         scenario = techniques.apply_pruning(scenario, prune.zero_share)
     if distil is not None:

@@ -15,6 +15,7 @@ from planner.errors import InputError, find_nearest_name
 from planner.request.notices import warn
 from planner.trainers.recompute import join_tensor_lists
 from planner.units import Dimension, check_count_range, parse_count, parse_quantity
+from planner.workload.techniques import LoraModules
 
 if TYPE_CHECKING:
     from planner.cost.scenario import MemoryLimit
@@ -392,27 +393,38 @@ def parse_share(value: OptionValue, key: str, expected: str) -> float:
     raise InputError("not a share between 0 and 1", key=key, value=format_option_value(value), expected=expected)
 
 
+_FROZEN_BITS = {"4bit": 4, "8bit": 8}
+
+
 @dataclass(frozen=True)
 class LoraAdapters:
-    """Low-rank adapters, which alone are trained: their rank, and the bits of a frozen weight."""
+    """Low-rank adapters, which alone are trained: their rank, the bits of a frozen weight, and which matrices have
+    them.
+    """
 
     rank: int
-    frozen_bits: int
+    frozen_bits: int = 16
+    modules: LoraModules = "all"
 
 
 def parse_lora(value: OptionValue, key: str) -> LoraAdapters:
-    """The adapters of `16` or `64:4bit`."""
+    """The adapters of `16`, `64:4bit` or `16:8bit:attention`."""
     text = format_option_value(value)
-    rank, colon, bits = text.partition(":")
-    if colon and bits.casefold() != "4bit":
+    rank, *words = (word.strip().casefold() for word in text.split(":"))
+    unknown = next((word for word in words if word not in (*_FROZEN_BITS, "attention")), None)
+    if unknown is not None or len([word for word in words if word in _FROZEN_BITS]) > 1:
         raise InputError(
             "unknown format of frozen weights",
             key=key,
             value=text,
-            expected="a rank, or a rank and 4bit: 64:4bit",
-            suggestion="4bit" if find_nearest_name(bits.casefold(), ["4bit"]) else "",
+            expected="a rank, or with :4bit or :8bit, with :attention for adapters on its matrices alone: 64:4bit",
+            suggestion=find_nearest_name(unknown or "", [*_FROZEN_BITS, "attention"]) or "",
         )
-    return LoraAdapters(parse_count(rank.strip(), key=key, maximum=65_536, example="16"), 4 if colon else 16)
+    return LoraAdapters(
+        parse_count(rank, key=key, maximum=65_536, example="16"),
+        next((_FROZEN_BITS[word] for word in words if word in _FROZEN_BITS), 16),
+        "attention" if "attention" in words else "all",
+    )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ LoraModules = Literal["all", "attention"]
 class Lora:
     """Low-rank adapters on frozen matrices (Hu et al. 2021, arXiv 2106.09685).
 
-    `bits` of a frozen value: 16, or 4 (Dettmers et al. 2023, arXiv 2305.14314). `adapter_share`: parameters of all
+    `bits` of a frozen value: 16, 8, or 4 (Dettmers et al. 2023, arXiv 2305.14314). `adapter_share`: parameters of all
     adapters for each parameter of the model; `frozen_bytes`: bytes of each of the latter. `modules`: which matrices
     have adapters, all of the layers or those of attention; `dropout`: whether their input passes through dropout.
     """

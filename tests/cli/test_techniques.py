@@ -63,6 +63,8 @@ def test_techniques_are_reported_with_unknown_accuracy() -> None:
         (("--pue", "0.9"), ("--pue: out of range", "from 1 to 5")),
         (("--pue", "good"), ("--pue",)),
         (("--lora", "16:4bi"), ("--lora", "did you mean 4bit?")),
+        (("--lora", "16:4bit:8bit"), ("--lora: unknown format",)),
+        (("--lora", "16:8bit"), ("--lora: multiplies in bf16 have no frozen weights of 8 bits", "fp8 or mxfp8")),
         (("--lora", "0"), ("--lora: out of range",)),
         (("--prune", "2:5"), ("--prune: unknown pattern", "did you mean 2:4?")),
         (("--prune", "unstructured:1.5"), ("--prune: not a share",)),

@@ -244,6 +244,17 @@ def test_adapters_on_a_frozen_base() -> None:
     techniques = lora.scenario.techniques.lora
     assert techniques is not None
     assert (techniques.rank, techniques.frozen_bytes, techniques.bits) == (16, 0.5625, 4)
+    assert "lora_modules=all" in lora.defaulted_settings
+    stated = bind(lora_rank="16", base_bytes="1", lora_modules="attention").scenario.techniques.lora
+    assert stated is not None and (stated.modules, techniques.modules) == ("attention", "all")
+    assert stated.adapter_share < techniques.adapter_share
+    assert "lora_modules=all" in bind(lora_modules="all").not_modelled
+
+
+def test_nothing_is_read_out_of_the_source_of_adapters() -> None:
+    cells = next(one for one in published() if one["lora_rank"] and one["source"].startswith("mlcommons"))
+    texts = [format_table(cells | {"source": source}) for source in (cells["source"], "mine")]
+    assert len({predict_run(parse_run_table(text, "mine.csv").runs[0]).predicted for text in texts}) == 1
 
 
 def test_layers_that_are_recomputed_are_counted_by_virtual_stage() -> None:
@@ -282,7 +293,9 @@ DENSE = dict.fromkeys(RUN_COLUMNS, "") | {
 )
 def test_what_a_row_leaves_open_is_a_plan_that_its_trainer_runs(trainer: str, stages: set[str]) -> None:
     filled = set(predict_run(read(**DENSE | {"trainer": trainer})).assumed_values)
-    assert {"tp=1", "pp=1", "vpp=1", "cp=1"} <= filled
+    assert {"tp=1", "pp=1", "vpp=1"} <= filled
+    # torchtitan splits sequences
+    assert "cp=1" in filled or trainer == "torchtitan"
     assert filled & {f"sharding={stage}" for stage in stages}
 
 

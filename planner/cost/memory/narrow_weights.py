@@ -24,7 +24,7 @@ def compute_narrow_weight_bytes(scenario: Scenario, parameters: StageParameters)
     layers = np.maximum(parameters.dense + parameters.expert - wide, 0.0)
     lora, weight_bytes = scenario.techniques.lora, scenario.trainer_state.weight_bytes
     if lora is not None:
-        weight_bytes = lora.frozen_bytes if lora.bits == 16 else WEIGHT_16BIT_BYTES
+        weight_bytes = lora.frozen_bytes if lora.bits != 4 else WEIGHT_16BIT_BYTES
     is_narrow = weight_bytes < WEIGHT_16BIT_BYTES
     widened_bytes = WEIGHT_16BIT_BYTES - weight_bytes if is_narrow else 0.0
     return widened_bytes * wide + _get_copy_bytes(scenario, is_narrow=is_narrow) * layers
