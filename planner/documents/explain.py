@@ -114,6 +114,51 @@ class SchedulePart(DocumentPart, frozen=True, kw_only=True):
     """Relative difference of the simulated step time to that of the equations."""
 
 
+class SuspectPart(DocumentPart, frozen=True, kw_only=True):
+    """One thing that may be otherwise than the plan says: the plan scored again with it."""
+
+    name: str
+    title: str
+    step_time_s: PositiveFloat
+    seconds: float
+    """By how much it makes the step longer; below zero: shorter."""
+    residual_share: PositiveFloat
+    """Of the residual what it explains; above 1: more than all of it."""
+
+
+class LoggedStepsPart(DocumentPart, frozen=True, kw_only=True):
+    """The iterations of a trainer's log that a measured step is the median of."""
+
+    trainer: str
+    """Whose lines they are."""
+    used: PositiveInt
+    left_out: NonNegativeInt
+    """Iterations of the warm-up, and of other batches."""
+    first_step: NonNegativeInt
+    last_step: NonNegativeInt
+    step_time_p10_s: PositiveFloat
+    step_time_p90_s: PositiveFloat
+    """The middle 80 % of the iterations."""
+
+
+class MeasuredPart(DocumentPart, frozen=True, kw_only=True):
+    """A measured step beside the predicted one, and what would explain the difference."""
+
+    given: str
+    """The value of `--measured`, or the log."""
+    step_time_s: PositiveFloat
+    mfu: PositiveFloat
+    residual_s: float
+    """Measured minus predicted: the waterfall and this add up to the measured step."""
+    residual_share: float
+    """Of the predicted step."""
+    is_in_interval: bool
+    """Whether it lies between the ends of the predicted step's interval."""
+    log: LoggedStepsPart | None
+    suspects: list[SuspectPart]
+    """Those that change the step in the direction of the residual; first what is nearest to all of it."""
+
+
 class ExplainDocument(Document, frozen=True, kw_only=True):
     """Where the time of one plan's step goes."""
 
@@ -142,3 +187,5 @@ class ExplainDocument(Document, frozen=True, kw_only=True):
     schedule: SchedulePart
     bottleneck: str
     """One sentence: what limits the plan most, and which change would help most."""
+    measured: MeasuredPart | msgspec.UnsetType = msgspec.UNSET
+    """Absent without `--measured` and `--log`."""

@@ -9,6 +9,7 @@ from planner.cost.memory.moments import MEMORY_CATEGORIES
 from planner.documents.explain import (
     CollectivePart,
     ExplainDocument,
+    MeasuredPart,
     OperatorPart,
     RooflinePart,
     StagePart,
@@ -69,14 +70,15 @@ def build_explain_report(document: ExplainDocument) -> Report:
         facts=list(_enumerate_facts(document)),
         records=[_build_record(document, part) for part in document.waterfall],
         tables=[
-            _build_waterfall_table(parts, document.step_time_s),
+            _build_waterfall_table(parts, document.step_time_s, document.measured or None),
+            *([_build_suspect_table(document.measured)] if document.measured and document.measured.suspects else []),
             _build_stage_table(document.stages),
             _build_moment_table(fullest),
             _build_operator_table(operators),
             _build_collective_table(document.collectives),
         ],
         charts=[
-            _build_waterfall_chart(parts, document.step_time_s),
+            _build_waterfall_chart(parts, document.step_time_s, document.measured or None),
             breakdown.build_memory_bars("Memory of each stage's devices", memories, "stage"),
             breakdown.build_memory_bars(
                 f"Memory over the step, stage {fullest.stage}",
@@ -99,6 +101,8 @@ def _enumerate_facts(document: ExplainDocument) -> Iterator[tuple[str, str]]:
     ends_s = (document.step_time_p10_s, document.step_time_p90_s)
     step = format_with_interval(document.step_time_s, *ends_s, format_seconds)
     yield "Step", f"{step}, MFU {document.mfu:.1%}"
+    if document.measured:
+        yield "Measured", f"{format_seconds(document.measured.step_time_s)}, MFU {document.measured.mfu:.1%}"
     yield from plan_words.build_memory_limit_facts(document.scenario, document.stages[0].memory.capacity_bytes)
     peak, bandwidth = format_si(roof.peak_flops_per_s, "FLOP/s"), format_si(roof.memory_bandwidth_bytes_per_s, "B/s")
     yield "Roofline", f"{peak}, {bandwidth}, ridge point {roof.ridge_flops_per_byte:.0f} FLOP/B"
@@ -107,12 +111,37 @@ def _enumerate_facts(document: ExplainDocument) -> Iterator[tuple[str, str]]:
 def _enumerate_sentences(document: ExplainDocument) -> Iterator[str]:
     """The bottleneck, the simulated schedule against the equations, and overlapped communication."""
     yield f"Bottleneck: {document.bottleneck}"
+    if document.measured:
+        yield from _enumerate_measured_sentences(document, document.measured)
     schedule = document.schedule
     step = f"step {format_seconds(schedule.step_time_s)}, {schedule.difference:+.1%} against the equations"
     yield f"Schedule simulated with {schedule.micro_batches} micro-batches: {step}."
     overlapped = [f"{format_term_name(name)} {format_seconds(s)}" for name, s in document.overlapped.items() if s > 0]
     if overlapped:
         yield f"Overlapped with compute: {', '.join(overlapped)}."
+
+
+def _enumerate_measured_sentences(document: ExplainDocument, measured: MeasuredPart) -> Iterator[str]:
+    """How far the measured step is from the predicted one, and whether that is more than such runs differ by."""
+    longer = "longer" if measured.residual_s >= 0 else "shorter"
+    gap = f"{format_seconds(abs(measured.residual_s))} ({abs(measured.residual_share):.1%}) {longer} than predicted"
+    ends = f"{format_seconds(document.step_time_p10_s)} to {format_seconds(document.step_time_p90_s)}"
+    verdict = (
+        f"within the interval of the prediction, {ends}, in which 80 % of such runs lie"
+        if measured.is_in_interval
+        else f"outside the interval of the prediction, {ends}"
+    )
+    yield f"The measured step, {format_seconds(measured.step_time_s)}, is {gap}, {verdict}."
+    if measured.suspects:
+        first = measured.suspects[0]
+        yield f"Nearest to all of it: {first.title} ({_format_time(first.seconds)}, {first.residual_share:.0%})."
+    if measured.log is not None:
+        log = measured.log
+        spread = f"{format_seconds(log.step_time_p10_s)} to {format_seconds(log.step_time_p90_s)}"
+        yield (
+            f"Log of {log.trainer}: median of {log.used:,} iterations, {log.first_step:,} to {log.last_step:,}, of "
+            f"which 80 % take {spread}; {log.left_out:,} left out."
+        )
 
 
 def _build_record(document: ExplainDocument, part: WaterfallPart) -> ReportRecord:
@@ -131,20 +160,45 @@ def _build_stage_case(title: str, stage: StagePart) -> ReportCase:
     return ReportCase(title, f"stage {stage.stage} fits", stage.forward_s + stage.backward_s, failure=failure)
 
 
-def _build_waterfall_table(parts: Sequence[WaterfallPart], step_time_s: float) -> ReportTable:
-    """One row a part, its bar where those before it end; savings have a sign of their own."""
+def _build_waterfall_table(
+    parts: Sequence[WaterfallPart], step_time_s: float, measured: MeasuredPart | None
+) -> ReportTable:
+    """One row a part, its bar where those before it end; savings have a sign of their own. Below the step come the
+    residual and the measured step.
+    """
     bars: list[list[tuple[float, str]]] = []
     offset = 0.0
     for part in parts:
         low, high = sorted((offset, offset + part.share))
         bars.append([(low, " "), (high - low, "#" if part.seconds > 0 else "-")])
         offset += part.share
+    titles, seconds = [*(part.title for part in parts), "step"], [*(part.seconds for part in parts), step_time_s]
+    bars.append([(1.0, "#")])
+    if measured is not None:
+        titles += ["residual", "measured step"]
+        seconds += [measured.residual_s, measured.step_time_s]
+        measured_share = measured.step_time_s / step_time_s
+        low, high = sorted((1.0, measured_share))
+        bars += [[(low, " "), (high - low, "#" if measured.residual_s > 0 else "-")], [(measured_share, "#")]]
+        bars = [[(share / high, sign) for share, sign in bar] for bar in bars]
     columns = [
-        Column("part", [*(part.title for part in parts), "step"], is_text=True),
-        Column("time", [*(_format_time(part.seconds) for part in parts), format_seconds(step_time_s)]),
-        Column("share", [*(f"{part.share:.1%}" for part in parts), "100.0%"]),
+        Column("part", titles, is_text=True),
+        Column("time", [_format_time(value) for value in seconds]),
+        Column("share", [f"{value / step_time_s:.1%}" for value in seconds]),
     ]
-    return ReportTable("From the ideal to the step", columns, bars=[*bars, [(1.0, "#")]])
+    return ReportTable("From the ideal to the step", columns, bars=bars)
+
+
+def _build_suspect_table(measured: MeasuredPart) -> ReportTable:
+    """What would explain the residual, each alone."""
+    suspects = measured.suspects
+    columns = [
+        Column("suspect", [suspect.title for suspect in suspects], is_text=True),
+        Column("adds", [_format_time(suspect.seconds) for suspect in suspects]),
+        Column("of the residual", [f"{suspect.residual_share:.0%}" for suspect in suspects]),
+        Column("step with it", [format_seconds(suspect.step_time_s) for suspect in suspects], drop_rank=1),
+    ]
+    return ReportTable("What would explain the residual, each by itself", columns)
 
 
 def _build_stage_table(stages: list[StagePart]) -> ReportTable:
@@ -216,8 +270,12 @@ def _build_collective_table(collectives: Sequence[CollectivePart]) -> ReportTabl
     return ReportTable("Collectives", columns)
 
 
-def _build_waterfall_chart(parts: Sequence[WaterfallPart], step_time_s: float) -> WaterfallChart:
-    """A bar a part, from where the ones before it end; what is no term has the colour of kernels."""
+def _build_waterfall_chart(
+    parts: Sequence[WaterfallPart], step_time_s: float, measured: MeasuredPart | None
+) -> WaterfallChart:
+    """A bar a part, from where the ones before it end; what is no term has the colour of kernels. Of a measured step
+    the residual is the last part.
+    """
     bars = []
     for part in parts:
         text, name = f"{_format_time(part.seconds)}, {part.share:.1%}", format_term_name(part.name)
@@ -225,8 +283,14 @@ def _build_waterfall_chart(parts: Sequence[WaterfallPart], step_time_s: float) -
             "kernels" if part.name in _KERNEL_PARTS else name, part.seconds, f"{part.title}: {text} of the step"
         )
         bars.append(StackedBar(part.title, text, [segment]))
-    step = format_seconds(step_time_s)
-    total = StackedBar("step", step, [BarSegment("step", step_time_s, f"step: {step}")])
+    title, total_s = "step", step_time_s
+    if measured is not None:
+        title, total_s = "measured step", measured.step_time_s
+        text = f"{_format_time(measured.residual_s)}, {measured.residual_share:.1%}"
+        segment = BarSegment("residual", measured.residual_s, f"residual: {text} of the predicted step")
+        bars.append(StackedBar("residual", text, [segment]))
+    step = format_seconds(total_s)
+    total = StackedBar(title, step, [BarSegment("step", total_s, f"{title}: {step}")])
     return WaterfallChart("From the ideal to the step", ChartAxis("time", "s"), bars, total)
 
 
