@@ -220,6 +220,7 @@ def compute_data_parallel_s(
     ).take(unique.inverse)
     messages = count_messages(scenario, s, dense)
     overlap, zero = 1.0 if scenario.dp_overlap else 0.0, s.zero_stage
+    gather_overlap = 1.0 if scenario.gather_overlap else 0.0
 
     def compute_exposed_s(comm_s: Floats, window_s: Floats) -> Floats:
         unoverlappable_s = comm_s / messages
@@ -228,18 +229,21 @@ def compute_data_parallel_s(
     # of every micro-batch
     forward_s = np.where(zero == 3, comm.all_gather_s, 0.0)
     gathered_again_s = np.zeros_like(forward_s) if scenario.reshard == "never" else forward_s
-    backward_s = gathered_again_s + np.where(zero >= 2, comm.reduce_scatter_s, 0.0)
+    scattered_each_s = np.where(zero >= 2, comm.reduce_scatter_s, 0.0)
+    backward_s = gathered_again_s + scattered_each_s
     # of every step
     weights_s = np.where((zero == 1) | (zero == 2), comm.updated_all_gather_s, 0.0)
     scattered_s = np.where(zero == 1, comm.reduce_scatter_s, 0.0) + comm.replica_all_reduce_s
     gradients_s = np.where(zero == 0, comm.all_reduce_s, scattered_s)
     total_s = weights_s + gradients_s + micro_batches * (forward_s + backward_s)
-    micro_batch_exposed_s = compute_exposed_s(forward_s, forward_window_s) + compute_exposed_s(
-        backward_s, backward_window_s
-    )
+    micro_batch_exposed_s = compute_exposed_s(forward_s, gather_overlap * forward_window_s)
+    if scenario.gather_overlap:
+        micro_batch_exposed_s += compute_exposed_s(backward_s, backward_window_s)
+    else:
+        micro_batch_exposed_s += gathered_again_s + compute_exposed_s(scattered_each_s, backward_window_s)
     passes = count_overlapped_passes(s, micro_batches)
     exposed_s = (
-        compute_exposed_s(weights_s, passes * forward_window_s)
+        compute_exposed_s(weights_s, gather_overlap * passes * forward_window_s)
         + compute_exposed_s(gradients_s, passes * backward_window_s)
         + micro_batches * micro_batch_exposed_s
     )

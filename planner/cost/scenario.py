@@ -144,6 +144,8 @@ class Scenario:
     """Which layers are in each chunk of the pipeline, as a text of `planner/trainers/pipeline_layout.py`."""
     tp_overlap: bool = False
     dp_overlap: bool = True
+    gather_overlap: bool = True
+    """Whether weights are gathered beside compute, as gradients are by `dp_overlap`."""
     pp_overlap: SendOverlap = "interleaved"
     """Whether sends between stages run beside compute."""
     ep_exchange: ExpertExchange = "deepep"

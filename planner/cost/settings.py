@@ -151,6 +151,7 @@ class PlanSettings:
     layout: str = "auto"
     tp_overlap: bool
     dp_overlap: bool
+    gather_overlap: bool = True
     pp_overlap: SendOverlap
     ep_overlap: bool
     ep_exchange: ExpertExchange
@@ -182,6 +183,7 @@ class SettingOptions(TypedDict, total=False):
     layout: str | Sequence[str]
     tp_overlap: str | Sequence[str]
     dp_overlap: str | Sequence[str]
+    gather_overlap: str | Sequence[str]
     pp_overlap: str | Sequence[str]
     ep_overlap: str | Sequence[str]
     ep_exchange: str | Sequence[str]
@@ -238,6 +240,12 @@ _DECLARED = (
         description="gradient communication overlapped", label="dp overlap", terms=("data_parallel",),
         affects=lambda s: s.dp * s.cp > 1, otherwise="dp 1",
         has_own_value=False,
+    ),
+    Setting(
+        "gather_overlap", "gather_overlap", "switch", ("yes", "no"), _PARALLELISM,
+        "Overlap the gather of weights with compute, where --dp-overlap does: yes, no.",
+        description="gather of weights overlapped", label="gather overlap", terms=("data_parallel",),
+        affects=lambda s: s.zero_stage > 0, otherwise="ZeRO 0",
     ),
     Setting(
         "pp_overlap", "pp_overlap", "choice", get_args(SendOverlap), _PARALLELISM,

@@ -58,6 +58,8 @@ def apply_run_settings(scenario: Scenario, run: MeasuredRun) -> RunScenario:
     not_modelled = []
     for name, setting in SETTINGS.items():
         text = run.get_text(name)
+        if name == "gather_overlap" and not text and run.get_text("dp_overlap") == "grad":
+            text = "no"
         if not text:
             continue
         value_name = translate_value(setting, text, run)
@@ -83,7 +85,7 @@ def apply_run_settings(scenario: Scenario, run: MeasuredRun) -> RunScenario:
 def translate_value(setting: Setting, text: str, run: MeasuredRun) -> str | None:
     """The name of a setting's value for a cell; None where the setting has no such value."""
     if setting.kind == "switch":
-        # the reduction alone overlaps: closer to yes than to no; what remains is named
+        # the reduction alone overlaps: the gather is a setting of its own
         return {"yes": "yes", "no": "no", "grad": "yes"}.get(text)
     if setting.kind == "count":
         return _translate_count(text, run)
@@ -167,8 +169,6 @@ def _enumerate_unused(run: MeasuredRun) -> Iterator[str]:
         yield "packing=unpadded (as full sequences)"
     if has_unknown_scopes(run):
         yield f"launch={run.get_text('launch')} (as fused)"
-    if run.get_text("dp_overlap") == "grad":
-        yield "dp_overlap=grad (as yes)"
     if run.get_number("base_bytes") is not None and run.get_count("lora_rank") is None:
         yield f"base_bytes={run.get_number('base_bytes'):g}"
     if run.get_text("lora_modules") and run.get_count("lora_rank") is None:

@@ -146,6 +146,7 @@ WRITTEN: list[tuple[str, Changes, dict[ExportName, str]]] = [
         {"settings.dp_overlap": False},
         {BRIDGE: "overlap_grad_reduce=False, overlap_param_gather=False, overlap_moe_expert_parallel_comm=False"},
     ),
+    ("long", {"settings.gather_overlap": False}, {BRIDGE: "overlap_grad_reduce=True, overlap_param_gather=False"}),
 ]
 """A plan, what is changed, and words that are in a program's file only with the change."""
 

@@ -197,7 +197,7 @@ def test_zero_bubble_never_waits_longer(workload, plan) -> None:
 
 
 @settings(max_examples=20)
-@given(workloads(), plans, st.sampled_from(["tp_overlap", "dp_overlap"]))
+@given(workloads(), plans, st.sampled_from(["tp_overlap", "dp_overlap", "gather_overlap"]))
 def test_overlapping_communication_never_slows_a_step(workload, plan, name) -> None:
     scenario = lab_scenario(workload)
     assert compute_step_s(apply_settings(scenario, **{name: "yes"}), plan) <= compute_step_s(

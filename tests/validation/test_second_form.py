@@ -164,7 +164,6 @@ def test_an_unknown_trainer_is_named_with_the_nearest_one() -> None:
     [
         ("packing", "unpadded", "packing=unpadded (as full sequences)"),
         ("launch", "graph:mamba", "launch=graph:mamba (as fused)"),
-        ("dp_overlap", "grad", "dp_overlap=grad (as yes)"),
         ("sharding", "somehow", "sharding=somehow"),
         ("memory_kind", "reserved", "memory_kind=reserved (as allocated)"),
     ],
@@ -189,6 +188,13 @@ def test_a_stated_setting_is_used_and_not_named(column: str, value: str) -> None
     one = bind(**{column: value})
     assert read_settings(one.scenario)[column] == value
     assert not [text for text in one.not_modelled if text.startswith(column)]
+
+
+def test_gradients_alone_may_overlap() -> None:
+    whole, alone = (bind(dp_overlap=value).scenario for value in ("yes", "grad"))
+    assert (whole.dp_overlap, whole.gather_overlap) == (True, True)
+    assert (alone.dp_overlap, alone.gather_overlap) == (True, False)
+    assert not [text for text in bind(dp_overlap="grad").not_modelled if "overlap" in text]
 
 
 def test_a_stated_layout_and_schedule_are_modelled() -> None:

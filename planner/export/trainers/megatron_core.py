@@ -262,7 +262,8 @@ def build_ddp_config(run: PlannedRun) -> ConfigFields:
             "grad_reduce_in_fp32": settings.gradients == "fp32",
             "overlap_grad_reduce": settings.dp_overlap or None,
             "use_distributed_optimizer": strategy.zero_stage > 0 or None,
-            "overlap_param_gather": (strategy.zero_stage > 0 and settings.dp_overlap) or None,
+            "overlap_param_gather": (strategy.zero_stage > 0 and settings.dp_overlap and settings.gather_overlap)
+            or None,
             "use_megatron_fsdp": strategy.zero_stage > 1 or None,
             "data_parallel_sharding_strategy": {2: "optim_grads", 3: "optim_grads_params"}.get(strategy.zero_stage),
             "num_distributed_optimizer_instances": None if group is None else strategy.dp * strategy.cp // group,

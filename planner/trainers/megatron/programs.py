@@ -293,6 +293,12 @@ _MEGATRON_CORE_RULES = (
         lambda plan: (plan.zero_stage > 1) & (not plan.dp_overlap),
         source="megatron/core/distributed/fsdp/src/megatron_fsdp/megatron_fsdp.py, overlap_grad_reduce",
     ),
+    rules.Rule(
+        "gather_overlap",
+        "gather_overlap yes, or ZeRO 0 or 1",
+        lambda plan: (plan.zero_stage > 1) & (not plan.settings.get("gather_overlap", True)),
+        source="megatron/core/distributed/fsdp/src/megatron_fsdp/megatron_fsdp.py, overlap_param_gather",
+    ),
     *MEGATRON_SETTING_RULES,
 )
 MEGATRON_LM = Program(

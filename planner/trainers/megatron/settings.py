@@ -15,6 +15,7 @@ from planner.trainers.trainer import WIDE_VALUE_BYTES
 MEGATRON_WRITTEN_SETTINGS = (
     *(
         "layout",
+        "gather_overlap",
         "pp_overlap",
         "ep_overlap",
         "ep_exchange",

@@ -46,7 +46,7 @@ def check_settings(sizes: dict[str, object], run: PlannedRun) -> None:
         strategy.vpp > 1 and settings.pp_overlap != "no",
         settings.ep_overlap and strategy.ep > 1,
         settings.dp_overlap,
-        settings.dp_overlap and strategy.zero_stage > 0,
+        settings.dp_overlap and settings.gather_overlap and strategy.zero_stage > 0,
     ]
     if strategy.ep > 1:
         assert sizes["dispatcher"] == ["flex" if settings.ep_exchange == "deepep" else "alltoall", "deepep"]
