@@ -18,6 +18,7 @@ import numpy as np
 from planner.cost import every_second
 from planner.cost.arrays import Floats, sum_in_order
 from planner.cost.operators import get_operator_cost
+from planner.cost.operators.attention import compute_wide_output_bytes
 from planner.cost.operators.operator_cost import LayerShard, PassTimes
 from planner.cost.scenario import Scenario
 from planner.trainers.recompute import RecomputeChoice
@@ -338,6 +339,9 @@ def _compute_tensor_bytes(
         if is_read_again or not _is_saved(graph, index):
             output_bytes = cost.compute_output_bytes(scenario, op, shard) if is_read_again else zero
             tensor_bytes[index] = np.maximum(tensor_bytes[index], output_bytes)
+        if is_read_again and isinstance(op, AttentionCore):
+            # one tensor, whoever keeps it
+            own_bytes[index] = own_bytes[index] - compute_wide_output_bytes(scenario, op, shard)
     kept = [share * float(is_needed) for share, is_needed in zip(shares.kept, shares.needed, strict=True)]
     return [
         *(share * size_bytes for share, size_bytes in zip(kept, tensor_bytes, strict=True)),

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from planner.cost.flops import compute_model_flops, compute_recomputed_flops
-from planner.cost.memory.peak import compute_stage_memory
+from planner.cost.memory.peak import compute_peak_memory_bytes, compute_stage_memory
 from planner.cost.pipeline.stages import PlanTables, build_all_stage_plan_tables, build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_step_costs
@@ -109,12 +109,18 @@ def _find_run(bound_run: BoundRun) -> tuple[BoundRun, Strategies, tuple[str, ...
     """
     plan, assumed_values = find_run_plan(bound_run)
     scenario = bound_run.scenario
-    if _OVER_MEMORY in assumed_values and scenario.trainer.caches_narrow_weights and scenario.precision == "fp8":
+    if scenario.trainer.caches_narrow_weights and scenario.precision == "fp8" and not _fits(scenario, plan):
         lean_run = replace(bound_run, scenario=replace(scenario, keeps_narrow_activation_inputs=True))
         lean_plan, lean_values = find_run_plan(lean_run)
-        if _OVER_MEMORY not in lean_values:
+        if _fits(lean_run.scenario, lean_plan):
             return lean_run, lean_plan, (*lean_values, "activation_func_fp8_input_store=yes")
     return bound_run, plan, assumed_values
+
+
+def _fits(scenario: Scenario, plan: Strategies) -> bool:
+    """Whether one plan needs no more memory than there is."""
+    needed_bytes = sum(float(sizes[0]) for sizes in compute_peak_memory_bytes(scenario, plan).values())
+    return needed_bytes <= scenario.accelerator.memory_bytes
 
 
 def _find_measured_rank(run: MeasuredRun) -> tuple[str, tuple[str, ...]]:

@@ -159,6 +159,19 @@ def test_fully_sharded_gradients_are_whole_while_a_pipeline_accumulates_them(pp:
     assert accumulated - first == pytest.approx(4.0 * scenario.workload.parameters / 16)
 
 
+def test_a_program_of_jax_has_gradients_from_the_backward_pass_on_and_of_all_layers_at_once() -> None:
+    plan = build_strategy(dp=16, zero_stage=3)
+    first = replace(build_sharded("maxtext"), global_batch=16)
+    gradients = compute_memory(first, plan).moment_bytes["gradients"][0, :, 0]
+    shard_bytes = 4.0 * first.workload.parameters / 16
+    assert gradients[LOSS] == 0.0
+    for moment in ("last_layer_backward", "first_layer_backward", "embedding_backward"):
+        assert gradients[MEMORY_MOMENTS.index(moment)] > shard_bytes
+    assert gradients[MEMORY_MOMENTS.index("optimizer_step")] == pytest.approx(shard_bytes)
+    later = compute_memory(build_sharded("maxtext"), plan).moment_bytes["gradients"][0, LOSS, 0]
+    assert later == pytest.approx(shard_bytes)
+
+
 def test_the_allocator_keeps_what_a_trainer_frees_and_allocates_again() -> None:
     for trainer, record in TRAINERS_BY_NAME.items():
         plan = build_strategy(dp=16, zero_stage=SHARDED.get(trainer, 0))

@@ -118,6 +118,14 @@ def test_modules_repeat_their_operators_with_their_communication() -> None:
     )
 
 
+def test_attention_that_a_policy_keeps_is_one_tensor_whatever_the_multiply_after_it_saves() -> None:
+    wide = change(DENSE, recompute_modules="save:context")
+    peaks = {**wide.accelerator.peak_flops, "fp8": 2 * wide.accelerator.peak_flops["bf16"]}
+    narrow = replace(wide, precision="fp8", accelerator=replace(wide.accelerator, peak_flops=peaks))
+    assert held(narrow, plan("none")) < held(wide, plan("none"))
+    assert held(narrow, plan()) <= held(wide, plan())
+
+
 def test_policies_keep_what_they_name() -> None:
     def kept(policy: str) -> float:
         """Bytes of a token in one layer."""

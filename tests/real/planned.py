@@ -22,6 +22,7 @@ def build_planned(
     *,
     attention: AttentionKernel = "flash",
     launch: LaunchMode | None = None,
+    version: str = "",
 ) -> Scenario:
     """A scenario of a model in 16 bit on GPUs of NVIDIA's Hopper."""
     spec = read_model_preset(model) if isinstance(model, str) else model
@@ -32,6 +33,7 @@ def build_planned(
         global_batch=16,
         precision="bf16",
         framework=trainer,
+        trainer_version=version,
         attention=attention,
         launch=launch,
     )

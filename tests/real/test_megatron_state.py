@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any
 from unittest.mock import MagicMock
@@ -68,11 +68,6 @@ def use_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.distributed.destroy_process_group()
 
 
-def count_bytes_per_parameter(excluded: set[int]) -> float:
-    """Of the distinct storages that are alive, and were not before."""
-    return sum(size for key, size in list_storages().items() if key not in excluded) / PARAMETERS
-
-
 def list_storages() -> dict[int, int]:
     """Their bytes, by address."""
     torch = import_package("torch")
@@ -85,8 +80,34 @@ def list_storages() -> dict[int, int]:
     return {storage.data_ptr(): storage.nbytes() for storage in storages if storage.nbytes() > _SMALLEST_BYTES}
 
 
-def run_update(gradients: str, *, is_sharded: bool) -> tuple[float, float]:
-    """Bytes a parameter before the first update without the moments, and after it."""
+def get_storages(tensors: Iterable[Any]) -> set[int]:
+    """Their addresses."""
+    return {tensor.untyped_storage().data_ptr() for tensor in tensors if tensor is not None}
+
+
+def count_kinds(model: Any, optimizer: Any, excluded: set[int]) -> dict[str, float]:
+    """Bytes a parameter of all that is alive and was not before, by what it is; gradients with their copies."""
+    torch = import_package("torch")
+    inner = [one.optimizer for one in getattr(optimizer, "chained_optimizers", [optimizer])]
+    masters = [parameter for one in inner for group in one.param_groups for parameter in group["params"]]
+    states = [value for one in inner for state in one.state.values() for value in state.values()]
+    addresses = {
+        "weights": get_storages(model.parameters()),
+        "gradients": get_storages(parameter.main_grad for parameter in model.parameters())
+        | get_storages(parameter.grad for parameter in masters),
+        "master": get_storages(masters),
+        "moments": get_storages(value for value in states if torch.is_tensor(value)),
+    }
+    found = dict.fromkeys((*addresses, "others"), 0.0)
+    for address, size in list_storages().items():
+        if address not in excluded:
+            kind = next((kind for kind, known in addresses.items() if address in known), "others")
+            found[kind] += size / PARAMETERS
+    return found
+
+
+def run_update(gradients: str, *, is_sharded: bool) -> tuple[dict[str, float], dict[str, float]]:
+    """Bytes a parameter by kind before the first update, and after it."""
     torch, distributed = import_package("torch"), import_package("megatron.core.distributed")
     optimizers = import_package("megatron.core.optimizer")
     excluded = set(list_storages())
@@ -114,15 +135,17 @@ def run_update(gradients: str, *, is_sharded: bool) -> tuple[float, float]:
         [wrapped],
         use_gloo_process_groups=False,
     )
-    before = count_bytes_per_parameter(excluded)
+    before = count_kinds(model, optimizer, excluded)
     for parameter in model.parameters():
         parameter.main_grad.fill_(0)
     optimizer.step()
-    return before, count_bytes_per_parameter(excluded)
+    return before, count_kinds(model, optimizer, excluded)
 
 
-def compute_planned_bytes(gradients: GradientDtype, *, is_sharded: bool) -> tuple[float, float]:
-    """The same of the cost model; a third of the optimizer's state is the master weights."""
+def compute_planned_bytes(gradients: GradientDtype, *, is_sharded: bool) -> tuple[dict[str, float], dict[str, float]]:
+    """The same of the cost model, which has the moments at all times; a third of the optimizer's state is the master
+    weights.
+    """
     scenario = build_llama("megatron", gradients)
     plan = build_strategy(dp=RANKS, zero_stage=int(is_sharded))
     tables = build_plan_tables(scenario, plan)
@@ -133,18 +156,25 @@ def compute_planned_bytes(gradients: GradientDtype, *, is_sharded: bool) -> tupl
         sizes = parts[category][0, :, 0]
         return float(sizes[min(moment, len(sizes) - 1)]) / scenario.workload.parameters
 
-    step = MEMORY_MOMENTS.index("optimizer_step")
-    before, updated = (
-        sum(get_bytes(category, moment) for category in ("weights", "gradients", "buffers")) for moment in (0, step)
-    )
-    optimizer = get_bytes("optimizer", step)
-    return before + optimizer / 3, updated + optimizer
+    def list_kinds(moment: int) -> dict[str, float]:
+        optimizer = get_bytes("optimizer", moment)
+        return {
+            "weights": get_bytes("weights", moment),
+            "gradients": get_bytes("gradients", moment),
+            "master": optimizer / 3,
+            "moments": 2 * optimizer / 3,
+            "others": get_bytes("buffers", moment),
+        }
+
+    before = list_kinds(0)
+    return {**before, "moments": 0.0}, list_kinds(MEMORY_MOMENTS.index("optimizer_step"))
 
 
 @pytest.mark.parametrize(("gradients", "is_sharded"), [("fp32", True), ("bf16", True), ("fp32", False)])
 def test_model_state(gradients: GradientDtype, is_sharded: bool) -> None:
-    real_bytes = run_update(gradients, is_sharded=is_sharded)
-    assert compute_planned_bytes(gradients, is_sharded=is_sharded) == pytest.approx(real_bytes, rel=0.01)
+    planned = compute_planned_bytes(gradients, is_sharded=is_sharded)
+    for planned_kinds, real_kinds in zip(planned, run_update(gradients, is_sharded=is_sharded), strict=True):
+        assert planned_kinds == pytest.approx(real_kinds, rel=0.01)
 
 
 def test_experts_are_cut_as_the_other_layers_by_default(monkeypatch: pytest.MonkeyPatch) -> None:

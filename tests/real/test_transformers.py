@@ -115,6 +115,7 @@ def compare(
     trainer: TrainerName,
     attention: AttentionKernel = "flash",
     *,
+    version: str = "",
     mode: str = "none",
     is_autocast: bool = False,
 ) -> tuple[float, float]:
@@ -128,7 +129,7 @@ def compare(
             is_checkpointed=mode == "full",
         )
 
-    planned = compute_planned_bytes(build_planned(spec, trainer, LENGTH, attention=attention))
+    planned = compute_planned_bytes(build_planned(spec, trainer, LENGTH, attention=attention, version=version))
     width = LENGTH * spec.hidden_size
     return compute_layer_bytes(run_layers, 1, 2) / width, planned[mode] / width
 
@@ -138,6 +139,12 @@ def test_modules_in_16_bit(name: str) -> None:
     real, planned = compare(name, "deepspeed")
     # the masks that say which token each expert gets, in a model that is small
     assert planned == pytest.approx(real, rel=0.006 if name == "mixtral" else 0.002)
+
+
+@pytest.mark.parametrize("version", ["accelerate@1.15", "fsdp2@2.13"])
+def test_modules_that_fsdp2_shards(version: str) -> None:
+    real, planned = compare("llama-3-8b", "fsdp2", version=version)
+    assert planned == pytest.approx(real, rel=0.002)
 
 
 @pytest.mark.parametrize("name", ["llama-3-8b", "qwen3-8b", "gpt2-xl", "gpt-neox-20b"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from planner.cost.memory.peak import compute_peak_memory_bytes
 from planner.cost.setting_values import read_settings
 from planner.evidence.bind_run import BoundRun, bind_run
 from planner.evidence.columns import RUN_COLUMNS, TEXT_COLUMNS
@@ -19,6 +20,12 @@ from tests.validation.tables import format_table, read_published_rows
 
 RUNS = Path(__file__).parents[1] / "published" / "runs.csv"
 BRIDGE = "mbridge-26.08-DeepSeekV3-gb200-MXFP8-n256-gbs4096-tp1pp4cp1ep64"
+OFFLOADED = (
+    *("tpu-v6e-Llama3.1-8B-v6e-8", "tpu-v6e-Llama3.1-70B-v6e-256", "tpu-v6e-Mistral-7B"),
+    *("tpu-v7-405b-n256-bf16", "tpu-v7-dsv3-n128-bf16"),
+)
+RAN = (*OFFLOADED, "tpu-v7-70b-n64-fp8", "mlperf4.1-NVIDIA-h200_ngc24.09_nemo-llama2_70b_lora")
+"""Runs that need most of the memory that there is."""
 CARRIED = {"metric", "value", "flops_convention", "peak_memory_gib", "memory_kind", "memory_rank", "date", "quality"}
 """Columns of the measurement, which the prediction is compared with or chosen by."""
 
@@ -356,3 +363,20 @@ def test_memory_is_of_the_rank_that_was_measured() -> None:
     by_rank = {rank: predict_run(read(memory_rank=rank)).memory_predicted_gib for rank in ranks}
     # the first stage has most micro-batches in flight
     assert by_rank["max"] == by_rank["first"] > by_rank["mean"] > by_rank["last"]
+
+
+@pytest.mark.parametrize("id_", OFFLOADED)
+def test_tensors_on_the_host_are_those_of_the_row(id_: str) -> None:
+    bound = bind_run(read(identity=id_))
+    assert bound.scenario.offload.activations
+    assert bound.scenario.host is not None
+    assert not any("offload" in words for words in bound.not_modelled)
+
+
+@pytest.mark.parametrize("id_", RAN)
+def test_a_run_that_was_measured_fits(id_: str) -> None:
+    prediction = predict_run(read(identity=id_))
+    needed = sum(
+        float(sizes[0]) for sizes in compute_peak_memory_bytes(prediction.scenario, prediction.plan).values()
+    )
+    assert needed <= prediction.scenario.accelerator.memory_bytes

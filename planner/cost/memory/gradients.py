@@ -94,7 +94,7 @@ def _compute_reduced(
     at the update, [plans, stages].
     """
     made, reduced = _get_work_bytes(scenario)
-    matrix = parameters.largest_matrix[:, None]
+    trainer, matrix = scenario.trainer, parameters.largest_matrix[:, None]
     is_chunked, is_sharded = scenario.loss == "chunked", (zero_stage >= 2)[:, None]
     before = np.where(progress.accumulates, sums, 0.0)
     # of the first micro-batch the head's come before the others
@@ -104,7 +104,9 @@ def _compute_reduced(
         "loss": before,
         # what the reduction makes, beside the sum that it is added to
         "head_backward": np.where(progress.accumulates, sums + np.where(is_sharded, head_sums, 0.0), head_sums),
-        "last_layer_backward": np.where(progress.accumulates, sums, head_sums),
+        "last_layer_backward": np.where(
+            progress.accumulates | scenario.trainer.stacks_layer_gradients, sums, head_sums
+        ),
         "first_layer_backward": sums,
         "embedding_backward": sums,
         "optimizer_step": updated,
@@ -117,11 +119,11 @@ def _compute_reduced(
         "first_layer_backward": made * matrix + reduced * unit.reduced,
         "embedding_backward": made * unit.embedding + reduced * np.maximum(unit.embedding, unit.reduced),
     }
-    if scenario.trainer.reduce_bucket_elements:
+    if trainer.reduce_bucket_elements:
         # of layers they are in the buckets
         at_work = {"head_backward": made * unit.head, "embedding_backward": made * unit.embedding}
     stacked = total = stack_moments(shards, sums)
-    if scenario.trainer.reduce_bucket_elements:
+    if trainer.reduce_bucket_elements:
         total = keep_gradient_buffers(scenario, zero_stage, stacked, sums, unit, progress)
     # where no rank shards them, the sum of a chunked loss has the newest chunk's beside it
     newest = {"head_backward": made * unit.head} if is_chunked else {}

@@ -48,12 +48,7 @@ class AttentionCost(OperatorCost[AttentionCore]):
         if scenario.attention_kernel == "unfused":
             pairs = op.heads * rows * (op.attended_rows or scenario.workload.seq_length) / shard.tp
             return compute_pair_bytes(scenario, op) * pairs + copied_bytes
-        # the output too where the multiply after it, or its adapter, keeps a copy of its own
-        lora, is_narrow = scenario.techniques.lora, scenario.attention_precision == "fp8"
-        has_narrow_input = lora is None and roofline.get_saved_input_bytes(scenario) < scenario.value_bytes
-        keeps_output = is_narrow or has_narrow_input or (lora is not None and lora.dropout)
-        output_bytes = op.v_dim * (NARROW_BYTES if is_narrow else scenario.value_bytes) if keeps_output else 0.0
-        fused_bytes = rows * op.heads * (_ROW_SUM_BYTES + output_bytes) / shard.tp
+        fused_bytes = rows * op.heads * _ROW_SUM_BYTES / shard.tp + _compute_own_output_bytes(scenario, op, shard)
         return fused_bytes + copied_bytes if scenario.trainer.copies_grouped_keys else fused_bytes
 
     def compute_dropped_bytes(self, scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats:
@@ -87,6 +82,22 @@ class AttentionCost(OperatorCost[AttentionCore]):
         """Both products over the pairs that a token counts for."""
         pairs = count_attended_pairs(op, op.attended_rows or seq_length, convention)
         return op.compute_flops_per_pair() * (op.attended_rows or 1) * pairs
+
+
+def compute_wide_output_bytes(scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats:
+    """Of what fused attention saves its output in 16 bit, which whatever is repeated reads too, [keys]."""
+    is_wide = scenario.attention_kernel == "flash" and scenario.attention_precision != "fp8"
+    return _compute_own_output_bytes(scenario, op, shard) if is_wide else np.zeros_like(shard.tokens)
+
+
+def _compute_own_output_bytes(scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats:
+    """The output of fused attention, where the multiply after it, or its adapter, keeps a copy of its own."""
+    lora, is_narrow = scenario.techniques.lora, scenario.attention_precision == "fp8"
+    has_narrow_input = lora is None and roofline.get_saved_input_bytes(scenario) < scenario.value_bytes
+    if not (is_narrow or has_narrow_input or (lora is not None and lora.dropout)):
+        return np.zeros_like(shard.tokens)
+    output_bytes = op.v_dim * (NARROW_BYTES if is_narrow else scenario.value_bytes)
+    return shard.tokens * (op.attended_rows or 1) * op.heads * output_bytes / shard.tp
 
 
 def _compute_fused_times(scenario: Scenario, op: AttentionCore, shard: LayerShard) -> PassTimes:

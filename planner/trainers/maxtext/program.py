@@ -16,6 +16,11 @@ MAXTEXT = Trainer(
     sharded_weight_bytes=0.0,
     gradient_bytes=4.0,
     grad_reduce_bytes=2.0,
+    # a step is one program, which has buffers from the operation that fills them to the last one that reads them
+    # (openxla/xla, xla/service/buffer_assignment.h); layers are a loop (`scan_layers` of base.yml), whose backward
+    # pass fills arrays of all their gradients (jax, `_scan_transpose` of jax/_src/lax/control_flow/loops.py)
+    frees_gradients=True,
+    stacks_layer_gradients=True,
     loss_bytes_per_logit=8.0,
     launch_mode="graph",
     # `context_parallel_strategy` of base.yml

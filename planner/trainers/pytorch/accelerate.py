@@ -172,8 +172,8 @@ ACCELERATE = Program(
             trainer_changes={
                 "ddp": {"gradient_bytes": 4.0, "gradient_bucket_bytes": 4.0, "unsharded_reduce_bytes": 4.0},
                 # embedding and head are units of their own (accelerate/utils/fsdp_utils.py, fsdp2_prepare_model)
-                "fsdp2": {"accumulates_unsharded": "always"},
-                "fsdp": {"accumulates_unsharded": "always"},
+                "fsdp2": {**fsdp.LIBRARY_MODULES, "accumulates_unsharded": "always"},
+                "fsdp": {**fsdp.LIBRARY_MODULES, "accumulates_unsharded": "always"},
             },
         ),
     ),

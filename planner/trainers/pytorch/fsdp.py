@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.trainers import model_rules, rules
@@ -90,6 +91,11 @@ REJECT_NARROW_MOMENTS_ON_HOST = rules.Rule(
     source="torch 2.13, aten/src/ATen/native/cuda/FusedAdamKernel.cu",
 )
 
+LIBRARY_MODULES: Mapping[str, object] = {"kernels": "transformers", "keeps_rotary_tables": False}
+"""Of programs that shard models of Hugging Face's transformers: no autocast, as parameters are cast when they are
+gathered (accelerate 1.15, `_prepare_fsdp2` of accelerator.py); all layers share the sines and cosines of a forward
+pass (transformers 4.57, `LlamaModel.forward`)."""
+
 ACCEPT_WHOLE_SEQUENCES = rules.accept_whole_sequences(
     "the attention of transformers' models (sdpa) computes the pairs of other documents, and masks them",
     source="transformers 4.57, masking_utils.py, packed_sequence_mask_function; integrations/sdpa_attention.py",
@@ -144,7 +150,7 @@ FSDP2_PROGRAM = Program(
             behaviour="gradients are whole until the last micro-batch, embedding and head are the root's",
             source="torch/distributed/fsdp/_fully_shard/_fully_shard.py, set_requires_gradient_sync and "
             "reshard_after_forward",
-            changes={"accumulates_unsharded": "always", "keeps_embedding_gathered": True},
+            changes={**LIBRARY_MODULES, "accumulates_unsharded": "always", "keeps_embedding_gathered": True},
         ),
     ),
     defaults=NO_MODEL_PARALLELISM,
