@@ -72,7 +72,8 @@ from planner.workload.techniques import DEFAULT_TECHNIQUES, Techniques
 
 _RESERVE_BYTES = 1.5 * 2**30
 _RESERVE_SHARE = 0.03
-"""Of the memory of a GPU, in addition to those bytes."""
+"""Of the memory of a GPU, in addition to those bytes. Both are a choice of ours and no measurement: what is known of
+contexts and communicators is in docs/explanation/cost-model.md, section Memory."""
 
 
 @dataclass(frozen=True)
@@ -363,7 +364,7 @@ def build_scenario(
         host=cluster.host,
         devices_per_host=cluster.devices_per_node,
         usd_per_device_hour=accelerator.usd_per_hour or 0.0,
-        runtime_reserve_bytes=compute_runtime_reserve_bytes(accelerator.memory_bytes),
+        runtime_reserve_bytes=compute_runtime_reserve_bytes(accelerator),
         power=resolve_power(cluster),
         software_month=software_month or find_version_month(trainer_version),
     )
@@ -383,19 +384,30 @@ def check_scenario(scenario: Scenario) -> None:
     raise InputError("more memory than there is", key=key, value=value, expected=expected)
 
 
-def compute_runtime_reserve_bytes(memory_bytes: float) -> float:
-    """Bytes that driver and libraries take of a GPU's memory."""
-    return _RESERVE_BYTES + _RESERVE_SHARE * memory_bytes
+def compute_runtime_reserve_bytes(accelerator: Accelerator) -> float:
+    """Bytes that driver and libraries take of a device's memory: what its file states, else our choice."""
+    reserve_bytes, reserve_share = _find_reserve(accelerator)
+    return reserve_bytes + reserve_share * accelerator.memory_bytes
 
 
-def compute_required_memory_bytes(used_bytes: float, limit: MemoryLimit | None = None) -> float:
-    """The memory of a GPU, in bytes, that leaves `used_bytes` beside the runtime reserve, within the limit.
+def _find_reserve(accelerator: Accelerator) -> tuple[float, float]:
+    """The reserve in bytes, and what is added to it as a share of the memory."""
+    if accelerator.reserved_memory_bytes is not None:
+        return accelerator.reserved_memory_bytes, 0.0
+    return _RESERVE_BYTES, _RESERVE_SHARE
+
+
+def compute_required_memory_bytes(
+    used_bytes: float, accelerator: Accelerator, limit: MemoryLimit | None = None
+) -> float:
+    """The memory of a device, in bytes, that leaves `used_bytes` beside the runtime reserve, within the limit.
 
     Infinite where no memory does: a limit in bytes does not grow with the memory.
     """
     usable_share, headroom_bytes = 1.0, 0.0
     if limit is not None:
         usable_share, headroom_bytes = limit.share or 1.0, limit.headroom_bytes or 0.0
-    if usable_share <= _RESERVE_SHARE or (limit is not None and limit.limit_bytes is not None):
+    reserve_bytes, reserve_share = _find_reserve(accelerator)
+    if usable_share <= reserve_share or (limit is not None and limit.limit_bytes is not None):
         return math.inf
-    return (used_bytes + _RESERVE_BYTES + headroom_bytes) / (usable_share - _RESERVE_SHARE)
+    return (used_bytes + reserve_bytes + headroom_bytes) / (usable_share - reserve_share)

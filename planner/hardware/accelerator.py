@@ -17,10 +17,11 @@ class DeviceMemorySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Device memory. A figure that nobody publishes is absent.
 
     `bus_bits`: width of the bus in bits. `data_rate`: what one of its pins carries, as 6.4Gb/s. Their product is
-    the most that `bandwidth` can be.
+    the most that `bandwidth` can be. `reserved`: of the capacity what programs cannot have.
     """
 
     capacity: Figure | None = None
+    reserved: Figure | None = None
     bandwidth: Figure | None = None
     on_chip: Figure | None = None
     type: str = ""
@@ -94,6 +95,8 @@ class Accelerator:
     """The lowest of the rents that are known."""
     year: int | None = None
     """In which it came; None: unknown."""
+    reserved_memory_bytes: float | None = None
+    """Of the memory what programs cannot have; None: unknown."""
 
     def get_peak_flops(self, precision: str) -> float:
         """Dense FLOP/s at `precision`. Raises InputError where the part has no such unit."""
@@ -115,7 +118,7 @@ def resolve_accelerator(spec: AcceleratorSpec) -> Accelerator:
         precision: parse_positive_figure(figure, "flops", key=f"peak_flops.{precision}")
         for precision, figure in spec.peak_flops.items()
     }
-    capacity, bandwidth = spec.memory.capacity, spec.memory.bandwidth
+    capacity, bandwidth, reserved = spec.memory.capacity, spec.memory.bandwidth, spec.memory.reserved
     if capacity is None or bandwidth is None:
         missing = "memory.capacity" if capacity is None else "memory.bandwidth"
         raise InputError("has no value", key=missing, expected="a size such as 80GiB, 2TB/s")
@@ -131,6 +134,7 @@ def resolve_accelerator(spec: AcceleratorSpec) -> Accelerator:
         idle_w=idle_w,
         usd_per_hour=spec.compute_lowest_rent_usd(),
         year=spec.year,
+        reserved_memory_bytes=None if reserved is None else parse_figure(reserved, "bytes", key="memory.reserved"),
     )
 
 

@@ -80,6 +80,7 @@ _PLAUSIBLE_RANGES: dict[Dimension, tuple[float, float, str]] = {
 FIGURE_DIMENSIONS: dict[str, Dimension] = {
     "capacity": "bytes",
     "on_chip": "bytes",
+    "reserved": "bytes",
     "memory": "bytes",
     "bandwidth": "bytes_per_s",
     "bridge": "bytes_per_s",

@@ -83,10 +83,9 @@ def rebind_scenario(scenario: Scenario, cluster: Cluster) -> Scenario:
     )
     if accelerator.usd_per_hour != scenario.accelerator.usd_per_hour:
         rebound_scenario = replace(rebound_scenario, usd_per_device_hour=accelerator.usd_per_hour or 0.0)
-    if accelerator.memory_bytes != scenario.accelerator.memory_bytes:
-        rebound_scenario = replace(
-            rebound_scenario, runtime_reserve_bytes=compute_runtime_reserve_bytes(accelerator.memory_bytes)
-        )
+    reserve_bytes = compute_runtime_reserve_bytes(accelerator)
+    if reserve_bytes != compute_runtime_reserve_bytes(scenario.accelerator):
+        rebound_scenario = replace(rebound_scenario, runtime_reserve_bytes=reserve_bytes)
     return rebound_scenario
 
 

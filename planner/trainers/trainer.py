@@ -100,9 +100,10 @@ class Trainer:
     frees_gradients: bool = False
     """Whether there are gradients from the first backward pass to the optimizer's step alone
     (`zero_grad(set_to_none=True)` of torch/optim/optimizer.py), or in buffers at all times."""
-    stacks_layer_gradients: bool = False
-    """Whether the shards of all layers' gradients are there from the last layer's backward pass on, as parts of the
-    same arrays."""
+    runs_layers_as_loop: bool = False
+    """Whether layers are iterations of a loop in one program: its body gathers the weights of its own layer alone,
+    reduces gradients where they are made, and fills arrays of all layers' shards, which are there from the last
+    layer's backward pass on."""
     accumulates_unsharded: Literal["never", "pipeline", "always"] = "never"
     """Where sharded gradients are whole up to the last of several micro-batches: nowhere; under pipeline parallelism
     (torch 2.13, `backward_maybe_with_nosync` of torch/distributed/pipelining/stage.py); wherever they are accumulated

@@ -17,7 +17,12 @@ from planner.cost.memory.peak import (
     compute_stage_memory,
 )
 from planner.cost.pipeline.stages import build_plan_tables
-from planner.cost.scenario import Scenario, build_scenario
+from planner.cost.scenario import (
+    Scenario,
+    build_scenario,
+    compute_required_memory_bytes,
+    compute_runtime_reserve_bytes,
+)
 from planner.cost.setting_values import apply_setting
 from planner.cost.settings import SETTINGS
 from planner.cost.strategies import Strategies, build_strategy
@@ -170,6 +175,15 @@ def test_a_program_of_jax_has_gradients_from_the_backward_pass_on_and_of_all_lay
     assert gradients[MEMORY_MOMENTS.index("optimizer_step")] == pytest.approx(shard_bytes)
     later = compute_memory(build_sharded("maxtext"), plan).moment_bytes["gradients"][0, LOSS, 0]
     assert later == pytest.approx(shard_bytes)
+
+
+def test_what_a_part_states_as_reserved_stands_in_the_place_of_our_choice() -> None:
+    part = CLUSTER.accelerator
+    stated = replace(part, reserved_memory_bytes=1e9)
+    assert compute_runtime_reserve_bytes(stated) == 1e9 != compute_runtime_reserve_bytes(part)
+    for one in (part, stated):
+        fitting = replace(one, memory_bytes=compute_required_memory_bytes(5e9, one))
+        assert 5e9 + compute_runtime_reserve_bytes(fitting) == pytest.approx(fitting.memory_bytes)
 
 
 def test_the_allocator_keeps_what_a_trainer_frees_and_allocates_again() -> None:

@@ -104,9 +104,7 @@ def _compute_reduced(
         "loss": before,
         # what the reduction makes, beside the sum that it is added to
         "head_backward": np.where(progress.accumulates, sums + np.where(is_sharded, head_sums, 0.0), head_sums),
-        "last_layer_backward": np.where(
-            progress.accumulates | scenario.trainer.stacks_layer_gradients, sums, head_sums
-        ),
+        "last_layer_backward": np.where(progress.accumulates | scenario.trainer.runs_layers_as_loop, sums, head_sums),
         "first_layer_backward": sums,
         "embedding_backward": sums,
         "optimizer_step": updated,
@@ -119,6 +117,12 @@ def _compute_reduced(
         "first_layer_backward": made * matrix + reduced * unit.reduced,
         "embedding_backward": made * unit.embedding + reduced * np.maximum(unit.embedding, unit.reduced),
     }
+    if trainer.runs_layers_as_loop:
+        at_work |= {
+            "head_backward": reduced * unit.head,
+            "last_layer_backward": reduced * unit.reduced,
+            "first_layer_backward": reduced * unit.reduced,
+        }
     if trainer.reduce_bucket_elements:
         # of layers they are in the buckets
         at_work = {"head_backward": made * unit.head, "embedding_backward": made * unit.embedding}

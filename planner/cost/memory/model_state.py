@@ -92,11 +92,12 @@ def compute_gathered_parameters(scenario: Scenario, s: Strategies, parameters: S
     head = kept + unit.head if is_chunked else np.maximum(unit.head, kept)
     if scenario.trainer.keeps_last_layer_gathered and scenario.reshard == "default":
         head = head + unit.layer
+    fetched = 1.0 if scenario.trainer.runs_layers_as_loop else 2.0
     passing = {
         # only a chunked loss multiplies by the head, which else is there because it has not been resharded
         "loss": kept if scenario.reshard == "always" and not is_chunked else head,
         "head_backward": head if is_chunked else kept + unit.layer,
-        "last_layer_backward": np.minimum(2.0 * unit.layer, whole - unit.head) + kept,
+        "last_layer_backward": np.minimum(fetched * unit.layer, whole - unit.head) + kept,
         "first_layer_backward": unit.layer + np.maximum(unit.embedding, kept),
         "embedding_backward": kept,
     }

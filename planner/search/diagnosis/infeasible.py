@@ -149,11 +149,11 @@ def _suggest_memory(scenario: Scenario, miss: _MemoryMiss) -> list[str]:
     limit, used_bytes = scenario.memory_limit, miss.needed_bytes - scenario.runtime_reserve_bytes
     limit_option = _suggest_memory_limit(scenario, miss.needed_bytes)
     changes = [limit_option] if limit_option else []
-    device_bytes = compute_required_memory_bytes(used_bytes, limit)
+    device_bytes = compute_required_memory_bytes(used_bytes, scenario.accelerator, limit)
     if math.isfinite(device_bytes):
         changes.append(f"devices of {format_bytes(_round_up_gib(device_bytes) * 2**30)}")
     elif not limit_option:
-        device_bytes = compute_required_memory_bytes(used_bytes)
+        device_bytes = compute_required_memory_bytes(used_bytes, scenario.accelerator)
         changes.append(f"devices of {format_bytes(_round_up_gib(device_bytes) * 2**30)} without --memory-limit")
     return changes
 

@@ -18,10 +18,13 @@ MAXTEXT = Trainer(
     grad_reduce_bytes=2.0,
     # a step is one program, which has buffers from the operation that fills them to the last one that reads them
     # (openxla/xla, xla/service/buffer_assignment.h); layers are a loop (`scan_layers` of base.yml), whose backward
-    # pass fills arrays of all their gradients (jax, `_scan_transpose` of jax/_src/lax/control_flow/loops.py)
+    # pass fills arrays of all their gradients (jax, `_scan_transpose_fancy` of jax/_src/lax/control_flow/loops.py).
+    # What a layer has at work and the bytes of a logit are those of MaxText's own programs, compiled for TPU v6e
+    # (MaxText 0.2.5, trainers/pre_train/train_compile.py, with jax 0.10.2 and libtpu 0.0.42)
     frees_gradients=True,
-    stacks_layer_gradients=True,
+    runs_layers_as_loop=True,
     loss_bytes_per_logit=8.0,
+    held_logit_bytes=4.0,
     launch_mode="graph",
     # `context_parallel_strategy` of base.yml
     cp_comm_type="all-gather",
