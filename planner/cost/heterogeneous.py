@@ -24,6 +24,7 @@ from planner.cost.arrays import (
     take_columns,
 )
 from planner.cost.layer_tables import LayerTables, build_layer_tables
+from planner.cost.operators.roofline import get_peak_16bit_flops_per_s
 from planner.cost.pipeline.stages import PlanTables, StageTables, join_plan_tables
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import (
@@ -228,11 +229,23 @@ def _compute_segment_terms(segment: PipelineSegment, micro_batches: Ints) -> _Se
 
 
 def compute_hetero_mfu(
-    device_pools: BoundPools, flops: float, step_s: float, pools_used: tuple[bool, bool] = (True, True)
+    device_pools: BoundPools,
+    flops: float,
+    step_s: float,
+    pools_used: tuple[bool, bool] = (True, True),
+    *,
+    of_16bit_peak: bool = False,
 ) -> float:
-    """Share of the peaks of all used devices that the model's FLOPs of a step take."""
+    """Share of the peaks of all used devices that the model's FLOPs of a step take; `of_16bit_peak`: of their 16-bit
+    peaks, whatever the precision.
+    """
     peak_flops_per_s = math.fsum(
-        pool.devices * pool.own_scenario.accelerator.get_peak_flops(pool.own_scenario.precision)
+        pool.devices
+        * (
+            get_peak_16bit_flops_per_s(pool.own_scenario)
+            if of_16bit_peak
+            else pool.own_scenario.accelerator.get_peak_flops(pool.own_scenario.precision)
+        )
         for pool, is_used in zip(device_pools, pools_used, strict=True)
         if is_used
     )

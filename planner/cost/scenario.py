@@ -313,6 +313,11 @@ class Scenario:
         return WIDE_VALUE_BYTES.get(self.precision, 2.0)
 
 
+def choose_precision(precision: str | None, accelerator: Accelerator) -> str:
+    """The precision that is asked for; else bf16 where the accelerator has it, else fp16."""
+    return precision or ("bf16" if "bf16" in accelerator.peak_flops else "fp16")
+
+
 def build_scenario(
     workload: Workload,
     cluster: Cluster,
@@ -337,7 +342,7 @@ def build_scenario(
     gradients: the trainer's own.
     """
     accelerator = cluster.accelerator
-    used_precision = precision or ("bf16" if "bf16" in accelerator.peak_flops else "fp16")
+    used_precision = choose_precision(precision, accelerator)
     accelerator.get_peak_flops(used_precision)
     trainer_name = framework or find_default_trainer(accelerator, workload)
     record = find_trainer(trainer_name, trainer_version, launch)

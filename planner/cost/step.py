@@ -20,6 +20,7 @@ from planner.cost.flops import compute_recomputed_flops, compute_required_flops
 from planner.cost.layer_tables import LayerTables
 from planner.cost.memory.activations import compute_recompute_layer_share
 from planner.cost.offload import compute_offload_s
+from planner.cost.operators.roofline import get_peak_16bit_flops_per_s
 from planner.cost.pipeline.partition import compute_boundary_width
 from planner.cost.pipeline.stages import PlanTables, build_plan_tables
 from planner.cost.rank_groups import compute_stage_stride
@@ -47,6 +48,8 @@ class StepCosts:
     terms: dict[str, Floats]
     overlapped: dict[str, Floats]
     mfu: Floats
+    mfu_bf16: Floats
+    """Of the 16-bit peak, or the precision's own where it is wider."""
     hfu: Floats
 
 
@@ -122,7 +125,15 @@ def compute_step_costs(scenario: Scenario, s: Strategies, plan_tables: PlanTable
     flops = compute_required_flops(scenario)
     recomputed_flops = np.array(compute_recomputed_flops(scenario))[s.recompute]
     recomputed_flops = compute_recompute_layer_share(scenario, s) * recomputed_flops
-    return StepCosts(step_time_s, terms, overlapped, flops / peak_flops, (flops + recomputed_flops) / peak_flops)
+    peak_16bit_flops = scenario.devices * get_peak_16bit_flops_per_s(scenario) * step_time_s
+    return StepCosts(
+        step_time_s,
+        terms,
+        overlapped,
+        mfu=flops / peak_flops,
+        mfu_bf16=flops / peak_16bit_flops,
+        hfu=(flops + recomputed_flops) / peak_flops,
+    )
 
 
 def compute_step_terms(

@@ -73,6 +73,8 @@ class PlanDiffPart(DocumentPart, frozen=True, kw_only=True):
     """Requirements of the file that base meets and head does not."""
     now_met: list[str]
     """Requirements of the file that head meets and base does not."""
+    mfu_peaks: list[str] = msgspec.field(default_factory=list)
+    """The precisions whose peaks `mfu` is of, of base and head; of the only side alone."""
     requirements: list[ConditionPart]
     """Requirements on the comparison itself, given by `--require`."""
 

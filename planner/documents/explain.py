@@ -177,6 +177,9 @@ class ExplainDocument(Document, frozen=True, kw_only=True):
     step_time_p90_s: PositiveFloat
     """80 % of such runs, not seen by the fit, take from p10 to p90."""
     mfu: PositiveFloat
+    """Of the peak of `training.precision`."""
+    mfu_bf16: PositiveFloat | None = None
+    """The same FLOPs over the 16-bit peak."""
     waterfall: Annotated[list[WaterfallPart], msgspec.Meta(min_length=1)]
     overlapped: dict[str, NonNegativeFloat] = msgspec.field(name="hidden")
     """Seconds of each kind of communication that is overlapped with compute; not part of the waterfall."""

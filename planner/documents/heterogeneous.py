@@ -17,6 +17,7 @@ from planner.documents.plan import (
     DeviceTokenRateP90,
     MemoryBreakdownPart,
     Mfu,
+    MfuOfBf16,
     ModelPart,
     OverlappedTimes,
     RunLengthPart,
@@ -126,6 +127,7 @@ class HeteroPlanPart(DocumentPart, frozen=True, kw_only=True):
     samples_per_s: SampleRate
     samples_per_s_per_device: DeviceSampleRate
     mfu: Mfu
+    mfu_bf16: MfuOfBf16 = None
     pools: Annotated[list[PoolPlanPart], msgspec.Meta(min_length=1, max_length=2)] = msgspec.field(name="kinds")
     """The pools that are used, in the order of the cluster; for pipelines, in the order of the stages."""
 

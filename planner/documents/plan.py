@@ -229,7 +229,13 @@ SampleRate = Annotated[
     PositiveFloat, declare_figure("per_s", "sequences, images or other items of a batch per second")
 ]
 DeviceSampleRate = Annotated[PositiveFloat, declare_figure("per_s", "samples per second per device")]
-Mfu = Annotated[PositiveFloat, declare_figure("ratio", "model FLOPs utilization", label="MFU")]
+Mfu = Annotated[
+    PositiveFloat, declare_figure("ratio", "model FLOPs utilization, of the precision's peak", label="MFU")
+]
+MfuOfBf16 = Annotated[
+    PositiveFloat | None,
+    declare_figure("ratio", "the same FLOPs over the 16-bit peak, whatever the precision", label="MFU of bf16"),
+]
 
 
 class PlanPart(DocumentPart, frozen=True, kw_only=True):
@@ -254,6 +260,10 @@ class PlanPart(DocumentPart, frozen=True, kw_only=True):
     samples_per_s_per_device: DeviceSampleRate
     """Sequences, images or other items of a batch. A model without tokens counts one token per sample."""
     mfu: Mfu
+    """Of the peak of `training.precision`."""
+    mfu_bf16: MfuOfBf16 = None
+    """The same FLOPs over the 16-bit peak, which frameworks print of narrow precisions too. Null: the document is
+    older than this field."""
     hfu: Annotated[
         PositiveFloat, declare_figure("ratio", "hardware FLOPs utilization: with recomputation", label="HFU")
     ]

@@ -68,6 +68,11 @@ class RunSizePart(DocumentPart, frozen=True, kw_only=True):
     tokens_per_usd: NonNegativeFloat | None
     tokens_per_joule: NonNegativeFloat | None
     mfu: PositiveFloat
+    """Of the peak of `mfu_peak`."""
+    mfu_peak: str = ""
+    """The precision whose peak it is."""
+    mfu_bf16: PositiveFloat | None = None
+    """The same FLOPs over the 16-bit peak."""
     strategy: Annotated[StrategyPart, declare_columns("{}")]
 
 

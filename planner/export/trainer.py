@@ -107,7 +107,7 @@ def describe_plan(run: PlannedRun, trainer_name: str) -> list[str]:
         f"recompute {strategy.recompute};",
         f"global batch {run.global_batch:,}{length_text}, {run.precision}.",
         f"Predicted: {run.step_time_s:.4g} s per step (80 % of runs: {run.step_time_p10_s:.3g} to "
-        f"{run.step_time_p90_s:.3g} s), MFU {100 * run.mfu:.1f} %.",
+        f"{run.step_time_p90_s:.3g} s), MFU {100 * run.mfu:.1f} % of the {run.precision} peak.",
     ]
 
 

@@ -142,6 +142,7 @@ def _build_plan_diff_part(
         why=_find_step_change_cause(terms, [*strategy, *inputs], base.values, threshold) if all(fits) else None,
         told_apart=_is_told_apart(base.values, head.values) if all(fits) else None,
         figures=figures,
+        mfu_peaks=[str(side.inputs["precision"]) for side in (base, head) if side.inputs.get("precision")],
         no_longer_met=[item for item, met in met_before.items() if met and met_after.get(item) is False],
         now_met=[item for item, met in met_before.items() if not met and met_after.get(item)],
         **(compared if all(fits) else {key: [] for key in compared}),

@@ -202,6 +202,7 @@ def explain_plan(
         step_time_p10_s=plan.step_time_p10_s,
         step_time_p90_s=plan.step_time_p90_s,
         mfu=float(step_costs.mfu[0]),
+        mfu_bf16=float(step_costs.mfu_bf16[0]),
         waterfall=[
             WaterfallPart(name=name, title=WATERFALL_TITLES[name], seconds=seconds, share=seconds / step_time_s)
             for name, seconds in waterfall_s.items()

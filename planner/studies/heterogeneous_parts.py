@@ -182,5 +182,6 @@ def _build_hetero_plan_part(
         **compute_rates(scenario, step_time_s, devices),
         **compute_rate_bounds(scenario, bounds.p10_s, bounds.p90_s, devices),
         mfu=compute_hetero_mfu(device_pools, flops, step_time_s),
+        mfu_bf16=compute_hetero_mfu(device_pools, flops, step_time_s, of_16bit_peak=True),
         pools=parts,
     )

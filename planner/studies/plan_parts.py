@@ -147,6 +147,7 @@ def _build_scenario_plan_parts(
                 **compute_rates(scenario, step_time_s, scenario.devices),
                 **compute_rate_bounds(scenario, step_time_p10_s, step_time_p90_s, scenario.devices),
                 mfu=float(step_costs.mfu[i]),
+                mfu_bf16=float(step_costs.mfu_bf16[i]),
                 hfu=float(step_costs.hfu[i]),
                 cost_usd_per_step=step_time_s * rent_usd_per_s if rent_usd_per_s else None,
                 cost_usd_per_step_p10=step_time_p10_s * rent_usd_per_s if rent_usd_per_s else None,

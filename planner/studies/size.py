@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from planner.cost.scenario import choose_precision
 from planner.documents.size import ComputeOptimalPart, RunSizePart, TrainingRunPart
 from planner.errors import InputError
 from planner.studies.run_estimate import (
@@ -269,6 +270,8 @@ def build_run_size_part(run: TrainingRun, estimate: RunEstimate, intensity_g_per
         tokens_per_usd=run.tokens / estimate.cost_usd if estimate.cost_usd else None,
         tokens_per_joule=run.tokens / estimate.energy_j if estimate.energy_j else None,
         mfu=plan.mfu,
+        mfu_peak=choose_precision(run.precision, estimate.cluster.accelerator),
+        mfu_bf16=plan.mfu_bf16,
         strategy=plan.strategy,
     )
 

@@ -183,3 +183,42 @@ def test_listings_name_every_preset(listing: str) -> None:
     out = call("planner", listing, "list").stdout
     for name in names:
         assert name in out
+
+
+def test_mfu_names_its_peak_and_narrow_precisions_have_that_of_16_bits_too() -> None:
+    pins = ("--tp", "2", "--pp", "1", "--zero", "1")
+    on = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "-b", "64", *pins)
+    peaks = {"bf16": 989.4e12, "fp8": 1978.9e12}
+    for precision, peak in peaks.items():
+        done = call("planner", "estimate", *on, "--precision", precision, "-f", "json")
+        plan = json.loads(done.stdout)["plans"][0]
+        assert plan["mfu"] * peak == pytest.approx(plan["mfu_bf16"] * peaks["bf16"], rel=1e-3)
+        table = call("planner", "estimate", *on, "--precision", precision).stdout
+        assert f"MFU {precision}" in table
+        assert ("MFU bf16" in table and "MFU fp8" in table) == (precision == "fp8")
+    done = call("planner", "estimate", *on, "--precision", "fp8", "--require", "mfu_bf16 > mfu")
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_answer_names_the_peak_of_its_mfu(tmp_path: Path) -> None:
+    on = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64", "--precision", "fp8")
+    base, head = tmp_path / "base.json", tmp_path / "head.json"
+    base.write_text(call("planner", "estimate", *on, "--tp", "4", "-f", "json").stdout)
+    head.write_text(call("planner", "estimate", *on, "--tp", "8", "-f", "json").stdout)
+    plans = tmp_path / "plans.toml"
+    plans.write_text(
+        '[[plans]]\nname = "a"\nmodel = "llama-3-8b"\ncluster = "dgx-h100"\nnodes = 1\nglobal_batch = 64\nprecision = "fp8"\n'
+        "tp = 8\npp = 1\n"
+    )
+    run = ("--tokens", "100B", "--deadline", "300d", "--precision", "fp8")
+    for arguments, text in (
+        (("explain", str(base)), "of the fp8 peak"),
+        (("diff", str(base), str(head)), "mfu of fp8"),
+        (("check", str(plans)), "% of fp8"),
+        (("what-if", *on, "--tp", "8", "--set", "accelerator.price=1USD"), "MFU fp8"),
+        (("size", "llama-3-8b", "-c", "dgx-h100", *run), "of the fp8 peak"),
+        (("compare", "llama-3-8b", "--on", "dgx-h100:2", *run), "of fp8"),
+    ):
+        done = call("planner", *arguments)
+        assert done.returncode == 0, (arguments, done.stderr)
+        assert text in done.stdout, arguments[0]

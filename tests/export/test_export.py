@@ -65,7 +65,7 @@ def test_a_plan_becomes_files_that_name_it(trainer: str, name: str) -> None:
         assert all(line.isprintable() and len(line) < 300 for line in text.splitlines() if "[[" not in line)
         if not file.endswith(".json"):
             assert plan.title in text
-            assert f"MFU {100 * plan.mfu:.1f} %" in text
+            assert f"MFU {100 * plan.mfu:.1f} % of the " in text
         if file.endswith(".py"):
             compile(text, file, "exec")
 

@@ -114,9 +114,13 @@ def _build_plan_row(checked: PlanCheckPart) -> tuple[str, ...]:
     else:
         split = plan_words.format_split(answer.plans[0].strategy)
     values = read_figure_values(answer)
-    *figures, cost = (format_figure_value(values.get(name), PLAN_FIGURES[name].unit) for name in _ROW_FIGURES)
+    mfu, *figures, cost = (format_figure_value(values.get(name), PLAN_FIGURES[name].unit) for name in _ROW_FIGURES)
+    mfu = f"{mfu} of {answer.scenario.precision}"
+    mfu_bf16 = answer.best_plan.mfu_bf16
+    if plan_words.is_narrow(answer.best_plan.mfu, mfu_bf16):
+        mfu += f", {format_figure_value(mfu_bf16, 'ratio')} of bf16"
     met = sum(item.met for item in checked.requirements)
     verdict = f"{met} of {len(checked.requirements)} met" if checked.requirements else ""
     step = plan_words.format_step(answer.best_plan)
     head = (checked.name, split, answer.model.title, answer.cluster.title, step)
-    return (*head, *figures, cost.removesuffix(" USD"), verdict)
+    return (*head, mfu, *figures, cost.removesuffix(" USD"), verdict)

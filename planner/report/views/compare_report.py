@@ -137,13 +137,19 @@ def _list_columns(
         ("cost (10-90 %)", False, 0, lambda offer, size: size_report.format_rent_interval(size, unknown="")),
         ("energy", False, 3, lambda offer, size: size_report.format_run_energy(size)),
         ("CO2e", False, 4, lambda offer, size: "" if size.carbon_kg is None else format_mass(size.carbon_kg)),
-        ("MFU", False, 5, lambda offer, size: f"{size.mfu:.1%}"),
+        ("MFU", False, 5, _format_mfu),
         (f"{unit}s/USD", False, 7, lambda offer, size: format_units(size.tokens_per_usd, format_count)),
         (f"{unit}s/J", False, 6, lambda offer, size: format_units(size.tokens_per_joule, "{:.3g}".format)),
         ("plan", True, 8, lambda offer, size: size_report.format_compact_strategy(size.strategy)),
         ("frameworks", True, 10, lambda offer, size: _format_name_list(offer.frameworks)),
         ("clouds", True, 9, lambda offer, size: _format_name_list(offer.clouds)),
     ]
+
+
+def _format_mfu(offer: ClusterOfferPart, size: RunSizePart) -> str:
+    """`41.2% of bf16`: clusters may train in different precisions; of a narrow one also against the 16-bit peak."""
+    is_narrow = plan_words.is_narrow(size.mfu, size.mfu_bf16)
+    return f"{size.mfu:.1%} of {size.mfu_peak}" + (f", {size.mfu_bf16:.1%} of bf16" if is_narrow else "")
 
 
 def _format_name_list(names: list[str]) -> str:

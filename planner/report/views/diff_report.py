@@ -169,14 +169,21 @@ def _format_before_after(change: FigureChangePart, *, with_percent: bool = True)
 
 def format_headline_figure(difference: PlanDiffPart, name: str) -> str:
     """One figure of a plan before and after; empty where it did not change."""
-    return next((_format_before_after(change) for change in difference.figures if change.name == name), "")
+    text = next((_format_before_after(change) for change in difference.figures if change.name == name), "")
+    return f"{text}{_format_peaks(difference)}" if text and name == "mfu" else text
+
+
+def _format_peaks(difference: PlanDiffPart) -> str:
+    """The precision whose peak MFU is of: ` of bf16`, ` of bf16 → fp8`."""
+    peaks = list(dict.fromkeys(difference.mfu_peaks))
+    return f" of {' → '.join(peaks)}" if peaks else ""
 
 
 def build_change_rows(difference: PlanDiffPart) -> list[DiffRow]:
     """A row for each input, degree, setting and figure that changed."""
     return [
         (
-            change.name,
+            f"{change.name}{_format_peaks(difference)}" if change.name in ("mfu", "hfu") else change.name,
             _format_change_value(change.name, change.base),
             _format_change_value(change.name, change.head),
             _format_relative_change(change),

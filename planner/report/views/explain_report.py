@@ -100,9 +100,12 @@ def _enumerate_facts(document: ExplainDocument) -> Iterator[tuple[str, str]]:
     yield "Plan", f"{document.plan}: {degrees} {settings}"
     ends_s = (document.step_time_p10_s, document.step_time_p90_s)
     step = format_with_interval(document.step_time_s, *ends_s, format_seconds)
-    yield "Step", f"{step}, MFU {document.mfu:.1%}"
-    if document.measured:
-        yield "Measured", f"{format_seconds(document.measured.step_time_s)}, MFU {document.measured.mfu:.1%}"
+    peak, measured = document.scenario.precision, document.measured
+    yield "Step", f"{step}, {plan_words.format_mfu(document.mfu, peak, document.mfu_bf16)}"
+    if measured:
+        mfu_bf16 = None if document.mfu_bf16 is None else document.mfu_bf16 * measured.mfu / document.mfu
+        mfu = plan_words.format_mfu(measured.mfu, peak, mfu_bf16)
+        yield "Measured", f"{format_seconds(measured.step_time_s)}, {mfu}"
     yield from plan_words.build_memory_limit_facts(document.scenario, document.stages[0].memory.capacity_bytes)
     peak, bandwidth = format_si(roof.peak_flops_per_s, "FLOP/s"), format_si(roof.memory_bandwidth_bytes_per_s, "B/s")
     yield "Roofline", f"{peak}, {bandwidth}, ridge point {roof.ridge_flops_per_byte:.0f} FLOP/B"

@@ -39,7 +39,7 @@ def build_hetero_report(document: HeterogeneousDocument) -> Report:
         facts=_build_facts(document),
         records=[{"rank": n, **head, **build_hetero_record(plan)} for n, plan in enumerate(plans, 1)],
         tables=[
-            _build_plans_table(model, plans),
+            _build_plans_table(model, document.scenario.precision, plans),
             _build_pool_table(best.pools),
             breakdown.build_step_table("Step of the best plan", best.terms, best.overlapped, best.step_time_s),
         ],
@@ -79,7 +79,7 @@ def _build_facts(document: HeterogeneousDocument) -> list[tuple[str, str]]:
     return facts + ([("Left out", f"{', '.join(document.left_out)}: nothing fits")] if document.left_out else [])
 
 
-def _build_plans_table(model: ModelPart, plans: Sequence[HeteroPlanPart]) -> ReportTable:
+def _build_plans_table(model: ModelPart, precision: str, plans: Sequence[HeteroPlanPart]) -> ReportTable:
     rates = [format_count(plan_words.convert_to_throughput_units(model, plan.tokens_per_s)) for plan in plans]
     columns = [
         Column("#", [str(number) for number in range(1, len(plans) + 1)]),
@@ -88,7 +88,7 @@ def _build_plans_table(model: ModelPart, plans: Sequence[HeteroPlanPart]) -> Rep
         Column("plan", [_format_common_strategy(plan) for plan in plans], is_text=True, drop_rank=1),
         Column("step (10-90 %)", [plan_words.format_step(plan) for plan in plans]),
         Column(f"{plan_words.get_throughput_unit(model)}s/s", rates, drop_rank=2),
-        Column("MFU", [f"{plan.mfu:.1%}" for plan in plans]),
+        *plan_words.build_mfu_columns(precision, [(plan.mfu, plan.mfu_bf16) for plan in plans]),
     ]
     return ReportTable("Plans, the fastest first", columns, bold_row=0)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from planner.documents.plan import ModelPart, PlanPart, RunLengthPart, RunTotalsPart
+from planner.report.report import Column
 from planner.units import (
     format_bytes,
     format_count,
@@ -19,6 +20,9 @@ from planner.units import (
 if TYPE_CHECKING:
     from planner.documents.heterogeneous import HeteroPlanPart
     from planner.documents.plan import ScenarioPart, StrategyPart
+
+_ROUNDING = 1e-9
+"""Of an MFU, more than its sums are rounded by."""
 
 
 def format_term_name(term: str) -> str:
@@ -83,6 +87,27 @@ def build_memory_limit_facts(scenario: ScenarioPart, capacity_bytes: float) -> l
         return []
     share = format_memory_share(limit_bytes, capacity_bytes)
     return [("Memory limit", f"{format_bytes(limit_bytes)} of {format_bytes(capacity_bytes)} ({share})")]
+
+
+def is_narrow(mfu: float, mfu_bf16: float | None) -> bool:
+    """Whether a plan's precision has a higher peak than 16 bits have, so that both MFUs are printed."""
+    return mfu_bf16 is not None and mfu_bf16 > mfu * (1 + _ROUNDING)
+
+
+def format_mfu(mfu: float, peak: str, mfu_bf16: float | None) -> str:
+    """`MFU 45.0% of the bf16 peak`; of a narrow precision also of the 16-bit one."""
+    narrow = f" ({mfu_bf16:.1%} of bf16's)" if is_narrow(mfu, mfu_bf16) else ""
+    return f"MFU {mfu:.1%} of the {peak} peak{narrow}"
+
+
+def build_mfu_columns(peak: str, shares: Sequence[tuple[float, float | None]], drop_rank: int = 0) -> list[Column]:
+    """The column of MFU against the peak of a precision, and of a narrow one that against the 16-bit peak;
+    `shares`: both of each row.
+    """
+    columns = [Column(f"MFU {peak}", [f"{mfu:.1%}" for mfu, _ in shares], drop_rank=drop_rank)]
+    if any(is_narrow(mfu, mfu_bf16) for mfu, mfu_bf16 in shares):
+        columns.append(Column("MFU bf16", [f"{mfu_bf16 or 0:.1%}" for _, mfu_bf16 in shares], drop_rank=drop_rank))
+    return columns
 
 
 def get_throughput_unit(model: ModelPart) -> str:

@@ -165,7 +165,7 @@ def _build_size_table(document: SizeDocument) -> ReportTable:
         Column("time (10-90 %)", [format_run_time_interval(size) for size in curve]),
         Column("rent (10-90 %)", [format_rent_interval(size) for size in curve]),
         Column("energy", [format_run_energy(size) for size in curve], drop_rank=1),
-        Column("MFU", [f"{size.mfu:.1%}" for size in curve], drop_rank=2),
+        *plan_words.build_mfu_columns(answer.mfu_peak, [(size.mfu, size.mfu_bf16) for size in curve], drop_rank=2),
         Column("goodput", [f"{size.goodput_share:.1%}" for size in curve], drop_rank=3),
         Column("plan", [format_compact_strategy(size.strategy) for size in curve], is_text=True, drop_rank=4),
     ]
@@ -197,7 +197,8 @@ def _enumerate_facts(document: SizeDocument) -> Iterator[tuple[str, str]]:
     size = f"{nodes} = {answer.devices:,} {document.accelerator}"
     yield "Answer", f"{size}: {format_run_time_interval(answer)}, {format_rent_interval(answer)}"
     spares = f"{plan_words.format_spare_nodes(answer.spare_nodes)} in addition"
-    shares = f"MFU {answer.mfu:.1%}, goodput {answer.goodput_share:.1%}"
+    mfu = plan_words.format_mfu(answer.mfu, answer.mfu_peak, answer.mfu_bf16)
+    shares = f"{mfu}, goodput {answer.goodput_share:.1%}"
     yield "Plan", f"{format_compact_strategy(answer.strategy)}; {shares}, {spares}"
 
 

@@ -193,10 +193,12 @@ def _enumerate_rows(document: WhatIfDocument) -> Iterator[_WhatIfRow]:
     rates = [plan_words.get_throughput_per_s(side.model, plan) for side, plan in zip(sides, plans, strict=True)]
     for suffix, values in zip(("", " a device"), zip(*rates, strict=True), strict=True):
         yield _build_row(f"{unit}{suffix}", list(values), format_count)
+    peaks = [side.scenario.precision for side in sides]
     for name in ("mfu", "hfu"):
         shares = [getattr(plan, name) for plan in plans]
-        points = f"{100 * (shares[1] - shares[0]):+.1f} points"
-        yield _insert_difference(name.upper(), [f"{share:.1%}" for share in shares], points)
+        yield _build_share_row(name.upper(), shares, peaks)
+    if any(plan_words.is_narrow(plan.mfu, plan.mfu_bf16) for plan in plans):
+        yield _build_share_row("MFU", [plan.mfu_bf16 or 0.0 for plan in plans], ["bf16"] * len(plans))
     yield from _build_optional_row("cost of a step", [plan.cost_usd_per_step for plan in plans], "usd")
     yield from _build_optional_row("energy of a step", [plan.energy_j_per_step for plan in plans], "j")
 
@@ -233,6 +235,14 @@ def _format_choice(value: object) -> str:
     if isinstance(value, list):
         return "+".join(value) or "none"
     return "all" if value is None else str(value)
+
+
+def _build_share_row(name: str, shares: Sequence[float], peaks: Sequence[str]) -> _WhatIfRow:
+    """Shares of peaks; where all are of the same precision, its name is that of the row."""
+    is_same = len(set(peaks)) == 1
+    texts = [f"{share:.1%}" + ("" if is_same else f" of {peak}") for share, peak in zip(shares, peaks, strict=True)]
+    points = f"{100 * (shares[1] - shares[0]):+.1f} points" if peaks[0] == peaks[1] else ""
+    return _insert_difference(f"{name} {peaks[0]}" if is_same else name, texts, points)
 
 
 def _build_row(name: str, values: Sequence[float], format_value: Callable[[float], str]) -> _WhatIfRow:
