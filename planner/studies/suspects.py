@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 
 from planner.cost.calibration import compute_calibration_spreads
@@ -194,10 +195,16 @@ def compute_ideal_step_s(scenario: Scenario) -> float:
     return compute_required_flops(scenario) / peak_flops_per_s
 
 
-def build_measured_part(
+def add_measured_step(
+    scenario: Scenario, strategies: Strategies, document: ExplainDocument, measured: MeasuredStep
+) -> ExplainDocument:
+    """The document with a measured step, and the suspects that would explain its difference to the predicted one."""
+    return msgspec.structs.replace(document, measured=_build_measured_part(scenario, strategies, document, measured))
+
+
+def _build_measured_part(
     scenario: Scenario, strategies: Strategies, document: ExplainDocument, measured: MeasuredStep
 ) -> MeasuredPart:
-    """A measured step beside the predicted one, and the suspects that would explain the difference."""
     residual_s = measured.step_time_s - document.step_time_s
     suspects = []
     for suspect in find_suspects(scenario, strategies):

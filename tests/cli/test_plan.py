@@ -207,8 +207,8 @@ def test_every_answer_names_the_peak_of_its_mfu(tmp_path: Path) -> None:
     head.write_text(call("planner", "estimate", *on, "--tp", "8", "-f", "json").stdout)
     plans = tmp_path / "plans.toml"
     plans.write_text(
-        '[[plans]]\nname = "a"\nmodel = "llama-3-8b"\ncluster = "dgx-h100"\nnodes = 1\nglobal_batch = 64\nprecision = "fp8"\n'
-        "tp = 8\npp = 1\n"
+        '[[plans]]\nname = "a"\nmodel = "llama-3-8b"\ncluster = "dgx-h100"\nnodes = 1\nglobal_batch = 64\n'
+        'precision = "fp8"\ntp = 8\npp = 1\n'
     )
     run = ("--tokens", "100B", "--deadline", "300d", "--precision", "fp8")
     for arguments, text in (

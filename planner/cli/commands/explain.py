@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
-
 from planner.cli.input import plan_file as plan_files
 from planner.cli.io.files import write_file_atomically
 from planner.cli.io.output import DocumentOutput
@@ -101,8 +99,7 @@ def explain(
     if measured is not None or log is not None:
         step = _read_log(log, scenario) if log is not None else suspects.parse_measured(str(measured), scenario)
         strategies = explain_study.build_plan_strategies(document.plans[number - 1])
-        part = suspects.build_measured_part(scenario, strategies, explain_document, step)
-        explain_document = msgspec.structs.replace(explain_document, measured=part)
+        explain_document = suspects.add_measured_step(scenario, strategies, explain_document, step)
     if trace is not None:
         step_trace = step_traces.build_step_trace(scenario, document.plans[number - 1], all_ranks=ranks == "all")
         write_file_atomically(trace, step_trace.text)

@@ -1,7 +1,7 @@
 # Llama 3 8B on 2 x 8 h100-sxm-80gb (DGX H100 SuperPOD, InfiniBand NDR), for nemo.
 # Plan: dp 8, pp 2, vpp 17, micro-batch 1, ZeRO 1, recompute none;
 # global batch 64 of 8,192 tokens, bf16.
-# Predicted: 3.201 s per step (80 % of runs: 2.83 to 3.64 s), MFU 59.9 %.
+# Predicted: 3.201 s per step (80 % of runs: 2.83 to 3.64 s), MFU 59.9 % of the bf16 peak.
 """A plan for NeMo 2: torchrun runs this file. Data and optimizer are for you to change."""
 
 import os
