@@ -210,6 +210,11 @@ def _list_unused_words(run: MeasuredRun, scenario: Scenario) -> list[str]:
     sharding = run.get_text("sharding")
     if sharding and sharding.lower() not in SHARDING_WORDS:
         unused.append(f"sharding={sharding}")
+    _, word_stage = SHARDING_WORDS.get(sharding.lower(), (None, None))
+    # both programs that say fsdp shard as stage 2 too
+    word_stages = {None, word_stage, *((2,) if sharding.lower() in ("fsdp", "fsdp2") else ())}
+    if word_stage is not None and run.get_count("zero_stage") not in word_stages:
+        unused.append(f"sharding={sharding} (as zero_stage={run.get_count('zero_stage')})")
     if run.get_text("memory_kind") == "estimated":
         unused.append("memory_kind=estimated (as reserved)")
     trainer = scenario.trainer

@@ -150,6 +150,9 @@ def parse_run_table(text: str, origin: str) -> RunTable:
         raise InputError(f"not valid CSV: {error}", origin=origin) from None
     if not table:
         raise InputError("has no rows", origin=origin, expected=f"the columns {', '.join(RUN_COLUMNS)}")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError("a column is there twice", origin=origin, key=twice, expected="each column once")
     missing = [column for column in REQUIRED_RUN_COLUMNS if column not in names]
     if missing:
         raise InputError("a column is missing", origin=origin, key=missing[0], expected=", ".join(RUN_COLUMNS))

@@ -92,6 +92,8 @@ def test_a_table_without_a_needed_column_is_an_error() -> None:
         parse_runs(format_table(line), "runs.csv")
     with pytest.raises(InputError, match="has no rows"):
         parse_runs("", "runs.csv")
+    with pytest.raises(InputError, match=r"runs\.csv: tp: a column is there twice"):
+        parse_runs(format_table(read_published_rows(LLAMA)[0]).replace("locator", "tp", 1), "runs.csv")
 
 
 def test_a_model_and_an_accelerator_of_no_known_family_are_read_from_their_columns() -> None:

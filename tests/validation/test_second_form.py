@@ -172,6 +172,7 @@ def test_an_unknown_trainer_is_named_with_the_nearest_one() -> None:
         ("packing", "unpadded", "packing=unpadded (as full sequences)"),
         ("launch", "graph:mamba", "launch=graph:mamba (as fused)"),
         ("sharding", "somehow", "sharding=somehow"),
+        ("sharding", "zero3", "sharding=zero3 (as zero_stage=1)"),
         ("memory_kind", "reserved", "memory_kind=reserved (as allocated)"),
     ],
 )
