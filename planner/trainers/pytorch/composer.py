@@ -13,7 +13,9 @@ from planner.trainers.program import NO_MODEL_PARALLELISM, Program, ProgramVersi
 from planner.trainers.pytorch import fsdp
 
 # `mixed_precision: DEFAULT`: 16-bit gathered parameters, gradients reduced in 32 bit (get_mixed_precision); PURE
-# reduces them in 16 bit. `loss_fn: fused_crossentropy` of llmfoundry/models/mpt/modeling_mpt.py
+# reduces them in 16 bit. Each micro-batch's are reduced: `no_sync` is DistributedDataParallel's alone
+# (`ddp_sync_context` of composer/distributed/dist_strategy.py). `loss_fn: fused_crossentropy` of
+# llmfoundry/models/mpt/modeling_mpt.py
 COMPOSER = replace(
     fsdp.FSDP1,
     name="composer",
