@@ -22,6 +22,7 @@ RUNS = Path(__file__).parents[1] / "published" / "runs.csv"
 BRIDGE = "mbridge-26.08-DeepSeekV3-gb200-MXFP8-n256-gbs4096-tp1pp4cp1ep64"
 OFFLOADED = (
     *("tpu-v6e-Llama3.1-8B-v6e-8", "tpu-v6e-Llama3.1-70B-v6e-256", "tpu-v6e-Mistral-7B"),
+    "tpu-v6e-Llama3.1-405B",
     *("tpu-v7-405b-n256-bf16", "tpu-v7-dsv3-n128-bf16"),
 )
 RAN = (*OFFLOADED, "tpu-v7-70b-n64-fp8", "mlperf4.1-NVIDIA-h200_ngc24.09_nemo-llama2_70b_lora")

@@ -92,13 +92,14 @@ def compute_gathered_parameters(scenario: Scenario, s: Strategies, parameters: S
     head = kept + unit.head if is_chunked else np.maximum(unit.head, kept)
     if scenario.trainer.keeps_last_layer_gathered and scenario.reshard == "default":
         head = head + unit.layer
-    fetched = 1.0 if scenario.trainer.runs_layers_as_loop else 2.0
+    is_loop = scenario.trainer.runs_layers_as_loop
     passing = {
         # only a chunked loss multiplies by the head, which else is there because it has not been resharded
         "loss": kept if scenario.reshard == "always" and not is_chunked else head,
         "head_backward": head if is_chunked else kept + unit.layer,
-        "last_layer_backward": np.minimum(fetched * unit.layer, whole - unit.head) + kept,
-        "first_layer_backward": unit.layer + np.maximum(unit.embedding, kept),
+        "last_layer_backward": np.minimum((1.0 if is_loop else 2.0) * unit.layer, whole - unit.head) + kept,
+        # a loop fetches nothing of what comes after it
+        "first_layer_backward": unit.layer + (kept if is_loop else np.maximum(unit.embedding, kept)),
         "embedding_backward": kept,
     }
     if scenario.trainer.reuse_distance_parameters and scenario.reshard == "default":
