@@ -95,6 +95,7 @@ class PlanOptions(SharedOptions, total=False):
     pareto: str | Sequence[str]
     critical_batch: QuantityInput
     diverse: bool
+    within: float | str
     top: int
     uncertainty: bool | int
     space: NameOrPath

@@ -201,17 +201,52 @@ def format_days(days: float) -> str:
 
 
 def format_with_interval(value: float, low: float, high: float, format_value: Callable[[float], str]) -> str:
-    """`10.2 s (9.10-11.6)`: a value with its interval, whose unit stands there only where it is another one."""
-    return f"{format_value(value)} ({format_interval(value, low, high, format_value)})"
+    """`10 s (9-12)`: a value with its interval, whose unit stands there only where it is another one.
+
+    Two significant digits, three where the interval is within 5 % of the value: it is not known any better.
+    """
+    return f"{format_uncertain(value, low, high, format_value)} ({format_interval(value, low, high, format_value)})"
+
+
+def format_uncertain(value: float, low: float, high: float, format_value: Callable[[float], str]) -> str:
+    """`10 s`: a value with as many digits as its interval supports."""
+    return _drop_digits(format_value(value), value, _compute_rounding_unit(value, low, high))
 
 
 def format_interval(value: float, low: float, high: float, format_value: Callable[[float], str]) -> str:
-    """`9.10-11.6`: the interval of a value, without its unit where both ends have that."""
+    """`9-12`: the interval of a value with the digits of that, without its unit where both ends have that."""
     unit = format_value(value).partition(" ")[2]
-    ends = [format_value(low), format_value(high)]
+    rounding_unit = _compute_rounding_unit(value, low, high)
+    ends = [_drop_digits(format_value(end), end, rounding_unit) for end in (low, high)]
     if all(end.partition(" ")[2] == unit for end in ends):
         ends = [end.partition(" ")[0] for end in ends]
     return "-".join(ends)
+
+
+_NARROW_INTERVAL = 0.05
+"""Half of an interval over its value, below which the value has a third digit."""
+
+
+def _compute_rounding_unit(value: float, low: float, high: float) -> float:
+    """The value of the last digit over the value itself that the interval supports, in the digits of the value."""
+    digits = 3 if (high - low) / 2 < _NARROW_INTERVAL * value else 2
+    return value * 10.0 ** (1 - digits)
+
+
+def _drop_digits(text: str, value: float, rounding_unit: float) -> str:
+    """The number at the start of a text, which stands for `value`, without the digits that do not count.
+
+    `rounding_unit`: the largest value whose first digit counts.
+    """
+    match = re.match(r"[\d,]*\.?\d+", text)
+    if match is None or value <= 0 or rounding_unit <= 0:
+        return text
+    shown = float(match[0].replace(",", ""))
+    exponent = math.floor(math.log10(shown / value * rounding_unit) + 1e-9)
+    rounded = round(shown / 10**exponent) * 10**exponent if exponent > 0 else shown
+    written = f"{rounded:,.{max(0, -exponent)}f}"
+    # never more digits than the text has
+    return (written if len(written) <= len(match[0]) else match[0]) + text[match.end() :]
 
 
 def format_counted_noun(count: int, noun: str, plural: str = "") -> str:
@@ -229,8 +264,9 @@ def format_usd(amount_usd: float | None) -> str:
 
 
 def format_usd_interval(amount_usd: float, low_usd: float, high_usd: float) -> str:
-    """An amount with its interval, of three digits: `12,300 USD (11.1K-14.2K)`."""
-    return f"{format_usd(amount_usd)} ({format_count(low_usd)}-{format_count(high_usd)})"
+    """An amount with its interval, with as many digits as that supports: `12,000 USD (11K-14K)`."""
+    amount = format_uncertain(amount_usd, low_usd, high_usd, format_usd)
+    return f"{amount} ({format_interval(amount_usd, low_usd, high_usd, format_count)})"
 
 
 def format_energy(energy_j: float) -> str:

@@ -101,6 +101,10 @@ class MemoryLimit:
         return min(self.limit_bytes or 0.0, memory_bytes)
 
 
+DEFAULT_MEMORY_LIMIT = MemoryLimit(share=0.9)
+"""Of every plan that is searched, unless another is given: fragmentation and what no model knows take the rest."""
+
+
 @dataclass(frozen=True)
 class Offload:
     """Which state is kept in the host's memory instead of the device's."""

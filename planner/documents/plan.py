@@ -35,7 +35,7 @@ from planner.search.objective import ObjectiveName
 from planner.trainers.names import TrainerName
 from planner.units import DAY_S
 
-SchemaVersion = Literal["1.6"]
+SchemaVersion = Literal["1.7"]
 SCHEMA_VERSION: SchemaVersion = get_args(SchemaVersion)[0]
 
 
@@ -86,7 +86,8 @@ class ScenarioPart(DocumentPart, frozen=True, kw_only=True):
     flops_convention: FlopsConvention
     model_flops_per_step: PositiveFloat
     memory_limit_bytes: PositiveFloat | None
-    """Memory of each device that plans may use, of `--memory-limit` or `--headroom`; null: all of it."""
+    """Memory of each device that plans may use: 90 % where plans are searched, or as `--memory-limit` or `--headroom`
+    say; null: all of it."""
     calibration: ResidualClass
     """Measured runs that the model is fitted to: of this trainer on this generation of accelerators `together`; of
     both, but `apart`; of the `trainer` or the `generation` alone; of `neither`."""
@@ -108,6 +109,10 @@ class SearchPart(DocumentPart, frozen=True, kw_only=True):
     """Number of candidates that each rule rejected."""
     exact: bool
     """True: no candidate was left out by sampling or heuristics."""
+    within: NonNegativeFloat
+    """The first plan is the simplest of those that are worse than the best by at most this fraction; 0: the best."""
+    excess: NonNegativeFloat
+    """The fraction by which the first plan is worse than the best by the objective, which is the second plan."""
 
 
 class StrategyPart(DocumentPart, frozen=True, kw_only=True):
@@ -292,6 +297,35 @@ class PlanPart(DocumentPart, frozen=True, kw_only=True):
     """Whether the first plan is better than this one in 90 % of all cases; false of the first itself."""
 
 
+class FullMemoryPart(DocumentPart, frozen=True, kw_only=True):
+    """The best plan by the objective with all memory of a device, where a limit leaves some of it free."""
+
+    strategy: StrategyPart
+    settings: SettingsPart
+    step_time_s: PositiveFloat
+    total_bytes: PositiveFloat
+    """Peak memory (worst stage)."""
+    gain: NonNegativeFloat
+    """The fraction of the figure of the best plan within the limit that it saves; 0: it is that plan."""
+
+
+class UsualLayoutPart(DocumentPart, frozen=True, kw_only=True):
+    """The degrees in which experts train a model of this size on this hardware, and the best plan with them."""
+
+    name: str
+    title: str
+    source: str
+    url: str
+    plan: PlanPart | None
+    """Null where no plan has these degrees, or memory has no room for them."""
+    rank: NonNegativeInt
+    """Which of the plans has these degrees; 0: none."""
+    excess: float | None
+    """The fraction by which the step of its plan is longer than the first plan's; null where there is none."""
+    obstacle: str
+    """Why it does not compete: what it needs more of; empty where it does."""
+
+
 class RunLengthPart(DocumentPart, frozen=True, kw_only=True):
     """A whole training run with the best plan, without failures."""
 
@@ -445,6 +479,10 @@ class PlanDocument(Document, frozen=True, kw_only=True):
     """Null without `--grid` and `--carbon-intensity`."""
     uncertainty: UncertaintyPart | None
     """Null without `--uncertainty`."""
+    full_memory: FullMemoryPart | None
+    """Null where no memory limit holds, and of a given plan."""
+    usual: UsualLayoutPart | None
+    """Null where no layout of such a model on such hardware is known or possible, and of a given plan."""
     defaults: DefaultsPart | msgspec.UnsetType = msgspec.UNSET
     """Absent but of estimates."""
 

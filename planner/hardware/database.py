@@ -22,6 +22,7 @@ DatabaseFolder = Literal[
     "power",
     "grids",
     "importers",
+    "layouts",
 ]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from msgspec.structs import replace
 
 from planner.cluster.build.pools import HeteroCluster
+from planner.cost.scenario import DEFAULT_MEMORY_LIMIT, check_scenario
 from planner.cost.settings import SETTINGS
 from planner.documents.plan import DefaultsPart, PlanDocument, StrategyPart
 from planner.errors import InputError, NothingFits
@@ -15,12 +16,13 @@ from planner.request.inputs import check_precision, read_model, read_pools
 from planner.request.notices import warn
 from planner.request.options import HOMOGENEOUS_OPTIONS
 from planner.request.plan_request import PlanRequest
-from planner.request.pool_rules import add_programs, choose_pools_trainer, find_common_programs
+from planner.request.pool_rules import choose_pools_trainer, find_common_programs, replace_pool_fields
 from planner.request.resolve import (
     ResolvedRequest,
     add_default_settings,
     check_attention_kernel,
     count_batches,
+    read_scenario_fields,
     resolve_request,
 )
 from planner.search.diagnosis.option_conflicts import list_unusable_values
@@ -56,7 +58,8 @@ def compute_answer(request: PlanRequest) -> PlanDocument | HeterogeneousDocument
 
 
 def compute_document(request: PlanRequest, resolved: ResolvedRequest, *, explained: bool = True) -> PlanDocument:
-    """The best plans on a homogeneous cluster; `explained`: with the bottleneck of each.
+    """The best plans on a homogeneous cluster; `explained`: with the bottleneck of each, and
+    with what they are compared with.
 
     Raises InputError where the options leave no candidate, NothingFits where none fits.
     """
@@ -71,6 +74,7 @@ def compute_document(request: PlanRequest, resolved: ResolvedRequest, *, explain
         reliability=resolved.reliability,
         grid=resolved.grid,
         with_bottlenecks=explained,
+        with_alternatives=explained,
     )
 
 
@@ -92,6 +96,7 @@ def estimate_plan(request: PlanRequest) -> PlanDocument:
 
         raise add_remedies(error, request, resolved) from None
     _warn_ineffective_settings(document, request.settings)
+    _warn_of_full_memory(document)
     return replace(document, defaults=_build_defaults_part(request, resolved, document.best_plan.strategy))
 
 
@@ -108,6 +113,16 @@ def _build_defaults_part(request: PlanRequest, resolved: ResolvedRequest, strate
     settings = add_default_settings(request, scenario, resolved.space)
     values |= {name: texts[0] for name, texts in settings.items() if name not in request.settings}
     return DefaultsPart(source=find_run_defaults(scenario.trainer, scenario.programs).source, values=values)
+
+
+def _warn_of_full_memory(document: PlanDocument) -> None:
+    """Warn of a given plan that a search would leave out, unless its limit is given."""
+    memory = document.best_plan.memory
+    share = memory.total_bytes / memory.capacity_bytes
+    if document.scenario.memory_limit_bytes is None and memory.total_bytes > DEFAULT_MEMORY_LIMIT.apply(
+        memory.capacity_bytes
+    ):
+        warn(f"the plan takes {share:.1%} of the memory; plans are searched within {DEFAULT_MEMORY_LIMIT} of it")
 
 
 def _warn_ineffective_settings(document: PlanDocument, allowed: Mapping[str, tuple[str, ...]]) -> None:
@@ -172,10 +187,12 @@ def compute_pools_document(request: PlanRequest, pools: HeteroCluster) -> Hetero
         trainer_version=choice.version,
         launch=request.launch,
     )
+    pool_scenarios = replace_pool_fields(pool_scenarios, read_scenario_fields(request))
     for pool_scenario in pool_scenarios:
+        check_scenario(pool_scenario.own_scenario)
         check_allowed_settings(pool_scenario.shared_scenario, request.settings, request.allowed_values)
     space = Space(pools.devices, batches[0], request.allowed_values)
     is_named = request.trainer is not None
     programs = find_common_programs(pool_scenarios, choice.programs, space, request.settings, is_named=is_named)
-    ruled_scenarios = add_programs(pool_scenarios, programs)
+    ruled_scenarios = replace_pool_fields(pool_scenarios, {"programs": programs})
     return search_hetero_plans(pools, ruled_scenarios, space, request.settings, tokens=request.tokens)

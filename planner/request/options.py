@@ -264,13 +264,14 @@ OPTIONS: tuple[Option, ...] = (
     *_build_setting_options("Memory and recompute"),
     Option(
         "memory_limit", "Memory and recompute",
-        "Memory that a plan may use of each GPU: 90%, 70GiB. Default: all of it. Plans above it do not compete.",
-        values.parse_memory_limit, commands=_ALL, for_pools=False, completion=Completion(("90%", "95%")),
+        "Memory that a plan may use of each GPU: 95%, 70GiB. Default: 90% where plans are searched; `estimate` only "
+        "warns above it.",
+        values.parse_memory_limit, commands=_ALL, completion=Completion(("90%", "95%", "100%")),
         excludes="headroom", scenario_field="memory_limit",
     ),
     Option(
         "headroom", "Memory and recompute", "Memory to keep free on each GPU, instead of --memory-limit: 8GiB.",
-        values.parse_headroom, commands=_ALL, for_pools=False, scenario_field="memory_limit",
+        values.parse_headroom, commands=_ALL, scenario_field="memory_limit",
     ),
     Option(
         "precision", "Kernels and precision",
@@ -322,7 +323,20 @@ OPTIONS: tuple[Option, ...] = (
         "top", "Objective", "How many plans to print. Default: 5, of a Pareto front all.",
         partial(values.parse_number, maximum=1000), metavar="INTEGER", commands=(PLAN,),
     ),
-    _declare_switch("diverse", "Objective", "Print only plans that differ in their degrees.", commands=(PLAN,)),
+    _declare_switch(
+        "diverse", "Objective",
+        "Print only plans that differ in their degrees, and the fastest (the default), or all that are fast.",
+        "--diverse/--no-diverse", default=None, commands=(PLAN,),
+    ),
+    Option(
+        "within", "Objective",
+        "How much longer a step may take than the fastest plan's for a simpler plan to come first: 2%; 0: none. "
+        "Default: as much as two plans cannot be told apart by, about 8%.",
+        partial(
+            values.parse_in_range, dimension="ratio", low=0.0, high=1.0, expected="from 0 to 100%", allow_bare=True
+        ),
+        commands=(PLAN,), metavar="SHARE", completion=Completion(("0", "2%", "5%")),
+    ),
     Option(
         "critical_batch", "Objective",
         "Tokens per step above which a larger batch helps less: '4M tokens', or as it grows: 1M,4M@500B.",

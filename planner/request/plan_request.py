@@ -66,7 +66,9 @@ class PlanRequest:
     objective: tuple[str, ...] | None = None
     pareto: tuple[str, ...] | None = None
     top: int | None = None
-    diverse: bool = False
+    diverse: bool | None = None
+    """None: yes, but of a Pareto front."""
+    within: float | None = None
     critical_batch: tuple[tuple[float, float], ...] | None = None
     uncertainty: int | None = None
     failures: bool = True

@@ -60,13 +60,13 @@ def find_common_programs(
     return ()
 
 
-def add_programs(device_pools: BoundPools, programs: tuple[ProgramName, ...]) -> BoundPools:
-    """Both pools with these programs."""
+def replace_pool_fields(device_pools: BoundPools, fields: Mapping[str, object]) -> BoundPools:
+    """Both pools with these fields of their scenarios replaced."""
     first, second = (
         replace(
             pool,
-            shared_scenario=replace(pool.shared_scenario, programs=programs),
-            own_scenario=replace(pool.own_scenario, programs=programs),
+            shared_scenario=replace(pool.shared_scenario, **fields),  # type: ignore[arg-type]
+            own_scenario=replace(pool.own_scenario, **fields),  # type: ignore[arg-type]
         )
         for pool in device_pools
     )

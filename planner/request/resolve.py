@@ -9,9 +9,10 @@ from math import gcd, prod
 from planner.cluster.build.reliability import Reliability, ReliabilityOverrides, resolve_reliability
 from planner.cluster.model.cluster import Cluster
 from planner.cost import techniques
-from planner.cost.scenario import Scenario, build_scenario, check_scenario
+from planner.cost.scenario import DEFAULT_MEMORY_LIMIT, Scenario, build_scenario, check_scenario
 from planner.cost.settings import RANK_ORDERS, SETTINGS
 from planner.cost.strategies import RECOMPUTE_MODES
+from planner.cost.uncertainty import compute_tie_margin
 from planner.errors import InputError
 from planner.hardware.accelerator import Accelerator
 from planner.hardware.grids import PowerGrid, parse_grid_intensity, read_grid
@@ -124,8 +125,7 @@ def resolve_scenarios(
         trainer_version=choice.version,
         launch=request.launch,
     )
-    fields = {SCENARIO_FIELDS[name]: value for name, value in request.scenario_values.items()}
-    scenario = replace(scenario, **fields, programs=choice.programs)  # type: ignore[arg-type]
+    scenario = replace(scenario, **read_scenario_fields(request), programs=choice.programs)  # type: ignore[arg-type]
     check_scenario(scenario)
     scenario = apply_techniques(
         scenario,
@@ -146,6 +146,17 @@ def resolve_scenarios(
         warn(hint)
     scenarios = tuple(replace(scenario, global_batch=batch) for batch in batches)
     return scenarios, cluster, space
+
+
+def read_scenario_fields(request: PlanRequest) -> dict[str, object]:
+    """The fields of the scenario that the request's options replace."""
+    fields = {SCENARIO_FIELDS[name]: value for name, value in request.scenario_values.items()}
+    return fields if request.command == "estimate" else add_search_defaults(fields)
+
+
+def add_search_defaults(fields: Mapping[str, object]) -> dict[str, object]:
+    """Fields of a scenario of which plans are searched: with the usual memory limit where none is given."""
+    return {"memory_limit": DEFAULT_MEMORY_LIMIT, **fields}
 
 
 def _drop_rules_of_default_trainer(
@@ -315,7 +326,18 @@ def resolve_search_target(request: PlanRequest, batch_count: int) -> SearchTarge
             critical_tokens = compute_mean_critical_batch(request.critical_batch, float(request.tokens))
     names = request.pareto or request.objective or ("step-time",)
     objectives = tuple(Objective(name, critical_tokens, batch_count > 1) for name in names)  # type: ignore[arg-type]
-    return SearchTarget(objectives, request.top or (None if request.pareto else 5), request.diverse)
+    if request.pareto:
+        return SearchTarget(objectives, request.top)
+    return SearchTarget(
+        objectives, request.top or 5, request.diverse is not False, resolve_margin(request.within, objectives[0])
+    )
+
+
+def resolve_margin(within: float | None, objective: Objective) -> float:
+    """How much worse than the best plan a simpler one may be to come first; `within`: as given. Memory has none."""
+    if objective.name == "memory-headroom":
+        return 0.0
+    return compute_tie_margin() if within is None else within
 
 
 def _resolve_reliability(request: PlanRequest, cluster: Cluster) -> Reliability | None:

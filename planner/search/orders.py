@@ -71,8 +71,8 @@ def compute_plan_step_time_s(scenario: Scenario, strategy: Strategies) -> float:
 
 
 def select_better_result(result: SearchResult, alternative: SearchResult) -> SearchResult:
-    """The result whose first plan is better by the first objective; `result` where both are equal."""
-    return alternative if alternative.figures[0, 0] < result.figures[0, 0] else result
+    """The result with the better plan by the first objective; `result` where both are equal."""
+    return alternative if alternative.least_figure < result.least_figure else result
 
 
 def take_first_plan(result: SearchResult) -> tuple[Scenario, Strategies]:

@@ -2,7 +2,7 @@
 
 Nothing is sampled. A candidate is rejected by a rule of the space, by memory, or by a lower bound that proves it
 worse than plans that are already known. Equal figures are ordered by memory, then by the index in the enumeration,
-which is the same in every run.
+which is the same in every run. Which of nearly equal plans comes first is `planner/search/preference.py`'s.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from planner.cost.arrays import Bools, Floats, Ints, sum_in_order
+from planner.cost.arrays import Bools, Floats, Ints, find_unique_rows, sum_in_order
 from planner.cost.memory.peak import compute_host_memory_bytes, compute_memory_totals_bytes, compute_peak_memory_bytes
 from planner.cost.operations.energy import compute_energy_j
 from planner.cost.pipeline.stages import PlanTables, build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_pipeline_bound_s, compute_step_costs
-from planner.cost.strategies import STRATEGY_FIELDS, Strategies, join_strategies
+from planner.cost.strategies import STRATEGY_FIELDS, Strategies
 from planner.progress import track_steps
 from planner.search.objective import Objective
 from planner.search.pareto import find_pareto_front
+from planner.search.preference import find_simplest_plans, sort_by_simplicity
 from planner.search.program_rules import build_plan_values, find_accepted_candidates, list_possible_programs
+from planner.search.ranked_plans import DEGREE_FIELDS, RankedPlans, find_first_of_distinct, stack_degrees
 from planner.search.space import (
     SearchStats,
     Space,
@@ -34,54 +36,6 @@ from planner.trainers.program import Program
 
 _LAYOUTS_PER_CHUNK = 2_000
 """Layouts whose candidates are scored at once, in order of their bound."""
-
-
-@dataclass(frozen=True)
-class RankedPlans:
-    """Plans with their sort keys: figures of merit, memory, index in the enumeration; arrays of [plans].
-
-    `figures` has shape [plans, objectives]; `scenario_index`: the scenario of each plan.
-    """
-
-    strategies: Strategies
-    scenario_index: Ints
-    figures: Floats
-    total_bytes: Floats
-    enumeration_index: Ints
-
-    def __len__(self) -> int:
-        return len(self.enumeration_index)
-
-    def take(self, index: Ints) -> RankedPlans:
-        """The plans at `index`."""
-        return RankedPlans(
-            self.strategies.take(index),
-            self.scenario_index[index],
-            self.figures[index],
-            self.total_bytes[index],
-            self.enumeration_index[index],
-        )
-
-    def sort_by_figure(self) -> RankedPlans:
-        """Sort by the first figure, then memory, then index in the enumeration."""
-        return self.take(np.lexsort((self.enumeration_index, self.total_bytes, self.figures[:, 0])))
-
-    def drop_duplicates(self) -> RankedPlans:
-        """Drop plans with the same degrees and figures as an earlier plan: a setting had no effect on them."""
-        if len(self) < 2:
-            return self
-        rows = [*(getattr(self.strategies, name) for name in STRATEGY_FIELDS), *self.figures.T, self.total_bytes]
-        return self.take(np.sort(_find_first_of_distinct(np.stack(rows, axis=1))))
-
-    def concatenate(self, addition: RankedPlans) -> RankedPlans:
-        """Both sets of plans together, unsorted."""
-        return RankedPlans(
-            join_strategies([self.strategies, addition.strategies]),
-            np.concatenate([self.scenario_index, addition.scenario_index]),
-            np.concatenate([self.figures, addition.figures]),
-            np.concatenate([self.total_bytes, addition.total_bytes]),
-            np.concatenate([self.enumeration_index, addition.enumeration_index]),
-        )
 
 
 @dataclass(frozen=True)
@@ -98,18 +52,23 @@ class SearchResult:
     stats: SearchStats
     nearest_miss: Strategies
     nearest_miss_scenario: Scenario
+    least_figure: float
+    """The least first figure of all plans; infinite where none fits."""
 
 
 @dataclass(frozen=True)
 class SearchTarget:
     """What the search returns: the `top` best plans (None: all) by one objective, or `top` of the Pareto front.
 
-    `diverse`: of plans with the same degrees only the best is kept.
+    `diverse`: of plans with the same degrees only the best is kept. `margin`: of the plans whose figure is at most
+    this fraction above the least, the simplest comes first, then the best by the objective, then the others by it;
+    0: plans are in the order of the objective.
     """
 
     objectives: tuple[Objective, ...] = (Objective(),)
     top: int | None = 5
     diverse: bool = False
+    margin: float = 0.0
 
     @property
     def is_pareto(self) -> bool:
@@ -122,32 +81,77 @@ class SearchTarget:
         if self.is_pareto:
             return plans.take(find_pareto_front(plans.figures))
         plans = plans.drop_duplicates()
-        if self.diverse:
-            plans = plans.take(np.sort(_find_first_of_distinct(_stack_degrees(plans))))
-        return plans.take(np.arange(len(plans))[: self.top])
+        kept = self._find_best(plans)
+        if self.margin:
+            kept = np.union1d(kept, self._find_simplest(plans))
+        return plans.take(kept)
+
+    def _find_best(self, plans: RankedPlans) -> Ints:
+        """Positions of the `top` best of sorted plans, ascending; `diverse`: of those that differ in degrees."""
+        if not self.diverse:
+            return np.arange(len(plans))[: self.top]
+        return np.sort(find_first_of_distinct(stack_degrees(plans.strategies)))[: self.top]
+
+    def _find_simplest(self, plans: RankedPlans) -> Ints:
+        """Positions of the sorted plans that may be preferred to the best, whatever is found after them."""
+        figures = plans.figures[:, 0]
+        tied = np.flatnonzero(figures <= self.compute_limit(figures[0])) if len(plans) else np.arange(0)
+        return tied[find_simplest_plans(plans.strategies.take(tied), figures[tied], plans.total_bytes[tied])]
 
     def select_plans(self, best: RankedPlans) -> RankedPlans:
-        """The plans to return: of a Pareto front with more than `top` plans, `top` evenly spaced ones."""
-        if not self.is_pareto or self.top is None or len(best) <= self.top:
+        """The plans to return, in order: of a Pareto front with more than `top` plans, `top` evenly spaced ones."""
+        if self.is_pareto:
+            if self.top is None or len(best) <= self.top:
+                return best
+            return best.take(np.unique(np.linspace(0, len(best) - 1, self.top).round().astype(np.int64)))
+        if not self.margin or not len(best):
             return best
-        return best.take(np.unique(np.linspace(0, len(best) - 1, self.top).round().astype(np.int64)))
+        first_figures = best.figures[:, 0]
+        tied = np.flatnonzero(first_figures <= self.compute_limit(float(first_figures[0])))
+        simplest = tied[
+            sort_by_simplicity(best.strategies.take(tied), first_figures[tied], best.total_bytes[tied])[0]
+        ]
+        # the best by the objective stays second, also where it has the degrees of the first
+        heads = np.unique([simplest, 0])[:: 1 if simplest == 0 else -1]
+        ordered = np.concatenate([heads, np.setdiff1d(np.arange(len(best)), heads)])
+        if self.diverse:
+            firsts = find_first_of_distinct(stack_degrees(best.strategies.take(ordered)))
+            ordered = ordered[np.union1d(firsts, np.arange(len(heads)))]
+        return best.take(ordered[: self.top])
+
+    def compute_limit(self, least_figure: float) -> float:
+        """The figure up to which a plan may be preferred to the one with the least figure."""
+        return least_figure * (1.0 + self.margin)
 
     def compute_threshold(self, best: RankedPlans) -> float:
         """The value of the first figure above which no plan can enter the result."""
-        return float(best.figures[-1, 0]) if not self.is_pareto and len(best) == self.top else np.inf
+        if self.is_pareto or self.top is None:
+            return np.inf
+        positions = self._find_best(best)
+        if len(positions) < self.top:
+            return np.inf
+        last = float(best.figures[positions[-1], 0])
+        return max(last, self.compute_limit(float(best.figures[0, 0])))
 
+    def find_possible_plans(self, strategies: Strategies, first_figures: Floats, threshold: float) -> Ints:
+        """Positions of the candidates that can still be part of the result, by their first figures alone, ascending.
 
-_DEGREE_FIELDS = ("tp", "pp", "cp", "dp", "ep")
-
-
-def _stack_degrees(plans: RankedPlans) -> Ints:
-    return np.stack([getattr(plans.strategies, name) for name in _DEGREE_FIELDS], axis=1)
-
-
-def _find_first_of_distinct(rows: Ints | Floats) -> Ints:
-    """The first position of each distinct row."""
-    _, first_positions = np.unique(rows, axis=0, return_index=True)
-    return first_positions
+        `threshold`: the figure above which none can.
+        """
+        if self.top is None or self.is_pareto or len(first_figures) <= self.top:
+            return np.arange(len(first_figures))
+        limit = threshold
+        if self.diverse:
+            group = find_unique_rows(*(getattr(strategies, name) for name in DEGREE_FIELDS))
+            least = np.full(len(group.first_index), np.inf)
+            np.minimum.at(least, group.inverse, first_figures)
+            if len(least) >= self.top:
+                limit = float(np.partition(least, self.top - 1)[self.top - 1])
+        else:
+            limit = float(np.partition(first_figures, self.top - 1)[self.top - 1])
+        if self.margin:
+            limit = max(limit, self.compute_limit(float(first_figures.min())))
+        return np.flatnonzero(first_figures <= min(limit, threshold))
 
 
 def build_empty_strategies() -> Strategies:
@@ -179,6 +183,7 @@ def search_plans(
             elif not stats.feasible and block.total_bytes.min() < nearest_miss.total_bytes:
                 nearest_miss = block.find_nearest_miss()
             next_index += block.total_bytes.size
+    least_figure = float(best.figures[:, 0].min(initial=np.inf))
     best = target.select_plans(best)
     return SearchResult(
         scenario_list,
@@ -188,6 +193,7 @@ def search_plans(
         stats,
         nearest_miss.strategies,
         nearest_miss.scenario,
+        least_figure,
     )
 
 
@@ -334,19 +340,24 @@ def _update_best_plans(
         chunk = order[start : start + _LAYOUTS_PER_CHUNK]
         # the bound adds the same terms in another order: a relative tolerance of 1e-9 covers the rounding
         threshold = target.compute_threshold(best)
-        chunk = chunk[bound[chunk] <= threshold + 1e-9 * abs(threshold)]
+        threshold += 1e-9 * abs(threshold)
+        chunk = chunk[bound[chunk] <= threshold]
         if not len(chunk):
             break
         positions = np.argwhere(block.fits[chunk])
         positions[:, 0] = chunk[positions[:, 0]]
-        best = target.prune_plans(
-            best.concatenate(_score_candidates(block, positions, target, scenario_index, first_index))
-        )
+        scored = _score_candidates(block, positions, target, threshold, scenario_index, first_index)
+        best = target.prune_plans(best.concatenate(scored))
     return best
 
 
 def _score_candidates(
-    block: _LayoutBlock, positions: Ints, target: SearchTarget, scenario_index: int, first_index: int
+    block: _LayoutBlock,
+    positions: Ints,
+    target: SearchTarget,
+    threshold: float,
+    scenario_index: int,
+    first_index: int,
 ) -> RankedPlans:
     """Score candidates; those that cannot be in the result by their figures alone are dropped."""
     scenario, strategies = block.scenario, block.build_candidates(positions)
@@ -362,10 +373,7 @@ def _score_candidates(
         for objective in target.objectives
     ]
     figures = np.stack(values, axis=1)
-    kept_positions = np.arange(len(strategies))
-    if target.top is not None and not target.is_pareto and not target.diverse and len(strategies) > target.top:
-        first_figures = figures[:, 0]
-        kept_positions = np.flatnonzero(first_figures <= np.partition(first_figures, target.top - 1)[target.top - 1])
+    kept_positions = target.find_possible_plans(strategies, figures[:, 0], threshold)
     enumeration_indices = first_index + np.ravel_multi_index(tuple(positions.T), block.total_bytes.shape)
     kept_strategies = strategies.take(kept_positions)
     return RankedPlans(

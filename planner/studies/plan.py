@@ -48,11 +48,13 @@ def find_best_plans(
     reliability: Reliability | None = None,
     grid: PowerGrid | None = None,
     with_bottlenecks: bool = True,
+    with_alternatives: bool = False,
 ) -> PlanDocument:
     """Search the space over all scenarios and build the document of the best plans.
 
     `samples`: also estimate the uncertainty of the first plan, with this many samples. `rank_orders`: rank orders
     that the placement on a wired cluster may choose from. `with_bottlenecks`: with the sentence on each plan's limit.
+    `with_alternatives`: with the usual layout and the best plan with all memory.
     Raises InputError where the pinned values leave no candidate, NothingFits where no plan fits in memory.
     """
     result = search_cluster_plans(scenarios, cluster, space, target, rank_orders)
@@ -66,11 +68,19 @@ def find_best_plans(
     if document.placement is not None:
         slow_host_removal = _search_without_slow_hosts(cluster, result, space, target)
         document = replace(document, placement=replace(document.placement, without_slow=slow_host_removal))
+    if with_alternatives:
+        from planner.studies.alternatives import build_usual_layout_part, find_best_with_full_memory
+
+        document = replace(
+            document,
+            full_memory=find_best_with_full_memory(result, cluster, space, target),
+            usual=build_usual_layout_part(result, cluster, space, document.plans),
+        )
     if samples is None:
         return document
     from planner.studies.uncertainty import estimate_first_plan_uncertainty
 
-    part = estimate_first_plan_uncertainty(result.scenarios, space, target.objectives[0], samples)
+    part = estimate_first_plan_uncertainty(result.scenarios, space, target.objectives[0], samples, target.margin)
     return replace(document, uncertainty=part)
 
 
@@ -146,6 +156,8 @@ def build_plan_document(
             feasible=stats.feasible,
             cut_by=dict(stats.rejected_by),
             exact=True,
+            within=target.margin,
+            excess=_compute_excess(result) if target.margin else 0.0,
         ),
         plans=parts,
         run=run,
@@ -155,7 +167,14 @@ def build_plan_document(
         power=_build_power_part(scenario, parts[0], run),
         carbon=_build_carbon_part(grid, parts[0], run),
         uncertainty=None,
+        full_memory=None,
+        usual=None,
     )
+
+
+def _compute_excess(result: SearchResult) -> float:
+    """The fraction by which the first plan's figure is above the least."""
+    return max(0.0, float(result.figures[0, 0]) / result.least_figure - 1.0)
 
 
 def _build_placement_part(cluster: Cluster, result: SearchResult) -> PlacementPart | None:

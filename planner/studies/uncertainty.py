@@ -50,9 +50,10 @@ class ContenderPlans:
 
 
 def estimate_first_plan_uncertainty(
-    scenarios: Sequence[Scenario], space: Space, objective: Objective, samples: int
+    scenarios: Sequence[Scenario], space: Space, objective: Objective, samples: int, margin: float = 0.0
 ) -> UncertaintyPart:
     """Step time, rank and regret of the first plan over `samples` samples. The space must have a plan that fits.
+    `margin`: that of the search target, which may prefer a simpler plan to the best.
 
     Raises InputError for an objective that does not depend on fitted parameters.
     """
@@ -60,7 +61,7 @@ def estimate_first_plan_uncertainty(
         expected = "an objective of time, cost or energy"
         problem = "memory has no fitted parameters, so this objective has no uncertainty"
         raise InputError(problem, key="--uncertainty", value=objective.name, expected=expected)
-    contender_plans = find_contenders(scenarios, space, objective)
+    contender_plans = find_contenders(scenarios, space, objective, margin)
     spread = compute_calibration_spreads(
         scenarios[0].accelerator.architecture, find_calibration_name(scenarios[0].trainer)
     )
@@ -68,12 +69,15 @@ def estimate_first_plan_uncertainty(
     return _build_uncertainty_part(contender_plans, spread, times[:, 0], figures)
 
 
-def find_contenders(scenarios: Sequence[Scenario], space: Space, objective: Objective) -> ContenderPlans:
+def find_contenders(
+    scenarios: Sequence[Scenario], space: Space, objective: Objective, margin: float = 0.0
+) -> ContenderPlans:
     """The best plan of each of the best combinations of degrees; where these are few, the next best plans as well.
+    With a margin the plan that it prefers is the first.
 
     Plans that differ only in `vpp` are nearly equal: fifty of them would not represent the other combinations.
     """
-    result = search_plans(scenarios, space, SearchTarget((objective,), MAX_CONTENDERS, diverse=True))
+    result = search_plans(scenarios, space, SearchTarget((objective,), MAX_CONTENDERS, diverse=True, margin=margin))
     best, scenario_index = result.best, result.scenario_index
     if len(best) < MAX_CONTENDERS:
         extra_result = search_plans(scenarios, space, SearchTarget((objective,), MAX_CONTENDERS))

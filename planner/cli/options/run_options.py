@@ -57,7 +57,7 @@ def build_run_request(values: OptionValues, command: str) -> RunRequest:
     """The run of these options. Raises InputError."""
     parsed = plan_request.parse_option_values(values, command)
     fields = {field: parsed.pop(name) for name, field in SCENARIO_FIELDS.items() if name in parsed}
-    return RunRequest(scenario_fields=fields, **parsed)  # type: ignore[arg-type]
+    return RunRequest(scenario_fields=resolve.add_search_defaults(fields), **parsed)  # type: ignore[arg-type]
 
 
 def resolve_run_batch(workload: operators.Workload, batch: GlobalBatch | None) -> tuple[int, str]:

@@ -17,6 +17,7 @@ from planner.cost.uncertainty.interval import (
     compare_with_first,
     compute_class_bounds,
     compute_step_uncertainty,
+    compute_tie_margin,
     is_change_told_apart,
     join_step_uncertainties,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "compare_with_first",
     "compute_class_bounds",
     "compute_step_uncertainty",
+    "compute_tie_margin",
     "find_residual_class",
     "is_change_told_apart",
     "join_step_uncertainties",

@@ -131,6 +131,14 @@ def is_change_told_apart(ratio: float, bounds: tuple[StepBounds, StepBounds], *,
     return abs(math.log(ratio)) > NORMAL_Z90 * log_std
 
 
+def compute_tie_margin() -> float:
+    """The fraction by which one plan's step may be longer than another's of the same run without being told apart,
+    whatever the two plans.
+    """
+    log_std = read_plan_residual_width().slower
+    return float(round_significant(np.exp([NORMAL_Z90 * log_std]), 32)[0]) - 1.0
+
+
 def is_told_apart(log_ratio: Floats, log_std: Floats) -> Bools:
     """Whether the smaller of two figures is the smaller one in 90 % of all cases, by their ratio's logarithm."""
     return np.abs(log_ratio) > NORMAL_Z90 * log_std

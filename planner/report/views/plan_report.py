@@ -115,14 +115,20 @@ def _enumerate_search_facts(search: SearchPart) -> Iterator[tuple[str, str]]:
 
 
 def _build_plans_table(document: PlanDocument) -> ReportTable:
-    """A row a plan: the degrees, the settings in which plans differ, and what plans are ordered by."""
-    plans, model = document.plans, document.model
+    """A row a plan: the degrees, the settings in which plans differ, and what plans are ordered by; the usual layout
+    below them, where none of them has it.
+    """
+    plans, model, usual = list(document.plans), document.model, document.usual
+    numbers = [str(number) for number in range(1, len(plans) + 1)]
+    if usual is not None and usual.plan is not None and not usual.rank:
+        plans.append(usual.plan)
+        numbers.append("usual")
     strategies = [plan.strategy for plan in plans]
     batches = [f"{plan.global_batch:,}" for plan in plans]
     rates = [format_count(plan_words.get_throughput_per_s(model, plan)[0]) for plan in plans]
     sequence_parallel = ["yes" if item.sequence_parallel else "no" for item in strategies]
     columns = [
-        Column("#", [str(number) for number in range(1, len(plans) + 1)]),
+        Column("#", numbers),
         *([Column("batch", batches)] if len(set(batches)) > 1 else []),
         *(Column(name, [str(getattr(item, name)) for item in strategies]) for name in ("tp", "pp", "dp", "cp")),
         *(
@@ -137,6 +143,7 @@ def _build_plans_table(document: PlanDocument) -> ReportTable:
         Column("SP", sequence_parallel, is_text=True, drop_rank=1),
         *_build_settings_column(plans, document.scenario.precision),
         Column("step (10-90 %)", [plan_words.format_step(plan) for plan in plans]),
+        *_build_distance_column(document, plans),
         Column(f"{plan_words.get_throughput_unit(model)}s/s", rates, drop_rank=3),
         *plan_words.build_mfu_columns(
             document.scenario.precision, [(plan.mfu, plan.mfu_bf16) for plan in plans], drop_rank=2
@@ -154,7 +161,21 @@ def _build_plans_table(document: PlanDocument) -> ReportTable:
         heading += f", limit {plan_words.format_memory_share(limit_bytes, capacity_bytes)}"
     columns.append(Column(heading, memory))
     is_front = len(document.search.objectives) > 1
-    return ReportTable("Plans, the best first", columns, bold_row=0, max_rows=_MAX_FRONT_PLANS if is_front else None)
+    title = "Plans, the simplest of the best first" if document.search.excess > 0.0 else "Plans, the best first"
+    return ReportTable(title, columns, bold_row=0, max_rows=_MAX_FRONT_PLANS if is_front else None)
+
+
+def _build_distance_column(document: PlanDocument, plans: Sequence[PlanPart]) -> list[Column]:
+    """By how much each plan's step is longer than the shortest, in which the error of all plans cancels; no column
+    for a single plan, for several batches and where plans are ordered by something else.
+    """
+    is_by_time = document.search.objectives[0] in ("step-time", "tokens-per-s-per-device", "cost")
+    if len(plans) < 2 or len(document.search.objectives) > 1 or not is_by_time:
+        return []
+    if len({plan.global_batch for plan in plans}) > 1:
+        return []
+    shortest_s = min(plan.step_time_s for plan in plans)
+    return [Column("longer by", [f"{plan.step_time_s / shortest_s - 1.0:.1%}" for plan in plans], drop_rank=1)]
 
 
 def _build_settings_column(plans: Sequence[PlanPart], precision: str) -> list[Column]:

@@ -11,6 +11,7 @@ from planner.documents.site import AssumptionPart, ReliabilityPart
 from planner.report.views import plan_words
 from planner.units import (
     J_PER_KWH,
+    format_bytes,
     format_count,
     format_counted_noun,
     format_duration,
@@ -43,6 +44,8 @@ _CALIBRATION_WORDS: dict[ResidualClass, str] = {
     "generation": "uncalibrated: no run of this trainer was fitted",
     "neither": "uncalibrated: no run of this trainer or this generation of accelerators was fitted",
 }
+_LEAST_GAIN = 5e-4
+"""Below that a gain is printed as 0.0 %."""
 _MIN_GOODPUT_SHARE = 1e-6
 """Goodput below which a day's work takes thousands of years."""
 
@@ -50,7 +53,14 @@ _MIN_GOODPUT_SHARE = 1e-6
 def format_plan_sentences(document: PlanDocument) -> list[str]:
     """The sentences below the tables, a line each."""
     plan, run, reliability = document.plans[0], document.run, document.reliability
-    lines = [_format_expectation(document), *_enumerate_tie_sentences(document), f"Bottleneck: {plan.bottleneck}"]
+    lines = [
+        _format_expectation(document),
+        *_enumerate_preference_sentences(document),
+        *_enumerate_tie_sentences(document),
+        *_enumerate_memory_sentences(document),
+        *_enumerate_usual_sentences(document),
+        f"Bottleneck: {plan.bottleneck}",
+    ]
     if document.placement is not None:
         lines.append(_format_placement(document.placement, plan.step_time_s))
     if run is not None:
@@ -90,6 +100,56 @@ def _enumerate_tie_sentences(document: PlanDocument) -> Iterator[str]:
     last = next((number for number in tied if number + 1 not in tied), 2)
     names = "Plans 1 and 2" if last == 2 else f"Plans 1 to {last}"
     yield f"{names} cannot be told apart: they differ by less than the error of such a comparison."
+
+
+def _enumerate_preference_sentences(document: PlanDocument) -> Iterator[str]:
+    """Why the first plan is not the best by the objective, and by how much."""
+    search = document.search
+    if search.excess <= 0.0:
+        return
+    best = "fastest" if search.objectives == ["step-time"] else f"best by {search.objectives[0]}"
+    number = ", plan 2" if len(document.plans) > 1 else ""
+    yield (
+        f"Plan 1 is the simplest within {search.within:.1%} of the {best}{number}, which is better by "
+        f"{search.excess / (1 + search.excess):.1%}; --within 0 puts that first."
+    )
+
+
+def _enumerate_memory_sentences(document: PlanDocument) -> Iterator[str]:
+    """What the memory beyond the limit would bring."""
+    full, limit_bytes = document.full_memory, document.scenario.memory_limit_bytes
+    if full is None or limit_bytes is None:
+        return
+    share = plan_words.format_memory_share(limit_bytes, document.best_plan.memory.capacity_bytes)
+    text = f"Memory: plans stay within {share} of a device's"
+    if full.gain < _LEAST_GAIN:
+        yield f"{text}; the rest would bring nothing."
+        return
+    step, used = format_seconds(full.step_time_s), format_bytes(full.total_bytes)
+    split = plan_words.format_split(full.strategy)
+    by = "" if document.search.objectives == ["step-time"] else f" by {document.search.objectives[0]}"
+    yield (
+        f"{text}; with the rest the best plan{by} would be better by {full.gain:.1%} ({split}: {step}, {used}): "
+        "--memory-limit 100%."
+    )
+
+
+def _enumerate_usual_sentences(document: PlanDocument) -> Iterator[str]:
+    """How far the usual layout of such a model on such hardware is from the first plan."""
+    usual = document.usual
+    if usual is None:
+        return
+    text = f"Usual layout ({usual.title})"
+    if usual.plan is None:
+        yield f"{text}: {usual.obstacle}."
+    elif usual.rank:
+        yield f"{text}: plan {usual.rank} has its degrees."
+    else:
+        excess = usual.excess or 0.0
+        verdict = "slower" if excess > 0 else "faster"
+        missing = f"; it {usual.obstacle}" if usual.obstacle else ""
+        split = plan_words.format_split(usual.plan.strategy)
+        yield f"{text}: {split}, {abs(excess):.1%} {verdict} than plan 1{missing}."
 
 
 def _format_placement(placement: PlacementPart, step_time_s: float) -> str:

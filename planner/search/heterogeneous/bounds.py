@@ -194,7 +194,7 @@ def _compute_stage_capacity(rows: PipelineRows) -> tuple[Floats, Floats]:
     max_layers, embedding_and_head_s = [], []
     last_position = len(rows.stage_pools) - 1
     for position, pool in enumerate(rows.stage_pools):
-        memory_bytes, layer_times_s = rows.scenarios[pool].accelerator.memory_bytes, rows.layer_times_s[pool]
+        memory_bytes, layer_times_s = rows.scenarios[pool].usable_memory_bytes, rows.layer_times_s[pool]
         in_flight = np.minimum(rows.micro_batches, last_position + 1 - position)
         first_layer_bytes, extra_layer_bytes = (part.compute_total_bytes(in_flight) for part in bytes_by_pool[pool])
         extra_layers = np.floor((memory_bytes - first_layer_bytes) / np.maximum(extra_layer_bytes, 1.0) + 1e-6)

@@ -92,7 +92,7 @@ class PoolShareRows:
         while (high - low > 1).any():
             middle = (low + high) // 2
             memory_parts = compute_peak_memory_bytes(self.scenario, strategies, plan_tables, middle * unit)
-            fits = sum_in_order(memory_parts.values()) <= self.scenario.accelerator.memory_bytes
+            fits = sum_in_order(memory_parts.values()) <= self.scenario.usable_memory_bytes
             low, high = np.where(fits, middle, low), np.where(fits, high, np.maximum(middle, low + 1))
         fitting_units[uncertain] = low
         return fitting_units
@@ -202,13 +202,13 @@ def _compute_pool_fits(scenario: Scenario, rows: Strategies, zero_stages: Ints, 
     allowed = allowed & _accept_by_programs(
         scenario, build_plan_values(scenario, rows, zero_stages, recompute_modes), 3
     )
-    fits_single_unit = allowed & (single_unit_bytes <= scenario.accelerator.memory_bytes)
+    fits_single_unit = allowed & (single_unit_bytes <= scenario.usable_memory_bytes)
     if scenario.host is not None and scenario.offload.is_active:
         # the host must have room for what full pipelines offload
         full_batch = int((IN_FLIGHT_ROUNDS * rows.pp * rows.dp * rows.micro_batch).max())
         host_bytes = compute_host_memory_bytes(replace(scenario, global_batch=full_batch), rows, tables, *values)
         fits_single_unit &= host_bytes <= scenario.host.memory_bytes
-    return np.stack([fits_single_unit, fits_single_unit & (full_pipeline_bytes <= scenario.accelerator.memory_bytes)])
+    return np.stack([fits_single_unit, fits_single_unit & (full_pipeline_bytes <= scenario.usable_memory_bytes)])
 
 
 def _accept_by_programs(scenario: Scenario, values: PlanValues, dimensions: int) -> Bools:

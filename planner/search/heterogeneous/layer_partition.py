@@ -88,7 +88,7 @@ def compute_stage_fits(
     counts = np.concatenate([contents.counts, np.tile(embedding_and_head, (len(contents.counts), 1))], axis=1)
     stage_tables = build_stage_tables(scenario, s, counts, position, tables)
     memory_bytes = sum_in_order(compute_stage_memory_bytes(scenario, s, stage_tables, micro_batches).values())
-    fits: Bools = memory_bytes <= scenario.accelerator.memory_bytes
+    fits: Bools = memory_bytes <= scenario.usable_memory_bytes
     return fits
 
 

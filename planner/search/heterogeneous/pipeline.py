@@ -143,7 +143,7 @@ def _find_even_split(rows: PipelineRows) -> HeteroPipelinePlan | None:
         memory_parts = compute_peak_memory_bytes(
             segment.scenario, segment.strategies, segment.plan_tables, rows.micro_batches
         )
-        fits &= sum_in_order(memory_parts.values()) <= segment.scenario.accelerator.memory_bytes
+        fits &= sum_in_order(memory_parts.values()) <= segment.scenario.usable_memory_bytes
     return _select_fastest_split(rows.take(np.flatnonzero(fits)), layer_bounds[fits]) if fits.any() else None
 
 
