@@ -71,7 +71,7 @@ def test_heterogeneous_plans_count_images(tmp_path: Path) -> None:
 def test_sizes_and_comparisons_count_images_without_chinchilla() -> None:
     arguments = ("vit-b-16", "--tokens", "19.7B")
     size = call("planner", "size", *arguments, "--cluster", "dgx-h100", "--deadline", "1d")
-    assert "100M images in 24,415 steps of 4,096 images, within 1 day" in size.stdout
+    assert "100M images in 24,415 steps of 4,096 images, memory limit 90%, within 1 day" in size.stdout
     side = call("planner", "compare", *arguments, "--on", "dgx-h100:1")
     assert "images/USD" in side.stdout
     assert "images/J" in side.stdout

@@ -15,6 +15,7 @@ from tests.examples import DEFAULTS, LAB
 from tests.sample import mark_full
 
 ON = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64")
+WHOLE = ("--memory-limit", "100%")
 GIB = 2**30
 
 
@@ -28,7 +29,31 @@ def test_only_plans_within_the_limit_compete() -> None:
     assert most_bytes() > 40 * GIB
     for options in (("--memory-limit", "50%"), ("--memory-limit", "40GiB"), ("--headroom", "40GiB")):
         assert most_bytes(*options) <= 40 * GIB
-    assert most_bytes("--memory-limit", "100%") == most_bytes()
+    assert most_bytes("--memory-limit", "90%") == most_bytes() <= 0.9 * 85520809984 < most_bytes(*WHOLE)
+
+
+def test_what_the_rest_of_the_memory_would_bring_is_what_a_search_in_all_of_it_finds() -> None:
+    limited = json.loads(call("plan", *ON, "--within", "0", "-f", "json").stdout)
+    whole = json.loads(call("plan", *ON, *WHOLE, "--within", "0", "-f", "json").stdout)
+    assert whole["full_memory"] is None
+    best, full = whole["plans"][0], limited["full_memory"]
+    assert full["strategy"] == best["strategy"] and full["total_bytes"] == best["memory"]["total_bytes"]
+    assert full["gain"] == pytest.approx(1 - best["step_time_s"] / limited["plans"][0]["step_time_s"])
+    sentence = next(line for line in call("plan", *ON).stdout.splitlines() if line.startswith("Memory: "))
+    assert f"better by {full['gain']:.1%}" in sentence
+
+
+def test_an_estimate_has_all_memory_and_is_warned_of_what_a_search_leaves_out() -> None:
+    best = json.loads(call("plan", *ON, *WHOLE, "--within", "0", "-f", "json").stdout)["plans"][0]
+    assert best["memory"]["total_bytes"] > 0.9 * best["memory"]["capacity_bytes"]
+    names = ("tp", "pp", "cp", "vpp", "micro_batch")
+    values = best["strategy"] | {"zero": best["strategy"]["zero_stage"]}
+    pins = [f"--{name.replace('_', '-')}={values[name]}" for name in (*names, "zero", "recompute")]
+    pins += ["--sequence-parallel"] if values["sequence_parallel"] else []
+    estimate = call("planner", "estimate", *ON, *pins)
+    assert estimate.returncode == 0, estimate.stderr
+    assert "of the memory; plans are searched within 90% of it" in estimate.stderr
+    assert "warning" not in call("planner", "estimate", *ON, *pins, *WHOLE).stderr
 
 
 def test_every_interface_gives_the_same_plan(tmp_path: Path) -> None:
@@ -138,11 +163,10 @@ def test_other_commands_accept_a_memory_limit(command: str) -> None:
 
 
 def test_the_answer_has_the_limit_and_a_stored_plan_keeps_it(tmp_path: Path) -> None:
-    assert json.loads(call("plan", *ON, "--top", "1", "-f", "json").stdout)["training"]["memory_limit_bytes"] is None
-    table = call("plan", *ON, "--memory-limit", "90%", "--top", "1")
-    assert "GiB of 71.7, limit 90%" in table.stdout
+    table = call("plan", *ON, "--top", "1")
+    assert "GiB of 71.7" in table.stdout
     assert "71.68 GiB of 79.65 GiB (90%)" in table.stdout
-    assert "limit" not in call("plan", *ON, "--top", "1").stdout
+    assert "GiB of 67.7" in call("plan", *ON, "--memory-limit", "85%", "--top", "1").stdout
     file = tmp_path / "plan.json"
     done = call("plan", *ON, "--memory-limit", "50%", "--top", "1", "-f", "json", "-o", str(file))
     limit_bytes = json.loads(done.stdout)["training"]["memory_limit_bytes"]
@@ -196,7 +220,11 @@ def test_meaningless_values_are_refused(options: tuple[str, ...], message: str) 
     assert message in done.stderr
 
 
-def test_heterogeneous_clusters_do_not_support_a_memory_limit() -> None:
-    done = call("plan", "llama-3-8b", "-c", "dgx-h100:1+dgx-a100:1", "-b", "64", "--memory-limit", "90%")
-    assert done.returncode == 2
-    assert "--memory-limit: not supported on a heterogeneous cluster" in done.stderr
+def test_pools_have_the_limit_too() -> None:
+    on = ("llama-3-8b", "-c", "dgx-h100:1+dgx-a100:1", "-b", "64", "-f", "json")
+    shares = []
+    for options in ((), ("--memory-limit", "70%"), WHOLE):
+        plans = json.loads(call("plan", *on, *options).stdout)["ways"]
+        memory = [pool["memory"] for plan in plans for pool in plan["kinds"]]
+        shares.append(max(part["total_bytes"] / part["capacity_bytes"] for part in memory))
+    assert shares[1] <= 0.7 < shares[0] <= 0.9 < shares[2] <= 1.0

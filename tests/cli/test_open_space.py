@@ -118,7 +118,7 @@ def test_offload_needs_a_cluster_with_known_hosts() -> None:
 
 @pytest.mark.parametrize("objective", ["tokens-per-s-per-device", "cost", "energy", "memory-headroom"])
 def test_every_objective_is_reported_and_orders_the_plans(objective: str) -> None:
-    result = read_document(*ON, "--objective", objective)
+    result = read_document(*ON, "--objective", objective, "--within", "0")
     assert result["search"]["objectives"] == [objective]
     figure = {
         "tokens-per-s-per-device": lambda plan: -plan["tokens_per_s_per_device"],
@@ -137,7 +137,7 @@ def test_no_plan_of_a_front_beats_another() -> None:
     assert len(figures) > 3
     assert figures == sorted(figures)
     assert [memory for _, memory in figures] == sorted((memory for _, memory in figures), reverse=True)
-    assert plans[0]["strategy"] == read_document(*ON)["plans"][0]["strategy"]
+    assert plans[0]["strategy"] == read_document(*ON, "--within", "0")["plans"][0]["strategy"]
 
 
 def test_a_front_is_reported_from_end_to_end() -> None:
@@ -226,7 +226,7 @@ def test_the_batch_may_be_given_in_tokens() -> None:
 
 def test_experts_may_be_cut_like_the_other_layers() -> None:
     arguments = ("mixtral-8x7b", "-c", "dgx-h100", "--nodes", "4", "-b", "64", "--vpp", "1", "--tp", "4", "--pp", "1")
-    result = read_document(*arguments, "--top", "200")
+    result = read_document(*arguments, "--top", "200", "--no-diverse")
     assert {plan["strategy"]["etp"] for plan in result["plans"]} == {1, 4}
     assert {plan["strategy"]["etp"] for plan in read_document(*arguments, "--etp", "4")["plans"]} == {4}
 
@@ -269,3 +269,34 @@ def test_a_pinned_setting_without_effect_is_reported(setting: str, without: str,
     usual = {"yes": "no", "no": "yes", "zero-bubble": "1f1b", "all-gather": "ring", "bf16": "fp32"}
     several = f"{usual[pins[1]]},{pins[1]}"
     assert "no difference" not in call("plan", *arguments, "--devices", "1", pins[0], several).stderr
+
+
+def test_the_simplest_of_nearly_equal_plans_is_first_and_the_fastest_second() -> None:
+    preferred, fastest = read_document(*ON), read_document(*ON, "--within", "0")
+    best = fastest["plans"][0]
+    assert fastest["search"] | {"within": 0.0, "excess": 0.0} == fastest["search"]
+    search, plans = preferred["search"], preferred["plans"]
+    assert 0.05 < search["within"] < 0.12
+    assert search["excess"] == pytest.approx(plans[0]["step_time_s"] / best["step_time_s"] - 1.0)
+    assert best["step_time_s"] in [plan["step_time_s"] for plan in plans[:2]]
+    assert not any(plan["told_apart"] for plan in plans[:2])
+    narrow = read_document(*ON, "--within", "0.5%")
+    assert narrow["plans"][0]["step_time_s"] <= 1.005 * best["step_time_s"]
+
+
+def test_the_usual_layout_is_a_row_of_its_own_or_named_among_the_plans() -> None:
+    on = ("llama-3-70b", "-c", "dgx-h100", "--nodes", "8", "-b", "256")
+    usual = read_document(*on)["usual"]
+    degrees = {name: usual["plan"]["strategy"][name] for name in ("tp", "pp", "cp")}
+    assert degrees == {"tp": 4, "pp": 4, "cp": 2} and usual["url"].startswith("https://github.com/")
+    # without the plans that have its degrees it is not among them
+    alone = read_document(*on, "--top", "1", "--within", "50%")
+    table = call("plan", *on, "--top", "1", "--within", "50%").stdout
+    assert alone["usual"]["rank"] == 0
+    assert alone["usual"]["excess"] == pytest.approx(
+        alone["usual"]["plan"]["step_time_s"] / alone["plans"][0]["step_time_s"] - 1.0
+    )
+    assert any(line.startswith("usual") for line in table.splitlines())
+    # other degrees are asked for, or no such model is known
+    assert read_document(*on, "--tp", "8")["usual"] is None
+    assert read_document("llama-2-13b", *on[1:])["usual"] is None

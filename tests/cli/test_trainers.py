@@ -237,7 +237,7 @@ def test_torchtitan_predicts_several_tokens_without_pipeline_and_context_paralle
 
 
 def test_rejected_candidates_are_counted_and_all_found_plans_keep_the_rules() -> None:
-    done = call("plan", *ON, "--trainer", "torchtitan", "--top", "50", "-f", "json")
+    done = call("plan", *ON, "--trainer", "torchtitan", "--top", "50", "--no-diverse", "--within", "0", "-f", "json")
     answer = json.loads(done.stdout)
     search = answer["search"]
     assert search["cut_by"]["trainer"] > 0

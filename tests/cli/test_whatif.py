@@ -14,7 +14,8 @@ from planner.cli.commands import what_if
 from planner.documents.what_if import WhatIfDocument
 from planner.report.formats.registry import build_report
 from planner.report.formats.terminal import print_report
-from planner.units import format_bytes, format_seconds
+from planner.report.views import plan_words
+from planner.units import format_bytes
 from tests.cli.run import call
 from tests.cli.test_completion import complete
 from tests.sample import mark_full
@@ -43,7 +44,7 @@ def test_the_document_has_both_plans(document: dict) -> None:
     assert [part["key"] for part in changes] == ["fabric.bandwidth", "accelerator.memory"]
     assert changes[0]["after"] == changes[0]["before"] * 0.1
     assert changes[1]["after"] == 141 * 2**30
-    plain = json.loads(call("plan", *PINNED, "--top", "1", "--format", "json").stdout)
+    plain = json.loads(call("plan", *PINNED, "--within", "0", "--top", "1", "--format", "json").stdout)
     before, after = document["before"], document["after"]
     assert before["plan"] == plain["plans"][0]
     assert {name: before[name] for name in ("model", "cluster", "training", "search")} == {
@@ -81,7 +82,7 @@ def test_the_scenario_itself_can_be_changed() -> None:
         "key": "cluster.nodes", "given": "", "unit": "", "before": 2, "after": 4,
     }  # fmt: skip
     plain = call("plan", "llama-3-8b", "-c", "dgx-h100", "--nodes", "4", "-b", "128", "--precision", "fp8",
-                 "--seq-length", "4096", *PINNED[7:], "--top", "1", "-f", "json")  # fmt: skip
+                 "--seq-length", "4096", *PINNED[7:], "--within", "0", "--top", "1", "-f", "json")  # fmt: skip
     assert json.loads(plain.stdout)["plans"][0] == after["plan"]
 
 
@@ -171,7 +172,7 @@ def test_the_table_names_every_figure() -> None:
     done = call("planner", "what-if", *PINNED, "--set", "fabric.bandwidth=0.1x")
     assert done.returncode == 0, done.stderr
     for part in (
-        *("Change   fabric.bandwidth: 50.0 GB/s -> 5.00 GB/s (0.1x)", "as it is", "changed", "difference"),
+        *("fabric.bandwidth: 50.0 GB/s -> 5.00 GB/s (0.1x)", "as it is", "changed", "difference"),
         *("tp", "zero stage", "schedule", "shard group", "step", "forward", "data parallel, overlapped"),
         *("memory", "weights", "capacity", "tokens/s", "MFU", "cost of a step", "energy of a step"),
         *("With the changes the plan as it is", "Planned again"),
@@ -191,7 +192,7 @@ def test_no_figure_is_cut_in_a_narrow_terminal(width: int, document: dict) -> No
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     for plan in (whole.before.plan, whole.after.plan):
-        assert format_seconds(plan.step_time_s) in text
+        assert plan_words.format_step(plan).split(" (")[0] in text
         assert format_bytes(plan.memory.total_bytes) in text
 
 

@@ -53,6 +53,9 @@ def check_sources(file: Path) -> None:
     if file.name == "residuals.toml":  # widths of residuals: its sources are the whole file's
         assert sources and all(source["title"] for source in sources.values())
         return
+    if file.parent.name == "layouts":  # facts about a run: each layout names its source
+        assert all(sources[layout["source"]]["title"] for layout in content["layouts"])
+        return
     if file.parent.name == "collectives":  # a table of a tuner: its sources are the whole file's
         assert sources and all(source["title"] for source in sources.values())
         assert set(content["algorithms"]) <= set(get_args(CollectiveAlgorithm)), (

@@ -30,7 +30,7 @@ def plan(values: OptionValues, **outputs: Any) -> None:
       plan path/to/config.json --cluster cluster.toml --global-batch 512 -o plan.html -o plan.csv
       plan 13B --cluster dgx-a100 --nodes 4 --global-batch 512 --uncertainty 50
       plan 70B --cluster dgx-a100 --nodes 16 --global-batch 512 --offload none,optimizer --schedule 1f1b,zero-bubble
-      plan 13B --cluster dgx-a100 --nodes 4 --global-batch 512 --memory-limit 90%
+      plan 13B --cluster dgx-a100 --nodes 4 --global-batch 512 --memory-limit 95%
       plan llama-3-70b --cluster dgx-h100:4+dgx-a100:4 --global-batch 512
     """
     _write_answer("plan", values, **outputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from planner.documents.figures import flatten_part
@@ -74,9 +74,19 @@ def _build_facts(document: HeterogeneousDocument) -> list[tuple[str, str]]:
         plan_words.build_model_fact(model),
         ("Cluster", f"{cluster.title}: {pools} = {cluster.devices:,} devices"),
         plan_words.build_step_fact(model, document.scenario),
+        *_enumerate_memory_limit_facts(document),
         *(("Note", note) for note in (cluster.note, model.note) if note),
     ]
     return facts + ([("Left out", f"{', '.join(document.left_out)}: nothing fits")] if document.left_out else [])
+
+
+def _enumerate_memory_limit_facts(document: HeterogeneousDocument) -> Iterator[tuple[str, str]]:
+    """What plans may use of each device's memory, as the share that it is of the first pool's."""
+    limit_bytes, first_pool = document.scenario.memory_limit_bytes, document.cluster.pools[0].name
+    for part in (part for plan in document.plans for part in plan.pools):
+        if limit_bytes is not None and part.pool == first_pool:
+            yield "Memory limit", plan_words.format_memory_share(limit_bytes, part.memory.capacity_bytes)
+            return
 
 
 def _build_plans_table(model: ModelPart, precision: str, plans: Sequence[HeteroPlanPart]) -> ReportTable:

@@ -156,10 +156,7 @@ def _build_plans_table(document: PlanDocument) -> ReportTable:
             columns.append(Column(figure.heading, [figure.format_number(figure.compute(plan)) for plan in plans]))
     memory = [f"{plan.memory.total_bytes / 2**30:.1f}" for plan in plans]
     capacity_bytes, limit_bytes = plans[0].memory.capacity_bytes, document.scenario.memory_limit_bytes
-    heading = f"GiB of {(limit_bytes or capacity_bytes) / 2**30:.1f}"
-    if limit_bytes is not None:
-        heading += f", limit {plan_words.format_memory_share(limit_bytes, capacity_bytes)}"
-    columns.append(Column(heading, memory))
+    columns.append(Column(f"GiB of {(limit_bytes or capacity_bytes) / 2**30:.1f}", memory))
     is_front = len(document.search.objectives) > 1
     title = "Plans, the simplest of the best first" if document.search.excess > 0.0 else "Plans, the best first"
     return ReportTable(title, columns, bold_row=0, max_rows=_MAX_FRONT_PLANS if is_front else None)
@@ -175,7 +172,7 @@ def _build_distance_column(document: PlanDocument, plans: Sequence[PlanPart]) ->
     if len({plan.global_batch for plan in plans}) > 1:
         return []
     shortest_s = min(plan.step_time_s for plan in plans)
-    return [Column("longer by", [f"{plan.step_time_s / shortest_s - 1.0:.1%}" for plan in plans], drop_rank=1)]
+    return [Column("longer by", [f"{plan.step_time_s / shortest_s - 1.0:.1%}" for plan in plans], drop_rank=5)]
 
 
 def _build_settings_column(plans: Sequence[PlanPart], precision: str) -> list[Column]:
