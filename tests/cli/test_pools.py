@@ -40,7 +40,7 @@ def test_the_text_advises_whether_to_keep_the_slow_nodes() -> None:
     done = call("plan", *ARGUMENTS)
     assert done.returncode == 0
     lines = done.stdout.splitlines()
-    assert "Note     all nodes are joined by the fabric of dgx-h100" in lines
+    assert "Note          all nodes are joined by the fabric of dgx-h100" in lines
     assert sum("uneven micro-batches" in line for line in lines) == 1
     (sentence,) = [line for line in lines if line.startswith("Without the 2 dgx-a100 nodes the step takes")]
     assert sentence.endswith("%).") and "keep them (+" in sentence

@@ -15,7 +15,7 @@ from planner.studies.conditions.parse import parse_condition
 from planner.studies.diff import compare_documents
 from tests.report.test_formats import read_stored
 
-REQUIRED = ("mfu >= 40%", "memory.headroom >= 12GiB", "carbon_kg < 100t")
+REQUIRED = ("mfu >= 40%", "memory.headroom >= 40GiB", "carbon_kg < 100t")
 OBSTACLE = "no plan fits: Llama on 8 x chip\n  nearest miss: tp 8\n  what would make it fit: 128 devices"
 
 
