@@ -11,6 +11,7 @@ from planner.cluster.model.cluster import Cluster, Host
 from planner.cluster.network.build import build_network
 from planner.cluster.network.network import Network
 from planner.cost.calibration import Calibration, build_calibration
+from planner.cost.input_pipeline import NOTHING_KNOWN, InputSupply, read_input_supply
 from planner.cost.rank_groups import RankLayout
 from planner.cost.settings import (
     RANK_ORDERS,
@@ -176,6 +177,8 @@ class Scenario:
     offload: Offload = NO_OFFLOAD
     host: Host | None = None
     devices_per_host: int = 1
+    input_supply: InputSupply = NOTHING_KNOWN
+    """What the cluster has to read and prepare samples with."""
     runtime_reserve_bytes: float = 2.0 * 2**30
     """Driver and libraries, on each GPU."""
     power: PowerModel | None = None
@@ -372,6 +375,7 @@ def build_scenario(
         ep_exchange=trainer.ep_exchange,
         host=cluster.host,
         devices_per_host=cluster.devices_per_node,
+        input_supply=read_input_supply(cluster),
         usd_per_device_hour=accelerator.usd_per_hour or 0.0,
         runtime_reserve_bytes=compute_runtime_reserve_bytes(accelerator),
         power=resolve_power(cluster),

@@ -17,6 +17,7 @@ from planner.cost.data_parallel import (
     compute_shared_tier_bits,
 )
 from planner.cost.flops import compute_recomputed_flops, compute_required_flops
+from planner.cost.input_pipeline import compute_input_demand, compute_input_s
 from planner.cost.layer_tables import LayerTables
 from planner.cost.memory.activations import compute_recompute_layer_share
 from planner.cost.offload import compute_offload_s
@@ -34,8 +35,9 @@ LAYER_TERMS = ("forward", "backward", "recompute", *COMMUNICATION_TERMS)
 """Terms that every micro-batch pays in each layer that it goes through."""
 POST_PIPELINE_TERMS = ("data_parallel", "optimizer", "offload", "overhead")
 """Terms that a stage pays once a step, after its last micro-batch."""
-STEP_TERMS = (*LAYER_TERMS, "pipeline_send", "pipeline_bubble", *POST_PIPELINE_TERMS)
-"""All terms of a step, in the order in which they are printed."""
+STEP_TERMS = (*LAYER_TERMS, "pipeline_send", "pipeline_bubble", *POST_PIPELINE_TERMS, "input")
+"""All terms of a step, in the order in which they are printed; `input`: by how much the reading and preparing of the
+next samples is longer than all others together."""
 OVERLAPPABLE_TERMS = (*COMMUNICATION_TERMS, "pipeline_send", "data_parallel", "offload")
 """Terms of which a part may run beside other work: communication, and transfers to the host."""
 
@@ -120,6 +122,7 @@ def compute_step_costs(scenario: Scenario, s: Strategies, plan_tables: PlanTable
     """
     plan_tables = plan_tables or build_plan_tables(scenario, s)
     terms, overlapped = compute_step_terms(scenario, s, plan_tables, count_micro_batches(scenario, s))
+    terms["input"] = compute_input_wait_s(scenario, s, sum_in_order(terms.values()))
     step_time_s = sum_in_order(terms.values())
     peak_flops = scenario.devices * scenario.accelerator.get_peak_flops(scenario.precision) * step_time_s
     flops = compute_required_flops(scenario)
@@ -134,6 +137,17 @@ def compute_step_costs(scenario: Scenario, s: Strategies, plan_tables: PlanTable
         mfu_bf16=flops / peak_16bit_flops,
         hfu=(flops + recomputed_flops) / peak_flops,
     )
+
+
+def compute_input_wait_s(scenario: Scenario, s: Strategies, busy_s: Floats) -> Floats:
+    """What a step waits for its samples, which are read and prepared beside it; `busy_s`: all its other terms."""
+    demand = compute_input_demand(
+        scenario.workload, scenario.global_batch, scenario.devices_per_host, scenario.rank_order, s
+    )
+    if demand is None:
+        return np.zeros(len(s))
+    wait_s: Floats = np.maximum(compute_input_s(demand, scenario.input_supply) - busy_s, 0.0)
+    return wait_s
 
 
 def compute_step_terms(

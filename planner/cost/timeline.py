@@ -310,5 +310,5 @@ def count_simulated_micro_batches(scenario: Scenario, s: Strategies, max_micro_b
 
 def compute_simulated_step_s(step_costs: StepCosts, slots: list[ScheduleSlot]) -> float:
     """Seconds of the step if its pipeline takes what the slots do, the cost model's other terms after it."""
-    post_pipeline_s = math.fsum(float(step_costs.terms[name][0]) for name in POST_PIPELINE_TERMS)
+    post_pipeline_s = math.fsum(float(step_costs.terms[name][0]) for name in (*POST_PIPELINE_TERMS, "input"))
     return max(slot.end_s for slot in slots) + post_pipeline_s

@@ -447,6 +447,29 @@ class UncertaintyPart(DocumentPart, frozen=True, kw_only=True):
         return self.step_time_s.p90
 
 
+class InputPart(DocumentPart, frozen=True, kw_only=True):
+    """What the first plan's samples need while it trains, of the busiest node and of all, beside what there is."""
+
+    sample_bytes: PositiveFloat
+    """Of a sample as it comes from storage."""
+    node_samples_per_s: PositiveFloat
+    node_bytes_per_s: PositiveFloat
+    storage_bytes_per_s: PositiveFloat
+    """Of all nodes together."""
+    node_cores: PositiveFloat
+    """Of a node's host, busy with preparing samples."""
+    host_cores: PositiveFloat | None
+    """What a node has; null: its file does not say."""
+    node_read_bytes_per_s: PositiveFloat | None
+    """What a node reads; null: its file does not say."""
+    storage_read_bytes_per_s: PositiveFloat | None
+    """What all nodes read together; null: the cluster's file does not say."""
+    input_s: NonNegativeFloat
+    """What the samples of a step take; the step is the longer of this and all its other terms."""
+    starves: bool
+    """Whether the step waits for its samples."""
+
+
 class DefaultsPart(DocumentPart, frozen=True, kw_only=True):
     """What an estimate took of its trainer where no option said it."""
 
@@ -483,6 +506,8 @@ class PlanDocument(Document, frozen=True, kw_only=True):
     """Null where no memory limit holds, and of a given plan."""
     usual: UsualLayoutPart | None
     """Null where no layout of such a model on such hardware is known or possible, and of a given plan."""
+    input_pipeline: InputPart | msgspec.UnsetType | None = msgspec.UNSET
+    """Null for samples of a kind that is not known; absent of older documents."""
     defaults: DefaultsPart | msgspec.UnsetType = msgspec.UNSET
     """Absent but of estimates."""
 

@@ -23,6 +23,7 @@ DatabaseFolder = Literal[
     "grids",
     "importers",
     "layouts",
+    "input",
 ]
 
 

@@ -27,6 +27,7 @@ _TERM_TITLES = {
     "optimizer": "the optimizer's update",
     "offload": "transfers to and from the host",
     "overhead": "fixed overhead of every step",
+    "input": "waiting for samples, which hosts and storage do not prepare as fast",
 }
 
 

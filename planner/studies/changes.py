@@ -14,6 +14,7 @@ from typing import Literal
 from planner.cluster.build.power import resolve_power
 from planner.cluster.model.cluster import Cluster, FabricLevel
 from planner.cluster.network.build import build_network
+from planner.cost.input_pipeline import read_input_supply
 from planner.cost.scenario import Scenario, compute_runtime_reserve_bytes
 from planner.errors import InputError, find_nearest_name
 from planner.hardware.figures import parse_positive_figure
@@ -79,6 +80,7 @@ def rebind_scenario(scenario: Scenario, cluster: Cluster) -> Scenario:
         network=network,
         host=cluster.host,
         devices_per_host=cluster.devices_per_node,
+        input_supply=read_input_supply(cluster),
         power=resolve_power(cluster),
     )
     if accelerator.usd_per_hour != scenario.accelerator.usd_per_hour:

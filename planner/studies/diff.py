@@ -51,6 +51,7 @@ _TERM_DEGREES: dict[str, tuple[str, ...]] = {
     "optimizer": ("zero_stage", "dp", "tp", "pp"),
     "offload": ("recompute", "pp", "tp"),
     "overhead": (),
+    "input": ("dp", "tp", "cp"),
 }
 """Degrees that each term depends on most, beside the settings that name the term, and all inputs."""
 

@@ -63,6 +63,7 @@ WATERFALL_TITLES = {
     "optimizer": "optimizer",
     "offload": "transfers to the host",
     "overhead": "fixed overhead",
+    "input": "waiting for samples",
 }
 """Titles of the waterfall's parts."""
 

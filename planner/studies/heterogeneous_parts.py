@@ -177,7 +177,8 @@ def _build_hetero_plan_part(
         step_time_s=step_time_s,
         step_time_p10_s=bounds.p10_s,
         step_time_p90_s=bounds.p90_s,
-        terms={name: float(terms[name][0]) for name in STEP_TERMS},
+        # what pools read and prepare is not modelled
+        terms={name: float(terms[name][0]) if name in terms else 0.0 for name in STEP_TERMS},
         overlapped={name: float(overlapped[name][0]) for name in OVERLAPPABLE_TERMS},
         **compute_rates(scenario, step_time_s, devices),
         **compute_rate_bounds(scenario, bounds.p10_s, bounds.p90_s, devices),

@@ -6,15 +6,19 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from msgspec.structs import replace
 
 from planner.cluster.build.reliability import Reliability
 from planner.cluster.model.cluster import Cluster
+from planner.cost.input_pipeline import compute_input_demand, compute_input_s, find_sample_demand
 from planner.cost.operators.roofline import is_16bit_or_wider
 from planner.cost.scenario import Scenario
 from planner.cost.settings import RANK_ORDERS
+from planner.cost.strategies import Strategies
 from planner.documents.plan import (
     SCHEMA_VERSION,
+    InputPart,
     PlacementPart,
     PlanDocument,
     PlanPart,
@@ -169,6 +173,30 @@ def build_plan_document(
         uncertainty=None,
         full_memory=None,
         usual=None,
+        input_pipeline=_build_input_part(scenario, result.best.take(np.array([0])), parts[0]),
+    )
+
+
+def _build_input_part(scenario: Scenario, strategies: Strategies, plan: PlanPart) -> InputPart | None:
+    """What the first plan reads and prepares, at its own pace; None for samples of a kind that is not known."""
+    demand = compute_input_demand(
+        scenario.workload, scenario.global_batch, scenario.devices_per_host, scenario.rank_order, strategies
+    )
+    sample = find_sample_demand(scenario.workload)
+    if demand is None or sample is None:
+        return None
+    supply, step_time_s = scenario.input_supply, plan.step_time_s
+    return InputPart(
+        sample_bytes=sample.size_bytes,
+        node_samples_per_s=float(demand.node_samples[0]) / step_time_s,
+        node_bytes_per_s=float(demand.node_bytes[0]) / step_time_s,
+        storage_bytes_per_s=float(demand.storage_bytes[0]) / step_time_s,
+        node_cores=float(demand.node_core_s[0]) / step_time_s,
+        host_cores=supply.host_cores,
+        node_read_bytes_per_s=supply.node_bytes_per_s,
+        storage_read_bytes_per_s=supply.storage_bytes_per_s,
+        input_s=float(compute_input_s(demand, supply)[0]),
+        starves=plan.terms["input"] > 0.0,
     )
 
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import TypeVar
 
 from planner.cluster.build.power import parse_pue
-from planner.cluster.build.regular_cluster import resolve_regular_cluster
+from planner.cluster.build.regular_cluster import resolve_node_spec, resolve_regular_cluster
 from planner.cluster.build.reliability import check_reliability
 from planner.cluster.model.cluster import Cluster, WiredCluster
 from planner.cluster.model.spec import ClusterSpec, FailedPartSpec
 from planner.errors import InputError, name_origin
+from planner.hardware.figures import parse_positive_figure
 
 ClusterType = TypeVar("ClusterType", bound=Cluster)
 
@@ -67,4 +68,25 @@ def _add_operations(cluster: ClusterType, spec: ClusterSpec) -> ClusterType:
     """The cluster with what its file states on failures, storage and the site's power."""
     check_reliability(spec.reliability, spec.storage)
     pue = None if spec.pue is None else parse_pue(spec.pue, "pue", "the cluster's file")
-    return replace(cluster, reliability=spec.reliability, storage=spec.storage, pue=pue)
+    cores, storage_bytes_per_s = _resolve_input_figures(spec)
+    return replace(
+        cluster,
+        reliability=spec.reliability,
+        storage=spec.storage,
+        pue=pue,
+        host_cores=cores,
+        node_storage_bytes_per_s=storage_bytes_per_s,
+    )
+
+
+def _resolve_input_figures(spec: ClusterSpec) -> tuple[float | None, float | None]:
+    """Cores of a node, and what it reads from storage in bytes/s; None where its file does not say."""
+    if spec.node is None:
+        return None, None
+    host = resolve_node_spec(spec.node).host
+    if host is None:
+        return None, None
+    return (
+        None if host.cores is None else parse_positive_figure(host.cores, "count", key="node.host.cores"),
+        None if host.storage is None else parse_positive_figure(host.storage, "bytes_per_s", key="node.host.storage"),
+    )

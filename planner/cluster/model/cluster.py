@@ -53,6 +53,10 @@ class Cluster:
     """Watts that a node may draw besides its devices; None where its file has no power."""
     pue: Assumption | None = None
     """Power usage effectiveness, where it is given."""
+    host_cores: float | None = None
+    """Cores of one node's processors; None where its file has none."""
+    node_storage_bytes_per_s: float | None = None
+    """What one node reads from storage; None where its file does not say."""
 
     @property
     def devices(self) -> int:

@@ -68,6 +68,10 @@ class HostSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     memory: Figure
     bandwidth: Figure | None = None
     link: Figure | None = None
+    cores: Figure | None = None
+    """Of all processors, for the loaders of the input."""
+    storage: Figure | None = None
+    """What the node reads from storage, bytes/s."""
 
 
 class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -42,7 +42,7 @@ def compute_state_times_s(
         "compute": kernels_s - memory_bound_s,
         "memory": memory_bound_s + terms["optimizer"],
         "communication": sum_in_order(terms[name] for name in OVERLAPPABLE_TERMS),  # exposed
-        "waiting": terms["pipeline_bubble"] + terms["overhead"],
+        "waiting": terms["pipeline_bubble"] + terms["overhead"] + terms["input"],
     }
 
 

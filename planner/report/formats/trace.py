@@ -105,7 +105,7 @@ def _compute_trailing_work(scenario: Scenario, s: Strategies, stage: int) -> lis
     """What follows the pipeline: name, thread, seconds. The same for all stages: that of the worst stage."""
     terms = compute_step_costs(scenario, s).terms
     threads = dict.fromkeys(("data_parallel", "offload"), _COMMUNICATION_THREAD)
-    threads |= dict.fromkeys(("optimizer", "overhead"), _COMPUTE_THREAD)
+    threads |= dict.fromkeys(("optimizer", "overhead", "input"), _COMPUTE_THREAD)
     return [(name.replace("_", " "), thread, float(terms[name][0])) for name, thread in threads.items()]
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from planner.cost.uncertainty import ResidualClass
-from planner.documents.plan import ModelPart, PlacementPart, PlanDocument, UncertaintyPart
+from planner.documents.plan import InputPart, ModelPart, PlacementPart, PlanDocument, UncertaintyPart
 from planner.documents.site import AssumptionPart, ReliabilityPart
 from planner.report.views import plan_words
 from planner.units import (
@@ -61,6 +61,8 @@ def format_plan_sentences(document: PlanDocument) -> list[str]:
         *_enumerate_usual_sentences(document),
         f"Bottleneck: {plan.bottleneck}",
     ]
+    if document.input_pipeline and _is_input_worth_saying(document.input_pipeline):
+        lines.append(_format_input(document.input_pipeline, document.model, plan.terms["input"]))
     if document.placement is not None:
         lines.append(_format_placement(document.placement, plan.step_time_s))
     if run is not None:
@@ -90,6 +92,27 @@ def _format_expectation(document: PlanDocument) -> str:
         figures.append(f"{format_usd_interval(cost_usd, low_usd, high_usd)} for the run")
     basis = _CALIBRATION_WORDS[document.scenario.calibration]
     return f"Expected: {', '.join(figures)}. 80 % of runs lie in the brackets; {basis}."
+
+
+def _is_input_worth_saying(part: InputPart) -> bool:
+    """Whether reading and preparing takes a core or more, or the step waits for it: tokens take next to nothing."""
+    return part.starves or part.node_cores >= 1.0
+
+
+def _format_input(part: InputPart, model: ModelPart, wait_s: float) -> str:
+    """What the busiest node reads and prepares, beside what it has; and whether the step waits for it."""
+    rate = f"{format_count(part.node_samples_per_s)} {model.sample}s/s"
+    cores = f"{part.node_cores:,.1f} cores" + (f" of {part.host_cores:,.0f}" if part.host_cores else "")
+    limits = [(part.node_bytes_per_s, part.node_read_bytes_per_s, "read")]
+    limits.append((part.storage_bytes_per_s, part.storage_read_bytes_per_s, "from storage in all"))
+    reads = [
+        f"{format_si(needed, 'B/s')} {words}" + (f" of {format_si(available, 'B/s')}" if available else "")
+        for needed, available, words in limits
+    ]
+    text = f"Input: the busiest node takes {rate}: {', '.join(reads)}, prepared on {cores}"
+    if part.starves:
+        return f"{text}. The plan starves: a step waits {format_seconds(wait_s)} for its samples."
+    return f"{text}."
 
 
 def _enumerate_tie_sentences(document: PlanDocument) -> Iterator[str]:
