@@ -100,8 +100,8 @@ def find_sample_demand(workload: Workload) -> SampleDemand | None:
         return SampleDemand(token_bytes * workload.seq_length, figures["token"].core_s * workload.seq_length)
     if workload.sample_name == "image":
         return figures["image"]
-    if workload.sample_name == "clip":
-        seconds = workload.seq_length / _AUDIO_RATE_HZ
+    if workload.signal_length is not None:
+        seconds = workload.signal_length / _AUDIO_RATE_HZ
         return SampleDemand(figures["audio"].size_bytes * seconds, figures["audio"].core_s * seconds)
     return None
 

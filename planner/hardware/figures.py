@@ -85,6 +85,8 @@ FIGURE_DIMENSIONS: dict[str, Dimension] = {
     "bandwidth": "bytes_per_s",
     "bridge": "bytes_per_s",
     "link": "bytes_per_s",
+    "cores": "count",
+    "storage": "bytes_per_s",
     "bus_bits": "count",
     "data_rate": "bytes_per_s",
     "latency": "s",

@@ -321,6 +321,8 @@ class Workload:
     """Assumptions made for the user, for instance the shape of a bare size."""
     sample_name: str = "sequence"
     """The name of an item of a batch."""
+    signal_length: int | None = None
+    """Of a list of operators whose input has a length only, such as audio: its values in time."""
     spec: ModelSpec | None = field(default=None, compare=False, repr=False)
     """The description that it was built from; None for a list of operators."""
 

@@ -8,7 +8,7 @@ _INDIGO, _PERIWINKLE, _SKY, _ORANGE, _YELLOW, _CRIMSON = (
     "#5a4be0", "#8c9cff", "#81cdff", "#e64d00", "#f2c81f", "#b0244f",
 )  # fmt: skip
 _PINK, _SAGE, _GREEN, _BROWN, _PURPLE, _MAUVE = "#ed72be", "#b5bfa6", "#22a555", "#8f501f", "#6f53a8", "#8a6088"
-_TEAL = "#008c96"
+_VIOLET = "#7700ff"
 
 STEP_COLOURS = {
     "forward": _INDIGO,
@@ -23,7 +23,7 @@ STEP_COLOURS = {
     "optimizer": _BROWN,
     "offload": _PURPLE,
     "overhead": _MAUVE,
-    "input": _TEAL,
+    "input": _VIOLET,
 }
 MEMORY_COLOURS = {
     "weights": _INDIGO,

@@ -65,6 +65,7 @@ def build_from_operators(spec: OperatorListSpec) -> Workload:
         layer_runs=tuple(runs),
         head=head,
         sample_name=spec.sample,
+        signal_length=spec.input_sizes[1] if len(spec.input_sizes) == 2 else None,
     )
 
 
