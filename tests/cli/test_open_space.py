@@ -300,3 +300,12 @@ def test_the_usual_layout_is_a_row_of_its_own_or_named_among_the_plans() -> None
     # other degrees are asked for, or no such model is known
     assert read_document(*on, "--tp", "8")["usual"] is None
     assert read_document("llama-2-13b", *on[1:])["usual"] is None
+
+
+def test_a_deep_odd_pipeline_is_the_batch_s_doing_and_no_bargain() -> None:
+    """360 devices have a factor of 45: where the batch has none of it, pipelines have to take it."""
+    on = ("llama-3-70b", "-c", "mi300x", "--nodes", "45", "--within", "0", "--no-diverse")
+    forced, free = (read_document(*on, "-b", batch)["plans"] for batch in ("512", "720"))
+    assert all(plan["strategy"]["pp"] % 45 == 0 for plan in forced)
+    assert free[0]["strategy"]["pp"] < 10
+    assert free[0]["tokens_per_s"] > 1.25 * forced[0]["tokens_per_s"]

@@ -16,6 +16,7 @@ from planner.cost.scenario import MemoryLimit, Scenario, build_scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.uncertainty import compute_tie_margin
 from planner.search import search
+from planner.search.ranked_plans import RankedPlans
 from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space
 from tests.examples import clusters, lab, lab_scenario, tiny, workloads
@@ -106,3 +107,12 @@ def test_without_a_margin_plans_are_in_the_order_of_the_objective() -> None:
     scenario = lab_scenario(tiny(), lab(memory=3))
     result = search_plans(scenario, SPACE, SearchTarget(top=9))
     assert (np.diff(result.figures[:, 0]) >= 0).all()
+
+
+def test_no_layout_is_dropped_whose_plans_may_be_preferred() -> None:
+    scenario = lab_scenario(tiny(), lab(memory=3))
+    strategies = search_plans(scenario, SPACE, SearchTarget(top=1)).best
+    best = RankedPlans(strategies, np.zeros(1, int), np.array([[2.0]]), np.ones(1), np.zeros(1, int))
+    assert SearchTarget(top=1).compute_threshold(best) == 2.0
+    assert SearchTarget(top=1, margin=0.5).compute_threshold(best) == 3.0
+    assert SearchTarget(top=2, margin=0.5).compute_threshold(best) == math.inf
