@@ -23,13 +23,27 @@ SchemaVersion = Literal["1.2"]
 SCHEMA_VERSION: SchemaVersion = get_args(SchemaVersion)[0]
 
 
+class BatchPart(DocumentPart, frozen=True, kw_only=True):
+    """How the batch of each size was chosen: `given`; by time of a `range`, or of batches around the critical batch
+    (`auto`), in each case of those that the size's widths divide.
+    """
+
+    rule: Literal["given", "range", "auto"]
+    low: PositiveInt
+    """The fewest sequences that a size may have."""
+    high: PositiveInt
+    critical_tokens: PositiveFloat | None
+    """Tokens of the critical batch of the model's size; null where it decides nothing."""
+
+
 class TrainingRunPart(DocumentPart, frozen=True, kw_only=True):
-    """The training run: its tokens, steps and batch."""
+    """The training run: its tokens, steps and batch; those of the answer, null where sizes without one differ."""
 
     tokens: PositiveInt
-    steps: PositiveInt
-    global_batch: PositiveInt
-    tokens_per_step: PositiveInt
+    steps: PositiveInt | None
+    global_batch: PositiveInt | None
+    tokens_per_step: PositiveInt | None
+    batch: BatchPart
     precision: str | None
     """Null: bf16 where the accelerator supports it, else fp16."""
     memory_limit: str | None
@@ -45,6 +59,8 @@ class RunSizePart(DocumentPart, frozen=True, kw_only=True):
 
     nodes: PositiveInt
     devices: PositiveInt
+    global_batch: PositiveInt
+    steps: PositiveInt
     spare_nodes: NonNegativeInt
     """Spare nodes that pay off, in addition to the nodes of the plan; their rent is not included."""
     days: PositiveFloat

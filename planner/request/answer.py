@@ -169,7 +169,7 @@ def compute_pools_document(request: PlanRequest, pools: HeteroCluster) -> Hetero
 
     workload = read_model(request.model, request.seq_length, request.mtp_layers)
     check_attention_kernel(request, workload)
-    batches = count_batches(request, workload)
+    batches = count_batches(request, workload, sum(pool.own_cluster.devices for pool in pools.pools))
     if len(batches) > 1:
         problem, value = "a heterogeneous cluster is balanced for a single batch", request.global_batch.text
         raise InputError(problem, key="--global-batch", value=value, expected="a single batch")

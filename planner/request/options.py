@@ -222,12 +222,16 @@ OPTIONS: tuple[Option, ...] = (
         commands=(*_SCENARIO, TOPOLOGY, EXPLAIN),
     ),
     Option(
-        "global_batch", "Batch", "Sequences per step, or tokens: '4M tokens'. `plan` also takes a range: 256..4096.",
+        "global_batch", "Batch",
+        "Sequences per step, or tokens: '4M tokens', rounded to what the devices' widths divide. `plan` also takes a "
+        "range: 256..4096.",
         values.parse_global_batch, flags=("--global-batch", "-b"), is_required=True,
     ),
     Option(
-        "global_batch", "Batch", "Sequences per step, or tokens: '4M tokens'. Default: by the model's size.",
-        values.parse_global_batch, flags=("--global-batch", "-b"), commands=_RUNS,
+        "global_batch", "Batch",
+        "Sequences per step, tokens: '4M tokens', a range: 256..4096, or auto (the default): around the critical "
+        "batch of the model's size. Each size takes the fastest of what its widths divide.",
+        values.parse_run_batch, flags=("--global-batch", "-b"), commands=_RUNS, completion=Completion(("auto",)),
     ),
     _declare_degree("micro_batch", "Sequences per micro-batch.", group="Batch"),
     Option(

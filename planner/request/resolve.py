@@ -39,8 +39,6 @@ from planner.workload.techniques import OptimizerName
 ReadInputs = Callable[[PlanRequest], tuple[Workload, Cluster]]
 """Reads the model and the cluster of a request. Raises InputError."""
 
-_MANY_SEQUENCES = 1_000_000
-"""Sequences of a step above which a warning asks whether tokens were meant."""
 _NEAR_BATCH = 0.05
 """Largest relative difference between a batch and one that a warning suggests instead."""
 _RELIABILITY_FIELDS = {
@@ -111,7 +109,7 @@ def resolve_scenarios(
     if request.pue is not None:
         cluster = replace(cluster, pue=request.pue)
     check_attention_kernel(request, workload)
-    batches = count_batches(request, workload)
+    batches = count_batches(request, workload, cluster.devices)
     warn_of_short_run(request.tokens, batches[0] * workload.seq_length)
     choice = choose_request_trainer(request, cluster.accelerator, workload)
     scenario = build_scenario(
@@ -196,19 +194,44 @@ def choose_request_trainer(request: PlanRequest, accelerator: Accelerator, workl
     return choose_trainer(request.trainer, accelerator, workload, request.allowed_values.get("zero_stage", ()))
 
 
-def count_batches(request: PlanRequest, workload: Workload) -> tuple[int, ...]:
-    """The batches in sequences; `plan` alone may have several. Raises InputError."""
+def count_batches(request: PlanRequest, workload: Workload, devices: int) -> tuple[int, ...]:
+    """The batches in sequences; `plan` alone may have several. A round number is rounded to what the widths of the
+    devices divide, and a warning says to what. Raises InputError.
+    """
     batch = request.global_batch
-    if not batch.in_tokens and batch.ends[-1] > _MANY_SEQUENCES:
-        warn(
-            f"--global-batch {batch.text} counts {batch.ends[-1]:,} sequences; for tokens write '{batch.text} tokens'"
-        )
-    batches = batch.count_sequences(workload.seq_length)
+    width = _compute_batch_width(request.allowed_values, devices, is_single=request.command == "estimate")
+    batches = batch.count_sequences(workload.seq_length, width, workload.sample_name)
     if len(batches) > 1 and request.command != "plan":
         is_what_if = request.command == "what-if"
         problem = "what-if compares plans of a single batch" if is_what_if else "a plan has a single batch"
         raise InputError(problem, key="--global-batch", value=batch.text, expected="a single batch")
+    if batch.is_rounded:
+        ends = " to ".join(f"{end:,}" for end in dict.fromkeys((batches[0], batches[-1])))
+        tokens = ""
+        if batch.in_tokens and len(batches) == 1:
+            tokens = f" of {workload.seq_length:,} = {batches[0] * workload.seq_length:,} tokens"
+        warn(
+            f"--global-batch {batch.text} is {ends} {workload.sample_name}s{tokens}: rounded to what the widths of "
+            f"{devices:,} devices divide"
+        )
     return batches
+
+
+def _compute_batch_width(allowed: Mapping[str, tuple[int, ...]], devices: int, *, is_single: bool) -> int:
+    """Of what a batch should be a multiple: micro-batches of all data-parallel ranks, by the stages of interleaved
+    pipelines. Degrees that are given, or of a single plan, are left out or counted.
+    """
+    fixed = {name: values[0] for name, values in allowed.items() if len(values) == 1}
+    if is_single:
+        fixed = {"tp": 1, "pp": 1, "cp": 1, "micro_batch": 1, "vpp": 1} | fixed
+    sharded = fixed.get("tp", 1) * fixed.get("cp", 1)
+    data_parallel = fixed.get("dp")
+    if data_parallel is None and {"tp", "pp", "cp"} <= fixed.keys():
+        data_parallel = max(1, devices // (sharded * fixed["pp"]))
+    if data_parallel is None:
+        return max(1, devices // sharded)
+    stages = fixed["pp"] if fixed.get("vpp", 1) > 1 and "pp" in fixed else 1
+    return data_parallel * fixed.get("micro_batch", 1) * stages
 
 
 def warn_of_short_run(tokens: int | None, step_tokens: int) -> None:
@@ -295,8 +318,10 @@ def add_default_settings(request: PlanRequest, scenario: Scenario, space: Space)
 
 def _find_batch_hint(request: PlanRequest, batch: int, devices: int, allowed: dict[str, tuple[int, ...]]) -> str:
     """A warning where a batch in tokens limits the data-parallel degree and a batch near it does not; else ""."""
-    if "dp" in allowed or not request.global_batch.in_tokens or len(request.global_batch.ends) > 1:
+    if "dp" in allowed or not request.global_batch.in_tokens or request.global_batch.is_range:
         return ""
+    if request.global_batch.is_rounded:
+        return ""  # it is what most widths divide
     # dp divides both the batch and what the other dimensions leave of the devices
     left = devices // prod(min(allowed.get(name, (1,))) for name in ("tp", "pp", "cp"))
     widest, wider = gcd(batch, left), left & -left

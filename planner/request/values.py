@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil, floor
 from typing import TYPE_CHECKING
 
 from planner.cost.launch import parse_launch
@@ -19,6 +20,7 @@ from planner.workload.techniques import LoraModules
 
 if TYPE_CHECKING:
     from planner.cost.scenario import MemoryLimit
+    from planner.search.batches import BatchRange
 
 OptionValue = str | int | float | bool | list["str | int | float | bool"]
 """The value of an option on a command line, in a file or in Python; a list holds several values."""
@@ -38,6 +40,10 @@ _MAX_COUNT_TEXT = 100
 _TOKENS = re.compile(r"(.*?)\s*tokens?", re.IGNORECASE)
 _RANGE = re.compile(r"(\d{1,9}) ?\.\. ?(\d{1,9})")
 _BINARY_COUNT = re.compile(r"(\d{1,9})\s*([kKmM])i?")
+_COUNT_POWERS = {"K": 1, "M": 2, "B": 3, "G": 3, "T": 4}
+"""Of a thousand, or of 1,024."""
+_ROUNDING_SHARE = 0.05
+"""How far a round number of tokens may be from what it is rounded to."""
 _SHARE = re.compile(r"0?\.[0-9]{1,6}|[0-9]{1,2}(?:\.[0-9]{1,4})?%")
 
 
@@ -278,18 +284,78 @@ def _build_unknown_value(text: str, key: str, names: Sequence[str], before: str,
 
 
 @dataclass(frozen=True)
+class BatchEnd:
+    """A number of sequences or tokens as it was written. `suffix`: K, M, ...; empty for a number that is written out.
+
+    A number with a suffix is a round one, and M stands for a million or for 2^20: `decimal` and `binary`.
+    """
+
+    decimal: int
+    binary: float
+    suffix: str = ""
+
+
+@dataclass(frozen=True)
 class GlobalBatch:
     """Sequences of a step, or tokens; of a range both ends."""
 
     text: str
-    ends: tuple[int, ...]
+    ends: tuple[BatchEnd, ...]
     in_tokens: bool
 
-    def count_sequences(self, seq_length: int, key: str = "--global-batch") -> tuple[int, ...]:
-        """The batches in sequences of `seq_length` tokens: of a range its ends, the doublings of the lower end and
-        the powers of two between, since many data-parallel degrees divide them. Raises InputError.
+    @property
+    def is_range(self) -> bool:
+        """Whether it has two ends."""
+        return len(self.ends) > 1
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether an end is a round number, which stands for numbers around it."""
+        return any(end.suffix for end in self.ends)
+
+    def list_ranges(
+        self, seq_length: int, sample: str = "sequence", key: str = "--global-batch"
+    ) -> tuple[BatchRange, ...]:
+        """The sequences that each end stands for: a single number, or where it is a round one all that are within
+        5 % of its two readings. Raises InputError, also where sequences or tokens may be meant.
         """
-        ends = [self._round_to_sequences(end, seq_length, key) for end in self.ends]
+        return tuple(self._list_end_range(end, seq_length, sample, key) for end in self.ends)
+
+    def _list_end_range(self, end: BatchEnd, seq_length: int, sample: str, key: str) -> BatchRange:
+        from planner.search.batches import BatchRange
+
+        if not self.in_tokens and end.suffix not in ("", "K"):
+            raise self._build_unclear_error(end, seq_length, sample, key)
+        per_sequence = seq_length if self.in_tokens else 1
+        sequences = round(end.decimal / per_sequence)
+        if not 1 <= sequences <= MAX_SEQUENCES:
+            problem = "too many tokens" if sequences else "too few tokens"
+            expected = f"from 1 to {MAX_SEQUENCES:,} sequences of {seq_length} tokens"
+            raise InputError(problem, key=key, value=self.text, expected=expected)
+        if not end.suffix:
+            return BatchRange(sequences, sequences, float(sequences))
+        low = max(1, ceil((1 - _ROUNDING_SHARE) * end.decimal / per_sequence))
+        high = max(low, min(floor((1 + _ROUNDING_SHARE) * end.binary / per_sequence), MAX_SEQUENCES))
+        return BatchRange(low, high, end.binary / per_sequence)
+
+    def _build_unclear_error(self, end: BatchEnd, seq_length: int, sample: str, key: str) -> InputError:
+        """The error for millions of sequences, which are hardly ever meant."""
+        expected = f"{end.decimal} for {end.decimal:,} {sample}s"
+        if sample == "sequence":
+            tokens = f"'{self.text} tokens', {round(end.binary / seq_length):,} sequences of {seq_length:,} tokens"
+            expected = f"{tokens}; or {expected}"
+        return InputError(f"tokens or {sample}s?", key=key, value=self.text, expected=expected)
+
+    def count_sequences(
+        self, seq_length: int, width: int = 1, sample: str = "sequence", key: str = "--global-batch"
+    ) -> tuple[int, ...]:
+        """The batches in sequences of `seq_length` tokens: of a range its ends, the doublings of the lower end and
+        the powers of two between, since many data-parallel degrees divide them; round numbers are rounded to what
+        `width` devices divide. Raises InputError.
+        """
+        from planner.search.batches import choose_divisible_batch
+
+        ends = [choose_divisible_batch(batches, width) for batches in self.list_ranges(seq_length, sample, key)]
         first, last = ends[0], ends[-1]
         if first > last:
             raise InputError("not a range", key=key, value=self.text, expected="low..high")
@@ -297,16 +363,6 @@ class GlobalBatch:
             return (first,)
         doublings = [base << power for base in (1, first) for power in range(last.bit_length())]
         return tuple(sorted({first, last, *(batch for batch in doublings if first < batch < last)}))
-
-    def _round_to_sequences(self, count: int, seq_length: int, key: str) -> int:
-        if not self.in_tokens:
-            return count
-        sequences = round(count / seq_length)
-        if not 1 <= sequences <= MAX_SEQUENCES:
-            problem = "too many tokens" if sequences else "too few tokens"
-            expected = f"from 1 to {MAX_SEQUENCES:,} sequences of {seq_length} tokens"
-            raise InputError(problem, key=key, value=self.text, expected=expected)
-        return sequences
 
 
 def parse_global_batch(value: OptionValue, key: str) -> GlobalBatch:
@@ -319,16 +375,23 @@ def parse_global_batch(value: OptionValue, key: str) -> GlobalBatch:
         raise InputError("not a range", key=key, value=text, expected="low..high")
     ends = [low.strip(), high.strip()] if dots else [text]
     matches = [_TOKENS.fullmatch(end) if len(end) <= _MAX_COUNT_TEXT else None for end in ends]
-    if any(matches):
-        counts = [match[1] if match else end for end, match in zip(ends, matches, strict=True)]
-        return GlobalBatch(
-            text,
-            tuple(parse_count(count, key=key, maximum=MAX_TOKENS, example="4M tokens") for count in counts),
-            in_tokens=True,
-        )
-    example = "1024, or tokens: '4M tokens'"
-    sequences = tuple(parse_count(end, key=key, maximum=MAX_SEQUENCES, example=example) for end in ends)
-    return GlobalBatch(text, sequences, in_tokens=False)
+    in_tokens = any(matches)
+    counts = [match[1] if match else end for end, match in zip(ends, matches, strict=True)]
+    example, maximum = ("4M tokens", MAX_TOKENS) if in_tokens else ("1024, or tokens: '4M tokens'", MAX_SEQUENCES)
+    parsed = tuple(_parse_batch_end(count, key, maximum, example) for count in counts)
+    return GlobalBatch(text, parsed, in_tokens)
+
+
+def parse_run_batch(value: OptionValue, key: str) -> GlobalBatch | None:
+    """The same, or `auto`: None."""
+    return None if format_option_value(value).strip().casefold() == "auto" else parse_global_batch(value, key)
+
+
+def _parse_batch_end(text: str, key: str, maximum: int, example: str) -> BatchEnd:
+    count = parse_count(text, key=key, maximum=maximum, example=example)
+    suffix = text.strip()[-1:].upper()
+    power = _COUNT_POWERS.get(suffix, 0)
+    return BatchEnd(count, count * (1024 / 1000) ** power, suffix if power else "")
 
 
 def parse_critical_batch(value: OptionValue, key: str) -> tuple[tuple[float, float], ...]:

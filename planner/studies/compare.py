@@ -23,11 +23,11 @@ from planner.studies.run_estimate import (
     ClusterOffer,
     RunEstimate,
     TrainingRun,
-    estimate_run,
     explain_infeasible_size,
     read_offer_accelerator,
 )
-from planner.studies.size import approximate_fewest_nodes, build_run_size_part, find_fastest_within_budget
+from planner.studies.size import build_run_size_part, find_size
+from planner.studies.size_search import SizeSearch
 from planner.units import format_counted_noun, format_days
 
 
@@ -81,6 +81,7 @@ def compare_cluster(run: TrainingRun, candidate: ClusterCandidate, limits: Compa
         return ComparedCluster(candidate, None, _format_input_error(error))
     if isinstance(estimate, str):
         return ComparedCluster(candidate, None, estimate, "memory" if candidate.nodes is not None else "")
+    _ = estimate.plan  # built here, in the process of this cluster
     nodes = format_counted_noun(estimate.nodes, "node")
     if limits.max_days is not None and estimate.days > limits.max_days:
         rejection = f"takes {format_days(estimate.days)} on {nodes}"
@@ -94,17 +95,21 @@ def compare_cluster(run: TrainingRun, candidate: ClusterCandidate, limits: Compa
 
 
 def _estimate_candidate(run: TrainingRun, candidate: ClusterCandidate, limits: ComparisonLimits) -> RunEstimate | str:
-    """The estimate on the given nodes; else on few nodes that meet the deadline, or the fastest within the budget."""
+    """The estimate on the given nodes; else that of the size that `size` answers."""
+    search = SizeSearch(run, candidate.offer)
     if candidate.nodes is not None:
-        return (
-            estimate_run(run, candidate.offer, candidate.nodes)
-            or f"no plan fits on {format_counted_noun(candidate.nodes, 'node')}"
+        return search.estimate(candidate.nodes) or f"no plan fits on {format_counted_noun(candidate.nodes, 'node')}"
+    if limits.max_days is None and limits.max_usd is None:
+        raise InputError(
+            "the number of nodes is missing", key="--on", expected="NAME:NODES, or --deadline or --budget"
         )
-    if limits.max_days is not None:
-        return approximate_fewest_nodes(run, candidate.offer, limits.max_days) or "no size meets the deadline"
-    if limits.max_usd is not None:
-        return find_fastest_within_budget(run, candidate.offer, limits.max_usd) or "no size stays within the budget"
-    raise InputError("the number of nodes is missing", key="--on", expected="NAME:NODES, or --deadline or --budget")
+    return find_size(search, limits.max_days, limits.max_usd) or _describe_missed_limits(limits)
+
+
+def _describe_missed_limits(limits: ComparisonLimits) -> str:
+    if limits.max_usd is None:
+        return "no size meets the deadline"
+    return "no size stays within the budget" if limits.max_days is None else "no size meets deadline and budget"
 
 
 def _format_input_error(error: InputError) -> str:

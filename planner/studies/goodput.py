@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -41,8 +42,17 @@ def compute_checkpoint_bytes(parameters: int, trainer: Trainer) -> float:
     return parameters * (trainer.sharded_weight_bytes + trainer.optimizer_bytes)
 
 
+@dataclass(frozen=True)
+class TimedPlan:
+    """What the goodput of a plan depends on."""
+
+    strategy: StrategyPart
+    step_time_s: float
+    tokens_per_s: float
+
+
 def build_reliability_part(
-    scenario: Scenario, cluster: Cluster, plan: PlanPart, reliability: Reliability
+    scenario: Scenario, cluster: Cluster, plan: TimedPlan | PlanPart, reliability: Reliability
 ) -> ReliabilityPart:
     """The reliability part of one plan, with the best checkpoint interval for it."""
     devices, nodes = np.array([float(cluster.devices)]), np.array([float(cluster.nodes)])

@@ -6,7 +6,7 @@ many clusters and sizes can be searched quickly. Within this space the search is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -15,7 +15,6 @@ from planner.cluster.build.resolve import resolve_cluster, resolve_listed_cluste
 from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster, WiredCluster
 from planner.cluster.model.spec import ClusterSpec
-from planner.cost.flops import compute_model_flops
 from planner.cost.scenario import MemoryLimit, Scenario, build_scenario, check_scenario
 from planner.documents.plan import PlanPart
 from planner.documents.site import ReliabilityPart
@@ -23,26 +22,27 @@ from planner.errors import InputError, NothingFits, PlannerError
 from planner.hardware import database
 from planner.hardware.accelerator import AcceleratorSpec
 from planner.search.program_rules import drop_unfit_programs, list_possible_programs
-from planner.search.search import SearchTarget, search_plans
-from planner.search.space import Space, has_valid_split
-from planner.studies.goodput import build_reliability_part
-from planner.studies.plan_parts import build_plan_parts
+from planner.search.search import SearchResult, SearchTarget, search_plans
+from planner.search.space import Space
+from planner.studies.batch_choice import BatchChoice
+from planner.studies.goodput import TimedPlan, build_reliability_part
+from planner.studies.plan_parts import build_plan_parts, build_strategy_part
 from planner.trainers.names import TrainerName
 from planner.units import DAY_S
 from planner.workload.operators import Workload
 
-_VPP_VALUES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20)
-_MICRO_BATCH_VALUES = (1, 2, 4, 8, 16, 32)
-_MAX_OFFER_DEVICES = 1_048_576
-"""Larger clusters are not considered."""
+VPP_VALUES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20)
+MICRO_BATCH_VALUES = (1, 2, 4, 8, 16, 32)
+_MAX_OFFER_DEVICES = 262_144
+"""Larger clusters are not considered: none has been built."""
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A training run: a model, the number of tokens, and the global batch in sequences."""
+    """A training run: a model, the number of tokens, and how the batch of each size is chosen."""
 
     workload: Workload
-    global_batch: int
+    batch: BatchChoice
     tokens: int
     precision: str | None = None
     scenario_fields: Mapping[str, object] = field(default_factory=dict)
@@ -54,15 +54,9 @@ class TrainingRun:
         limit = self.scenario_fields.get("memory_limit")
         return limit if isinstance(limit, MemoryLimit) else None
 
-    @property
-    def tokens_per_step(self) -> int:
-        """Tokens of all sequences of a step."""
-        return self.global_batch * self.workload.seq_length
-
-    @property
-    def steps(self) -> int:
-        """Number of steps; the last step may be partly empty."""
-        return -(-self.tokens // self.tokens_per_step)
+    def count_steps(self, global_batch: int) -> int:
+        """Number of steps of so many sequences; the last step may be partly empty."""
+        return -(-self.tokens // (global_batch * self.workload.seq_length))
 
 
 @dataclass(frozen=True)
@@ -86,11 +80,6 @@ class ClusterOffer:
         """All hosts that work, of a wired or degraded cluster; else None. Raises InputError."""
         return resolve_listed_cluster(self.spec, self.origin) if self.spec.hosts or self.spec.failed_parts else None
 
-    @cached_property
-    def run_plans(self) -> dict[int, list[tuple[TrainingRun, RunPlan | None]]]:
-        """By number of nodes, the runs that were planned on them, each of a single token, with their best plans."""
-        return {}
-
     def build_cluster(self, nodes: int) -> Cluster:
         """The cluster with this number of nodes. Raises InputError for too many nodes or an invalid description."""
         if self.listed_cluster is not None:
@@ -102,27 +91,43 @@ class ClusterOffer:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The best plan of a run on a number of nodes, whatever the number of its tokens."""
+    """The best plan of a run on a number of nodes with one batch, whatever the number of its tokens."""
 
     cluster: Cluster
-    plan: PlanPart
+    result: SearchResult
     reliability: ReliabilityPart
-    trainer: TrainerName
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario of the plan."""
+        return self.result.scenarios[0]
+
+    @property
+    def step_time_s(self) -> float:
+        """Seconds of a step."""
+        return float(self.result.figures[0, 0])
+
+    @cached_property
+    def part(self) -> PlanPart:
+        """The plan as documents have it."""
+        return build_plan_parts(self.result, self.cluster, with_bottlenecks=False)[0]
 
 
 @dataclass(frozen=True)
 class RunEstimate:
-    """The best plan of a run on a number of nodes. `cost_usd`: rental cost of all nodes, with failures; None where
-    no rental price is known; `energy_j`: None where no power is known.
+    """A run on a number of nodes with its best batch and plan. `cost_usd`: rental cost of all nodes, with failures;
+    None where no rental price is known.
     """
 
-    cluster: Cluster
-    plan: PlanPart
-    reliability: ReliabilityPart
-    trainer: TrainerName
+    run_plan: RunPlan
+    steps: int
     days: float
     cost_usd: float | None
-    energy_j: float | None
+
+    @property
+    def cluster(self) -> Cluster:
+        """The nodes, without spare nodes."""
+        return self.run_plan.cluster
 
     @property
     def nodes(self) -> int:
@@ -134,48 +139,58 @@ class RunEstimate:
         """Number in the plan, without spare nodes."""
         return self.cluster.devices
 
+    @property
+    def global_batch(self) -> int:
+        """Sequences of a step."""
+        return self.run_plan.scenario.global_batch
 
-def build_coarse_space(run: TrainingRun, devices: int) -> Space:
-    """The coarse space that is searched for one size."""
-    coarse_values = {"vpp": _VPP_VALUES, "micro_batch": _MICRO_BATCH_VALUES}
-    return Space(devices, run.global_batch, coarse_values, frozenset(coarse_values))
+    @property
+    def trainer(self) -> TrainerName:
+        """The trainer of the plan."""
+        return self.run_plan.scenario.trainer.name
+
+    @property
+    def reliability(self) -> ReliabilityPart:
+        """Failures of the plan."""
+        return self.run_plan.reliability
+
+    @property
+    def plan(self) -> PlanPart:
+        """The plan as documents have it."""
+        return self.run_plan.part
+
+    @property
+    def energy_j(self) -> float | None:
+        """Energy of the whole site; None where no power is known."""
+        step_energy_j = self.plan.energy_j_per_step
+        # devices are on during repairs too; the power of training is taken, as no other is known
+        return None if step_energy_j is None else step_energy_j * self.steps / self.reliability.goodput_share
 
 
-def estimate_run(run: TrainingRun, offer: ClusterOffer, nodes: int) -> RunEstimate | None:
-    """The best plan on this number of nodes, and the totals of the run; None where no plan fits.
+def build_coarse_space(
+    devices: int, global_batch: int, narrowed: Mapping[str, tuple[int, ...]] | None = None
+) -> Space:
+    """The coarse space that is searched for one size; `narrowed`: the only values of dimensions that matter."""
+    values = {"vpp": VPP_VALUES, "micro_batch": MICRO_BATCH_VALUES, **(narrowed or {})}
+    return Space(devices, global_batch, values, frozenset(values))
+
+
+def search_run_plan(
+    run: TrainingRun,
+    offer: ClusterOffer,
+    nodes: int,
+    global_batch: int,
+    narrowed: Mapping[str, tuple[int, ...]] | None = None,
+) -> RunPlan | None:
+    """The best plan on this number of nodes; None where none fits, or failures leave no goodput. `narrowed` as of
+    `build_coarse_space`.
 
     Raises InputError where the cluster cannot have as many nodes, and where it or every program of the trainer lacks
     the precision.
     """
-    single_token_run, planned = replace(run, tokens=1), offer.run_plans.setdefault(nodes, [])
-    if all(planned_run != single_token_run for planned_run, _ in planned):
-        planned.append((single_token_run, _plan_run(run, offer, nodes)))
-    run_plan = next(run_plan for planned_run, run_plan in planned if planned_run == single_token_run)
-    if run_plan is None:
-        return None
-    cluster, plan, goodput_share = run_plan.cluster, run_plan.plan, run_plan.reliability.goodput_share
-    duration_s = run.steps * plan.step_time_s / goodput_share
-    rent_usd_per_hour = cluster.accelerator.usd_per_hour
-    energy_j_per_step = plan.energy_j_per_step
-    return RunEstimate(
-        cluster=cluster,
-        plan=plan,
-        reliability=run_plan.reliability,
-        trainer=run_plan.trainer,
-        days=duration_s / DAY_S,
-        cost_usd=None if rent_usd_per_hour is None else rent_usd_per_hour * cluster.devices * duration_s / 3600,
-        # devices are on during repairs too; the power of training is taken, as no other is known
-        energy_j=None if energy_j_per_step is None else energy_j_per_step * run.steps / goodput_share,
-    )
-
-
-def _plan_run(run: TrainingRun, offer: ClusterOffer, nodes: int) -> RunPlan | None:
-    """The best plan on this number of nodes; None where none fits, or failures leave no goodput."""
     cluster = offer.build_cluster(nodes)
-    scenario = build_run_scenario(run, cluster)
-    space = build_coarse_space(run, cluster.devices)
-    if not has_valid_split(space, run.workload):
-        return None
+    scenario = build_run_scenario(run, cluster, global_batch)
+    space = build_coarse_space(cluster.devices, global_batch, narrowed)
     result = search_plans(scenario, space, SearchTarget(top=1))
     if not result.stats.feasible:
         if scenario.programs and not list_possible_programs(scenario):
@@ -184,69 +199,54 @@ def _plan_run(run: TrainingRun, offer: ClusterOffer, nodes: int) -> RunPlan | No
 
             raise build_unsupported_error(scenario, space)
         return None
-    plan = build_plan_parts(result, cluster, with_bottlenecks=False)[0]
-    reliability = build_reliability_part(
-        scenario, cluster, plan, resolve_reliability(cluster, ReliabilityOverrides({}))
+    step_time_s = float(result.figures[0, 0])
+    timed_plan = TimedPlan(
+        build_strategy_part(result.best, 0), step_time_s, global_batch * run.workload.seq_length / step_time_s
     )
-    return RunPlan(cluster, plan, reliability, scenario.trainer.name) if reliability.goodput_share else None
+    reliability = build_reliability_part(
+        scenario, cluster, timed_plan, resolve_reliability(cluster, ReliabilityOverrides({}))
+    )
+    return RunPlan(cluster, result, reliability) if reliability.goodput_share else None
+
+
+def estimate_totals(run: TrainingRun, run_plan: RunPlan) -> RunEstimate:
+    """The totals of the run with this plan."""
+    steps = run.count_steps(run_plan.scenario.global_batch)
+    duration_s = steps * run_plan.step_time_s / run_plan.reliability.goodput_share
+    rent_usd_per_hour = run_plan.cluster.accelerator.usd_per_hour
+    return RunEstimate(
+        run_plan=run_plan,
+        steps=steps,
+        days=duration_s / DAY_S,
+        cost_usd=None
+        if rent_usd_per_hour is None
+        else rent_usd_per_hour * run_plan.cluster.devices * duration_s / 3600,
+    )
 
 
 def explain_infeasible_size(run: TrainingRun, offer: ClusterOffer, nodes: int) -> PlannerError:
-    """The error where `estimate_run` is None: the nearest miss and what would make a plan fit."""
+    """The error where no plan fits on a number of nodes: the nearest miss and what would make a plan fit."""
     from planner.search.diagnosis.infeasible import explain_empty_search
 
     cluster = offer.build_cluster(nodes)
-    space = build_coarse_space(run, cluster.devices)
-    result = search_plans(build_run_scenario(run, cluster), space, SearchTarget(top=1))
+    batches = run.batch.list_batches(cluster.devices)
+    scenarios = [build_run_scenario(run, cluster, batch) for batch in batches]
+    space = build_coarse_space(cluster.devices, batches[0])
+    result = search_plans(scenarios, space, SearchTarget(top=1))
     if result.stats.feasible:
         return NothingFits("failures leave no goodput\n  what would make it fit: a higher MTBF of nodes and devices")
     return explain_empty_search(cluster, space, result)
 
 
-def build_run_scenario(run: TrainingRun, cluster: Cluster) -> Scenario:
+def build_run_scenario(run: TrainingRun, cluster: Cluster, global_batch: int) -> Scenario:
     """The scenario of the run on a cluster.
 
     Raises InputError for a precision that the accelerator lacks, and a memory limit above its memory.
     """
-    scenario = build_scenario(run.workload, cluster, global_batch=run.global_batch, precision=run.precision)
+    scenario = build_scenario(run.workload, cluster, global_batch=global_batch, precision=run.precision)
     scenario = replace(scenario, **run.scenario_fields, programs=scenario.trainer.programs)  # type: ignore[arg-type]
     check_scenario(scenario)
     return drop_unfit_programs(scenario)
-
-
-@dataclass(frozen=True)
-class RunLowerBound:
-    """Lower bounds of the run's duration: `node_days` / n on n nodes, and `days` on any number of nodes."""
-
-    node_days: float
-    days: float
-
-
-def compute_run_lower_bound(run: TrainingRun, offer: ClusterOffer) -> RunLowerBound:
-    """The bounds: all FLOPs at the highest efficiency of any kernel; the fixed overhead of all steps."""
-    cluster = offer.build_cluster(1)
-    scenario = build_run_scenario(run, cluster)
-    calibration = scenario.calibration
-    best_efficiency = max(
-        calibration.gemm_efficiency,
-        calibration.gemm_efficiency_8bit,
-        calibration.gemm_efficiency_4bit,
-        calibration.attention_forward_efficiency,
-        calibration.attention_backward_efficiency,
-    )
-    # causal attention halves the FLOPs of attention: no plan computes less
-    flops = compute_model_flops(run.workload, run.global_batch, "causal")
-    accelerator = scenario.accelerator
-    peak_flops = (
-        max(accelerator.peak_flops.values()) if run.precision is None else accelerator.get_peak_flops(run.precision)
-    )
-    step_s = flops / (cluster.devices * peak_flops * best_efficiency)
-    return RunLowerBound(run.steps * step_s / DAY_S, run.steps * calibration.step_overhead_s / DAY_S)
-
-
-def iterate_splittable_sizes(run: TrainingRun, offer: ClusterOffer, nodes: Iterable[int]) -> Iterator[int]:
-    """The numbers of nodes whose devices have valid degrees."""
-    return (n for n in nodes if has_valid_split(build_coarse_space(run, n * offer.devices_per_node), run.workload))
 
 
 def get_max_nodes(offer: ClusterOffer) -> int:

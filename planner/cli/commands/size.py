@@ -12,14 +12,14 @@ from planner.cli.options.output import FORMAT, extend_output
 from planner.cli.options.run_options import RunRequest, build_run_request, read_cluster_option, resolve_run
 from planner.errors import InputError, NothingFits, PlannerError, find_nearest_name
 from planner.request.options import OUTPUT_FORMATS, Option
-from planner.request.values import parse_choice, parse_number
+from planner.request.values import AllowedValues, parse_allowed_values, parse_choice
 from planner.units import format_counted_noun, format_days
 
 with import_lazily():
     from planner.documents import size as size_documents
     from planner.report.charts import chart_svg
     from planner.report.views import size_report
-    from planner.studies import plan_parts, run_estimate
+    from planner.studies import plan_parts, run_estimate, size_search
     from planner.studies import size as size_study
 
 _TRIAL_RUN_TOKENS = 10**12
@@ -29,18 +29,19 @@ _FORMATS = (*OUTPUT_FORMATS, "value")
 
 @declare_command(
     Option(
-        "nodes", "Cluster", "Number of nodes; only with --budget and without --deadline.", parse_number,
-        metavar="INTEGER",
+        "nodes", "Cluster", "Sizes that may be the answer: a number or a range, 2..4096. Default: all of the cluster.",
+        parse_allowed_values, metavar="RANGE",
     ),
     replace(FORMAT, parse=partial(parse_choice, names=_FORMATS), choices=_FORMATS),
     Option("field", "Output", "Figure that --format value prints: nodes, devices, days, usd, ... Default: nodes."),
     extend_output(".svg", help_text=".svg (the curve)", flags=("--plot",)),
     request="size",
 )  # fmt: skip
-def size(values: OptionValues, nodes: int | None, field: str | None, output: DocumentOutput) -> None:
+def size(values: OptionValues, nodes: AllowedValues | None, field: str | None, output: DocumentOutput) -> None:
     """Size a run: the nodes for a deadline, the tokens for a budget.
 
-    With a deadline it finds the fewest nodes that meet it. The curve of sizes around the answer is printed too.
+    With a deadline it finds the fewest nodes that meet it, of all sizes of the cluster, each with the batch that is
+    fastest there. The curve of sizes around the answer is printed too.
 
     \b
     Examples:
@@ -60,7 +61,7 @@ def size(values: OptionValues, nodes: int | None, field: str | None, output: Doc
     output.write(document, own_renderers)
 
 
-def _build_sized_document(request: RunRequest, nodes: int | None) -> size_documents.SizeDocument:
+def _build_sized_document(request: RunRequest, nodes: AllowedValues | None) -> size_documents.SizeDocument:
     """The answer. Raises InputError, and NothingFits where no size meets the deadline and the budget."""
     deadline_days, budget_usd, run_tokens = request.deadline_days, request.budget, request.tokens
     if run_tokens is None and (deadline_days is not None or budget_usd is None):
@@ -73,106 +74,101 @@ def _build_sized_document(request: RunRequest, nodes: int | None) -> size_docume
         raise InputError(
             "is missing", key="--deadline", expected="a deadline such as 30d, or a budget such as --budget 2MUSD"
         )
-    if nodes is not None and run_tokens is not None:
-        raise InputError(
-            "conflicts with a deadline: `size` finds the nodes",
-            key="--nodes",
-            expected="--nodes with --budget and without --deadline",
-        )
     run, notes = resolve_run(request, run_tokens or _TRIAL_RUN_TOKENS)
     cluster_option, carbon_g_per_kwh = read_cluster_option(request.cluster), request.read_carbon_g_per_kwh()
-    run, estimate = _find_run_size(run, cluster_option, deadline_days, budget_usd, nodes, run_tokens)
-    return _build_size_document(run, cluster_option, estimate, deadline_days, budget_usd, carbon_g_per_kwh, notes)
+    search = size_search.SizeSearch(run, cluster_option)
+    if nodes is not None:
+        if len(nodes.values) != nodes.values[-1] - nodes.values[0] + 1:
+            listed = ",".join(map(str, nodes.listed))
+            raise InputError("not a range", key="--nodes", value=listed, expected="a number or a range: 2..4096")
+        search = size_search.SizeSearch(run, cluster_option, nodes.values[0], nodes.values[-1])
+        if search.first > search.largest:
+            cluster_option.build_cluster(search.first)  # raises for a wired cluster, with the nodes that it has
+            raise InputError(
+                "more nodes than the cluster has",
+                key="--nodes",
+                value=search.first,
+                expected=f"at most {search.largest:,}",
+            )
+    search, estimate = _find_run_size(search, deadline_days, budget_usd, run_tokens)
+    return _build_size_document(search, estimate, deadline_days, budget_usd, carbon_g_per_kwh, notes)
 
 
 def _find_run_size(
-    run: run_estimate.TrainingRun,
-    cluster_option: run_estimate.ClusterOffer,
-    deadline_days: float | None,
-    budget_usd: float | None,
-    nodes: int | None,
-    tokens: int | None,
-) -> tuple[run_estimate.TrainingRun, run_estimate.RunEstimate]:
-    """The size, and the run; without --tokens, of as many tokens as the budget pays for.
+    search: size_search.SizeSearch, deadline_days: float | None, budget_usd: float | None, tokens: int | None
+) -> tuple[size_search.SizeSearch, run_estimate.RunEstimate]:
+    """The size, and the search that found it; without --tokens, of as many tokens as the budget pays for.
 
     Raises NothingFits where no size meets the deadline and the budget.
     """
+    name = search.offer.name
     if tokens is None:
         assert budget_usd is not None
-        affordable_run = size_study.find_affordable_run(run, cluster_option, budget_usd, nodes)
+        affordable_run = size_study.find_affordable_run(search, budget_usd)
         if affordable_run is None:
-            raise _build_infeasible_error(run, cluster_option, nodes)
+            raise _build_infeasible_error(search)
         return affordable_run
+    estimate = size_study.find_size(search, deadline_days, budget_usd)
+    if estimate is not None:
+        return search, estimate
     if deadline_days is None:
         assert budget_usd is not None
-        estimate = size_study.refine_fastest_within_budget(run, cluster_option, budget_usd)
-        if estimate is None:
-            raise NothingFits(
-                f"no size of {cluster_option.name} trains {tokens:,} tokens for {budget_usd:,.0f} USD: fewer --tokens"
-            )
-        return run, estimate
-    estimate = size_study.find_fewest_nodes(run, cluster_option, deadline_days)
-    if estimate is None:
-        raise _build_deadline_error(run, cluster_option, deadline_days)
-    if budget_usd is not None and (estimate.cost_usd is None or estimate.cost_usd > budget_usd):
-        excess_text = "has no known rent" if estimate.cost_usd is None else f"costs {estimate.cost_usd:,.0f} USD"
-        raise NothingFits(
-            f"the fewest nodes that meet the deadline are {estimate.nodes:,}, and the run {excess_text}: "
-            f"more than {budget_usd:,.0f}"
-            "\n  what would make it fit: a later --deadline, or fewer --tokens"
-        )
-    return run, estimate
+        raise NothingFits(f"no size of {name} trains {tokens:,} tokens for {budget_usd:,.0f} USD: fewer --tokens")
+    unpaid = None if budget_usd is None else search.find_fewest_nodes(deadline_days)
+    if unpaid is None:
+        raise _build_deadline_error(search, deadline_days)
+    excess_text = "has no known rent" if unpaid.cost_usd is None else f"costs {unpaid.cost_usd:,.0f} USD"
+    raise NothingFits(
+        f"the fewest nodes that meet the deadline are {unpaid.nodes:,}, and the run {excess_text}: "
+        f"no size that meets it costs at most {budget_usd:,.0f}"
+        "\n  what would make it fit: a later --deadline, or fewer --tokens"
+    )
 
 
-def _build_infeasible_error(
-    run: run_estimate.TrainingRun, cluster_option: run_estimate.ClusterOffer, nodes: int | None
-) -> PlannerError:
+def _build_infeasible_error(search: size_search.SizeSearch) -> PlannerError:
     """Raise NothingFits: no plan fits on these nodes, or on any number."""
-    if nodes is None and cluster_option.listed_cluster is not None:
-        nodes = cluster_option.listed_cluster.nodes
-    if nodes is not None:
-        return run_estimate.explain_infeasible_size(run, cluster_option, nodes)
-    return NothingFits(f"no plan of {run.workload.title} fits on {cluster_option.name}: another cluster")
+    if search.first == search.largest or search.offer.listed_cluster is not None:
+        return run_estimate.explain_infeasible_size(search.run, search.offer, search.largest)
+    return NothingFits(f"no plan of {search.run.workload.title} fits on {search.offer.name}: another cluster")
 
 
-def _build_deadline_error(
-    run: run_estimate.TrainingRun, cluster_option: run_estimate.ClusterOffer, deadline_days: float
-) -> PlannerError:
+def _build_deadline_error(search: size_search.SizeSearch, deadline_days: float) -> PlannerError:
     """Raise NothingFits: no size meets the deadline; the message names the fastest, if any fits."""
-    nearest_estimate = size_study.find_fastest_size(run, cluster_option)
-    batch_change = "larger" if run.steps > 1 else "smaller"
+    run, nearest_estimate = search.run, search.find_fastest()
     if nearest_estimate is None:
-        return _build_infeasible_error(run, cluster_option, None)
+        return _build_infeasible_error(search)
+    batch = nearest_estimate.global_batch
+    batch_change = "larger" if nearest_estimate.steps > 1 else "smaller"
     return NothingFits(
-        f"no size of {cluster_option.name} trains {run.tokens:,} tokens in {format_days(deadline_days)} "
-        f"with steps of {format_counted_noun(run.global_batch, run.workload.sample_name)}\n"
+        f"no size of {search.offer.name} trains {run.tokens:,} tokens in {format_days(deadline_days)}\n"
         f"  nearest miss: {format_counted_noun(nearest_estimate.nodes, 'node')} "
-        f"in {format_days(nearest_estimate.days)}\n"
+        f"in {format_days(nearest_estimate.days)} with steps of "
+        f"{format_counted_noun(batch, run.workload.sample_name)}\n"
         f"  what would make it fit: a later --deadline, a {batch_change} --global-batch, or fewer --tokens"
     )
 
 
 def _build_size_document(
-    run: run_estimate.TrainingRun,
-    cluster_option: run_estimate.ClusterOffer,
+    search: size_search.SizeSearch,
     estimate: run_estimate.RunEstimate,
     deadline_days: float | None,
     budget_usd: float | None,
     carbon_g_per_kwh: float | None,
     notes: list[str],
 ) -> size_documents.SizeDocument:
+    run = search.run
     return size_documents.SizeDocument(
         schema_version=size_documents.SCHEMA_VERSION,
         model=plan_parts.build_model_part(run.workload),
-        cluster=cluster_option.name,
+        cluster=search.offer.name,
         accelerator=estimate.cluster.accelerator.name,
-        run=size_study.build_training_run_part(run),
+        run=size_study.build_training_run_part(run, estimate),
         deadline_days=deadline_days,
         budget_usd=budget_usd,
         answer=size_study.build_run_size_part(run, estimate, carbon_g_per_kwh),
         curve=[
             size_study.build_run_size_part(run, curve_estimate, carbon_g_per_kwh)
-            for curve_estimate in size_study.estimate_sizes_around(run, cluster_option, estimate)
+            for curve_estimate in size_study.estimate_sizes_around(search, estimate)
         ],
         compute_optimal=size_study.build_compute_optimal_part(run),
         notes=notes,

@@ -15,13 +15,8 @@ from planner.units import DAY_S
 
 with import_lazily():
     from planner.request import inputs, plan_request, resolve
-    from planner.studies import compare, run_estimate
+    from planner.studies import batch_choice, compare, run_estimate
     from planner.workload import operators
-
-_LARGE_MODEL_PARAMETERS = 200e9
-"""Parameters from which a model's default batch is that of the largest models."""
-_DEFAULT_STEP_TOKENS, _LARGE_MODEL_STEP_TOKENS = 4_194_304, 16_777_216
-"""Tokens of a default batch: of most published runs, of the largest models (Llama 3, arXiv 2407.21783, table 4)."""
 
 
 @dataclass(frozen=True)
@@ -60,33 +55,33 @@ def build_run_request(values: OptionValues, command: str) -> RunRequest:
     return RunRequest(scenario_fields=resolve.add_search_defaults(fields), **parsed)  # type: ignore[arg-type]
 
 
-def resolve_run_batch(workload: operators.Workload, batch: GlobalBatch | None) -> tuple[int, str]:
-    """Sequences per step, and a note where a default is used. Raises InputError."""
-    if batch is not None:
-        batches = batch.count_sequences(workload.seq_length)
-        if len(batches) > 1:
-            raise InputError(
-                "a run has a single batch", key="--global-batch", value=batch.text, expected="a single batch"
-            )
-        return batches[0], ""
-    tokens = _LARGE_MODEL_STEP_TOKENS if workload.parameters >= _LARGE_MODEL_PARAMETERS else _DEFAULT_STEP_TOKENS
-    sequences = 1
-    while 2 * sequences * workload.seq_length <= tokens:
-        sequences *= 2
-    if workload.sample_name != "sequence":
-        sequences = 4096
-    return sequences, f"a step of {sequences:,} {workload.sample_name}s was assumed: --global-batch sets another"
-
-
 def resolve_run(request: RunRequest, tokens: int) -> tuple[run_estimate.TrainingRun, list[str]]:
     """The run, and notes on defaults. Raises InputError."""
     workload = inputs.read_model(request.model, request.seq_length, request.mtp_layers)
-    batch, note = resolve_run_batch(workload, request.global_batch)
-    notes = [text for text in (workload.note, note) if text]
+    choice = resolve_batch_choice(workload, request.global_batch)
+    notes = [text for text in (workload.note, choice.note) if text]
     if request.tokens is not None:
-        resolve.warn_of_short_run(request.tokens, batch * workload.seq_length)
+        resolve.warn_of_short_run(request.tokens, choice.low * workload.seq_length)
     precision = inputs.check_precision(request.precision)
-    return run_estimate.TrainingRun(workload, batch, tokens, precision, request.scenario_fields), notes
+    return run_estimate.TrainingRun(workload, choice, tokens, precision, request.scenario_fields), notes
+
+
+def resolve_batch_choice(workload: operators.Workload, batch: GlobalBatch | None) -> batch_choice.BatchChoice:
+    """How the batch of each size is chosen; None: around the critical batch. Raises InputError."""
+    if batch is None:
+        return batch_choice.choose_critical_batch(workload)
+    ranges = batch.list_ranges(workload.seq_length, workload.sample_name)
+    if not batch.is_range:
+        note = ""
+        if batch.is_rounded:
+            note = (
+                f"--global-batch {batch.text} is {ranges[0].low:,} to {ranges[0].high:,} {workload.sample_name}s: "
+                "each size takes of them what its widths divide"
+            )
+        return batch_choice.BatchChoice(ranges, note=note)
+    low, high = ranges[0].low, ranges[-1].high
+    tried = batch.count_sequences(workload.seq_length, 1, workload.sample_name)
+    return batch_choice.choose_from_range(low, high, tried)
 
 
 def read_cluster_option(name: str) -> run_estimate.ClusterOffer:

@@ -62,7 +62,7 @@ def _build_record(document: CompareDocument, rank: int, offer: ClusterOfferPart)
     """One cluster, flat; null instead of figures where it is ruled out, with the reason last."""
     run = document.run
     record: dict[str, RecordValue] = {"rank": None if offer.size is None else rank, "model": document.model.name}
-    record |= {"tokens": run.tokens, "steps": run.steps, "global_batch": run.global_batch}
+    record |= {"tokens": run.tokens}
     record |= {"cluster": offer.name, "accelerator": offer.accelerator, "frameworks": offer.frameworks}
     record |= {"clouds": offer.clouds, "on_front": offer.on_front, "calibrated": offer.calibrated}
     record["told_apart"] = offer.told_apart
@@ -133,6 +133,7 @@ def _list_columns(
         ("accelerator", True, 2, lambda offer, size: offer.accelerator),
         ("nodes", False, 1, lambda offer, size: f"{size.nodes:,}"),
         ("devices", False, 0, lambda offer, size: f"{size.devices:,}"),
+        ("batch", False, 7, lambda offer, size: f"{size.global_batch:,}"),
         ("time (10-90 %)", False, 0, lambda offer, size: size_report.format_run_time_interval(size)),
         ("cost (10-90 %)", False, 0, lambda offer, size: size_report.format_rent_interval(size, unknown="")),
         ("energy", False, 3, lambda offer, size: size_report.format_run_energy(size)),

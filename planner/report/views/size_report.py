@@ -149,8 +149,8 @@ def _name_sizes(document: SizeDocument) -> list[tuple[str, RunSizePart]]:
 def _build_record(document: SizeDocument, size: RunSizePart) -> dict[str, RecordValue]:
     run = document.run
     record: dict[str, RecordValue] = {"model": document.model.name, "cluster": document.cluster}
-    record |= {"accelerator": document.accelerator, "tokens": run.tokens, "steps": run.steps}
-    record |= {"global_batch": run.global_batch, "deadline_days": document.deadline_days}
+    record |= {"accelerator": document.accelerator, "tokens": run.tokens, "steps": size.steps}
+    record |= {"global_batch": size.global_batch, "deadline_days": document.deadline_days}
     record |= {"budget_usd": document.budget_usd, "answer": size.nodes == document.answer.nodes}
     return record | flatten_part(size)
 
@@ -162,6 +162,7 @@ def _build_size_table(document: SizeDocument) -> ReportTable:
         Column("", ["*" if size.nodes == answer.nodes else "" for size in curve], is_text=True),
         Column("nodes", [f"{size.nodes:,}" for size in curve]),
         Column("devices", [f"{size.devices:,}" for size in curve]),
+        Column("batch", [f"{size.global_batch:,}" for size in curve], drop_rank=5),
         Column("time (10-90 %)", [format_run_time_interval(size) for size in curve]),
         Column("rent (10-90 %)", [format_rent_interval(size) for size in curve]),
         Column("energy", [format_run_energy(size) for size in curve], drop_rank=1),
@@ -228,9 +229,13 @@ def format_limits(deadline_days: float | None, budget_usd: float | None) -> list
 
 def format_run_length(model: ModelPart, run: TrainingRunPart) -> str:
     """Tokens, or images, and steps of a run, and how much of a device's memory plans may use."""
-    steps, batch = format_counted_noun(run.steps, "step"), format_counted_noun(run.global_batch, model.sample)
     limit = "" if run.memory_limit is None else f", memory limit {run.memory_limit}"
-    return f"{plan_words.format_token_amount(model, run.tokens)} in {steps} of {batch}{limit}"
+    amount = plan_words.format_token_amount(model, run.tokens)
+    if run.steps is None or run.global_batch is None:
+        batches = format_counted_noun(run.batch.high, model.sample)
+        return f"{amount} in steps of {run.batch.low:,} to {batches}{limit}"
+    steps, batch = format_counted_noun(run.steps, "step"), format_counted_noun(run.global_batch, model.sample)
+    return f"{amount} in {steps} of {batch}{limit}"
 
 
 def format_run_time(size: RunSizePart) -> str:
