@@ -27,8 +27,6 @@ from planner.workload.presets import list_preset_names, parse_model_file, read_m
 from planner.workload.spec import ModelSpec, check_model_spec
 from planner.workload.transformer import build_workload
 
-_LONG_SEQUENCE = 32_768
-"""Tokens: for a longer default sequence a note says that it is the model's longest."""
 _EXPECTED_MODEL = "a preset (`planner models list`), a config.json, a model TOML, or a size such as 70B"
 
 
@@ -87,17 +85,26 @@ def _replace_prediction_layers(spec: ModelSpec | OperatorListSpec, mtp_layers: i
 
 def _read_model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec | OperatorListSpec, str]:
     """The description in a file, and a note on defaults that were assumed."""
+    from planner.decode import parse_mapping
     from planner.workload.huggingface.read_config import parse_huggingface_config
+    from planner.workload.huggingface.training_length import find_training_length
 
     file = path / "config.json" if is_existing_folder(path) else path
     text, file_format = read_formatted_file(file, (".json", ".toml"), "a config.json or its folder, or a model TOML")
     if file_format != "json":
         return parse_model_file(text, file_format, str(file)), ""
     spec = parse_huggingface_config(text, str(file), file.absolute().parent.name or file.stem)
-    if seq_length is None and spec.seq_length > _LONG_SEQUENCE:
-        note = f"sequence {spec.seq_length:,} is the longest that {file.name} allows; --seq-length sets another"
-        return spec, note
-    return spec, ""
+    if seq_length is not None:
+        return spec, ""
+    model_type = str(parse_mapping(text, "json", str(file))["model_type"])
+    length = find_training_length(spec, model_type)
+    if length == spec.seq_length:
+        return spec, ""
+    note = (
+        f"sequence {length:,}, usual for the training of {model_type} models, of the {spec.seq_length:,} that "
+        f"{file.name} allows; --seq-length sets another"
+    )
+    return msgspec.structs.replace(spec, seq_length=length), note
 
 
 def read_cluster(

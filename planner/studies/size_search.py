@@ -29,6 +29,8 @@ from planner.units import DAY_S
 
 _FIRST_SHARE = 1.5
 """A size's plans are searched first among those whose bound is at most so many times the least bound."""
+_EXTRA_NODES = 8
+"""Sizes beyond each doubling on which a first plan that fits is looked for."""
 _MIN_WINDOW, _WINDOW_SHARE = 16, 16
 """Sizes are bounded in windows of so many, or of this part of their number of nodes."""
 
@@ -118,7 +120,7 @@ class SizeSearch:
             least = self.bounds.compute_least_days(window, np.array(limits))
             for nodes, most_days, least_days in zip(window, limits, least.tolist(), strict=True):
                 estimate = self.estimate(nodes, most_days) if least_days <= most_days else None
-                if estimate is not None:
+                if estimate is not None and _is_within(estimate, budget_usd):
                     return estimate
         return None
 
@@ -136,7 +138,7 @@ class SizeSearch:
 
     def _find_least(self, weigh: Callable[[int], float], budget_usd: float | None = None) -> RunEstimate | None:
         """The size with the least days times `weigh(nodes)`. Doubling sizes come first, so that the bounds of most
-        others are above what is known to be possible, then all that are left by their bounds.
+        others are above what is known to be possible, then all windows, in each the size with the least bound first.
         """
         best: RunEstimate | None = None
 
@@ -147,31 +149,38 @@ class SizeSearch:
         def keep_better(nodes: int) -> None:
             nonlocal best
             estimate = self.estimate(nodes, compute_most_days(nodes))
-            if estimate is not None and (
+            if (estimate is not None and _is_within(estimate, budget_usd)) and (
                 best is None or (weigh(nodes) * estimate.days, nodes) < (weigh(best.nodes) * best.days, best.nodes)
             ):
                 best = estimate
 
-        nodes = self.first
-        while nodes <= self.largest:
+        for nodes in self._list_doublings(extra=0):
             keep_better(nodes)
-            nodes *= 2
-        left: list[tuple[float, int]] = []
+        if best is None and budget_usd is None:
+            # without a limit every plan of every size would be bounded: is there any size on which one fits?
+            tried = iter(self._list_doublings(extra=_EXTRA_NODES))
+            while best is None and (nodes := next(tried, 0)):
+                keep_better(nodes)
+            if best is None:
+                return None
         for window in self._iterate_windows():
             least_of_range = self.bounds.compute_range_least_days(window[0], window[-1])
             if all(least_of_range > compute_most_days(nodes) for nodes in (window[0], window[-1])):
                 continue
-            limits = [compute_most_days(nodes) for nodes in window]
-            least = self.bounds.compute_least_days(window, np.array(limits))
-            for nodes, most_days, least_days in zip(window, limits, least.tolist(), strict=True):
-                if least_days <= most_days:
-                    left.append((weigh(nodes) * least_days, nodes))
-        for least_value, nodes in sorted(left):
-            if best is not None and least_value > weigh(best.nodes) * best.days:
-                break
-            if least_value / weigh(nodes) <= compute_most_days(nodes):
-                keep_better(nodes)
+            limits = np.array([compute_most_days(nodes) for nodes in window])
+            least_days = self.bounds.compute_least_days(window, limits)
+            for index in np.argsort(least_days * [weigh(nodes) for nodes in window], kind="stable").tolist():
+                if least_days[index] <= compute_most_days(window[index]):
+                    keep_better(window[index])
         return best
+
+    def _list_doublings(self, extra: int) -> list[int]:
+        """Doublings of the smallest size, each followed by so many larger sizes, the smallest by many more."""
+        sizes, nodes = list(range(self.first, min(self.first + _MIN_WINDOW * extra, self.largest) + 1)), self.first
+        while nodes <= self.largest:
+            sizes += range(nodes, min(nodes + extra, self.largest) + 1)
+            nodes *= 2
+        return list(dict.fromkeys(sizes))
 
     def _compute_affordable_days(self, nodes: int, budget_usd: float | None) -> float:
         """Days for which a budget rents so many nodes; without a known rent none."""
@@ -180,8 +189,8 @@ class SizeSearch:
         rent_usd_per_hour = self.bounds.node.accelerator.usd_per_hour
         if rent_usd_per_hour is None:
             return -math.inf
-        # what is rounded in the last digit is checked by the cost of the estimate itself
-        return budget_usd / (rent_usd_per_hour * nodes * self.offer.devices_per_node * 24)
+        # the cost of an estimate, whose last digits are rounded otherwise, decides
+        return 1.000_000_001 * budget_usd / (rent_usd_per_hour * nodes * self.offer.devices_per_node * 24)
 
     def _iterate_windows(self) -> Iterator[range]:
         """All sizes, ascending, in ranges that are the wider the larger the sizes are."""
@@ -190,6 +199,11 @@ class SizeSearch:
             stop = min(first + max(_MIN_WINDOW, first // _WINDOW_SHARE), self.largest + 1)
             yield range(first, stop)
             first = stop
+
+
+def _is_within(estimate: RunEstimate, budget_usd: float | None) -> bool:
+    """Whether a run costs at most so many dollars."""
+    return budget_usd is None or (estimate.cost_usd is not None and estimate.cost_usd <= budget_usd)
 
 
 def _narrow_to_layouts(layouts: LayoutBounds, bound_s: float) -> dict[str, tuple[int, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from random import Random
 
 import pytest
 
@@ -41,7 +42,7 @@ def test_clusters_are_ranked_by_the_objective() -> None:
 def test_each_offer_equals_the_answer_of_plan() -> None:
     result = compare(*ON)
     for offer in result["offers"]:
-        batch = str(result["run"]["global_batch"])
+        batch = str(offer["size"]["global_batch"])
         call_cached = ("llama-3-8b", "--cluster", offer["name"], "--nodes", "4", "--global-batch", batch)
         plan = json.loads(call("plan", *call_cached, "--within", "0", "--format", "json").stdout)["plans"][0]
         assert offer["size"]["step_time_s"] == pytest.approx(plan["step_time_s"], rel=0.02)
@@ -124,12 +125,42 @@ def test_frameworks_and_clouds_rule_out() -> None:
     assert "mxnet supports tpu-v5p" in offers["tpu-v5p"]["ruled_out"]
 
 
-def test_few_nodes_for_a_deadline_are_about_the_fewest() -> None:
-    arguments = ("llama-3-8b", "--tokens", "1T", "--deadline", "30d")
-    exact = int(call("planner", "size", *arguments, "--cluster", "dgx-h100", "--format", "value").stdout)
-    about = compare(*arguments, "--on", "dgx-h100")["offers"][0]["size"]
-    assert about["days"] <= 30
-    assert exact <= about["nodes"] <= 1.35 * exact
+def draw_questions(count: int) -> list[tuple[str, ...]]:
+    """Random runs on random clusters, as arguments of both commands; the cluster first. Some have no answer."""
+    random = Random(19)
+    questions = []
+    for _ in range(count):
+        model = random.choice(["gpt-1.7b", "llama-3-8b", "llama-3-70b", "mixtral-8x7b"])
+        cluster = random.choice(["dgx-h100", "dgx-a100", "mi300x", "tpu-v5p", "aws-p5", "dgx-b200"])
+        tokens = f"{random.choice([20, 100, 1000])}B"
+        limits = [("--deadline", f"{random.randint(2, 90)}d"), ("--budget", f"{random.randint(5, 2000)}kUSD")]
+        limits = random.choice([limits[:1], limits[1:], limits])
+        batch = random.choice([(), ("-b", "auto"), ("-b", "2M tokens"), ("-b", "512"), ("-b", "256..1024")])
+        questions.append((cluster, model, "--tokens", tokens, *sum(limits, ()), *batch))
+    return questions
+
+
+def check_question(question: tuple[str, ...]) -> None:
+    """`size` and `compare` give the same answer, or none."""
+    cluster, *run = question
+    sized = call("planner", "size", *run, "--cluster", cluster, "-f", "json")
+    compared = call("planner", "compare", *run, "--on", cluster, "-f", "json")
+    assert sized.returncode == compared.returncode
+    (offer,) = json.loads(compared.stdout)["offers"]
+    answer = json.loads(sized.stdout)["answer"] if sized.returncode == 0 else None
+    assert offer["size"] == answer
+    assert bool(offer["ruled_out"]) is (answer is None)
+
+
+@pytest.mark.parametrize("question", draw_questions(6), ids=" ".join)
+def test_a_cluster_without_a_number_of_nodes_gets_the_answer_of_size(question: tuple[str, ...]) -> None:
+    check_question(question)
+
+
+@pytest.mark.full
+def test_two_hundred_clusters_get_the_answer_of_size() -> None:
+    for question in draw_questions(200):
+        check_question(question)
 
 
 def test_clusters_without_measurements_are_marked() -> None:

@@ -34,10 +34,17 @@ def test_a_sequence_takes_binary_suffixes() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1M..4M tokens", "1M tokens..4M tokens", "1M tokens .. 4M tokens", "1M tokens..4M", "244 .. 977"]
+    ("text", "batches"),
+    [
+        *dict.fromkeys(
+            ("1M..4M tokens", "1M tokens..4M tokens", "1M tokens .. 4M tokens", "1M tokens..4M"), (256, 512, 1024)
+        ).items(),
+        ("1000000..4000000 tokens", (244, 256, 488, 512, 976, 977)),
+        ("244 .. 977", (244, 256, 488, 512, 976, 977)),
+    ],
 )
-def test_a_range_of_batches_has_a_single_unit(text: str) -> None:
-    assert parse_global_batch(text, "--global-batch").count_sequences(4096) == (244, 256, 488, 512, 976, 977)
+def test_a_range_of_batches_has_a_single_unit(text: str, batches: tuple[int, ...]) -> None:
+    assert parse_global_batch(text, "--global-batch").count_sequences(4096) == batches
 
 
 def test_a_range_of_degrees_may_have_blanks_as_that_of_batches() -> None:
@@ -85,5 +92,7 @@ def test_a_long_sequence_of_a_config_file_is_reported(tmp_path: Path) -> None:
     config = json.loads((Path(__file__).parents[1] / "fixtures/configs/llama-3-8b/config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 131_072}))
     arguments = (str(tmp_path), "-c", "dgx-h100", "--nodes", "4", "-b", "64", "--vpp", "1")
-    assert "Note sequence 131,072" in " ".join(call("plan", *arguments).stdout.split())
+    usual = " ".join(call("plan", *arguments).stdout.split())
+    assert "Note sequence 8,192, usual for the training of llama models, of the 131,072" in usual
+    assert "sequence 131,072" in call("plan", *arguments, "--seq-length", "128K").stdout
     assert "Note" not in call("plan", *arguments, "--seq-length", "8K").stdout

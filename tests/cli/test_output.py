@@ -92,20 +92,38 @@ def test_a_reader_who_leaves_is_no_error() -> None:
     assert process.returncode == 0
 
 
-def test_a_huge_batch_of_sequences_gets_a_hint_to_tokens() -> None:
-    done = call("plan", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "4M", "--tp", "8", "--vpp", "1")
-    assert done.returncode == 0
-    assert "counts 4,000,000 sequences" in done.stderr
-    assert "'4M tokens'" in done.stderr
+@pytest.mark.parametrize(
+    ("batch", "readings"),
+    [
+        ("4M", ["'4M tokens', 512 sequences of 8,192 tokens", "4000000 for 4,000,000 sequences"]),
+        ("256..4M", ["'256..4M tokens'", "4000000 for 4,000,000 sequences"]),
+        ("1B", ["'1B tokens', 131,072 sequences", "1000000000 for 1,000,000,000 sequences"]),
+    ],
+)
+def test_millions_of_sequences_are_refused_with_both_readings(batch: str, readings: list[str]) -> None:
+    done = call("plan", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", batch)
+    assert (done.returncode, done.stdout) == (2, "")
+    for reading in readings:
+        assert reading in done.stderr
+
+
+def test_millions_of_images_are_no_tokens() -> None:
+    done = call("plan", "resnet-50", "-c", "dgx-h100", "--nodes", "1", "-b", "4M")
+    assert done.returncode == 2
+    assert "images?" in done.stderr
+    assert "4000000 for 4,000,000 images" in done.stderr
+    assert "M tokens" not in done.stderr
 
 
 @pytest.mark.parametrize(
     ("batch", "options", "message"),
     [
-        ("4M tokens", (), "is 488 sequences, which no data-parallel degree above 8 divides; 480 "),
+        ("4M tokens", (), "is 512 sequences of 8,192 = 4,194,304 tokens: rounded to what the widths of 32 devices"),
         ("4194304 tokens", (), ""),  # 512
-        ("4M tokens", ("--tp", "4,8"), ""),  # 8 is all that is left of 32 devices
-        ("4M tokens", ("--dp", "8"), ""),
+        ("4000000 tokens", (), "is 488 sequences, which no data-parallel degree above 8 divides; 480 "),
+        ("4M tokens", ("--tp", "1", "--cp", "1", "--dp", "32", "--micro-batch", "3"), "is 480 sequences"),
+        ("512", (), ""),
+        ("2K", ("--tp", "4"), "is 2,048 sequences: rounded"),
         ("488", (), ""),  # what the user counted is what the user wants
     ],
 )

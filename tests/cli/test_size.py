@@ -39,7 +39,7 @@ def test_the_answer_meets_the_deadline_and_a_node_less_does_not() -> None:
             "--nodes",
             str(answer["nodes"]),
             "--global-batch",
-            "512",
+            str(answer["global_batch"]),
             "--tokens",
             "1T",
             "--format",
@@ -48,6 +48,7 @@ def test_the_answer_meets_the_deadline_and_a_node_less_does_not() -> None:
     )
     assert plan["plans"][0]["step_time_s"] == pytest.approx(answer["step_time_s"], rel=0.02)
     assert plan["run"]["days_with_failures"] <= answer["days"] * 1.0001
+    assert (result["run"]["global_batch"], result["run"]["steps"]) == (answer["global_batch"], answer["steps"])
     for nodes in range(1, answer["nodes"]):
         fewer = call("planner", "compare", "llama-3-8b", "--on", f"dgx-h100:{nodes}", "--tokens", "1T", "-f", "json")
         size = json.loads(fewer.stdout)["offers"][0]["size"]
@@ -70,8 +71,52 @@ def compute_rent_usd_per_hour(result: dict) -> float:
 
 
 def test_a_later_deadline_never_needs_more_nodes() -> None:
-    counts = [read_document(*ON, "--tokens", "1T", "--deadline", days)["answer"]["nodes"] for days in ("30d", "90d")]
+    deadlines = [f"{days}d" for days in range(10, 100, 15)]
+    answers = [read_document(*ON, "--tokens", "1T", "--deadline", days) for days in deadlines]
+    counts = [answer["answer"]["nodes"] for answer in answers]
     assert counts == sorted(counts, reverse=True)
+    # no row of a table that has fewer nodes than the answer meets the deadline
+    for answer in answers:
+        for row in answer["curve"]:
+            assert row["days"] > answer["deadline_days"] or row["nodes"] >= answer["answer"]["nodes"]
+
+
+def test_the_fewest_nodes_meet_deadline_and_budget_together() -> None:
+    """Of steps of 512 sequences, which no odd number of nodes divides, larger sizes meet the deadline and cost more."""
+    large = ("llama-3-70b", "--cluster", "dgx-h100", "--tokens", "15T", "-b", "512")
+    one = read_document(*large, "--deadline", "90d")
+    assert one["answer"]["nodes"] == 256
+    paid = read_document(*large, "--deadline", "90d", "--budget", f"{one['answer']['usd'] + 1:.0f}")
+    assert paid["answer"] == one["answer"]
+
+
+def test_the_batch_of_each_size_is_chosen_as_it_is_asked_for() -> None:
+    auto = read_document(*RUN)
+    assert auto == read_document(*RUN, "-b", "auto")
+    rule = auto["run"]["batch"]
+    assert rule["rule"] == "auto"
+    assert rule["low"] < rule["critical_tokens"] / 8192 < rule["high"]
+    (note,) = [note for note in auto["notes"] if "critical batch" in note]
+    assert "arXiv 2001.08361" in note
+    assert all(rule["low"] <= row["global_batch"] <= rule["high"] for row in auto["curve"])
+    given = read_document(*RUN, "-b", "512")
+    assert {row["global_batch"] for row in given["curve"]} == {512}
+    assert given["run"]["batch"] == {"rule": "given", "low": 512, "high": 512, "critical_tokens": None}
+    tokens = read_document(*RUN, "-b", "4M tokens")
+    assert all(485 * 0.95 <= row["global_batch"] <= 512 * 1.05 for row in tokens["curve"])
+    assert all(row["global_batch"] % row["strategy"]["dp"] == 0 for row in tokens["curve"])
+    wide = read_document(*RUN, "-b", "256..2048")
+    assert wide["run"]["batch"]["rule"] == "range"
+    for row, of_given in zip(wide["curve"], given["curve"], strict=False):
+        assert row["nodes"] != of_given["nodes"] or row["days"] <= of_given["days"]
+
+
+def test_sizes_may_be_restricted_to_a_range() -> None:
+    free = read_document(*RUN)["answer"]["nodes"]
+    many = read_document(*RUN, "--nodes", f"{free + 1}..{free + 40}")
+    assert many["answer"]["nodes"] > free
+    assert all(free < row["nodes"] <= free + 40 for row in many["curve"])
+    assert read_document(*RUN, "--nodes", str(many["answer"]["nodes"]))["answer"] == many["answer"]
 
 
 def test_a_bare_number_for_scripts() -> None:
@@ -128,7 +173,9 @@ def test_a_budget_and_tokens_give_the_fastest_size_that_it_pays_for() -> None:
         ((*ON, "--tokens", "1T", "--deadline", "30"), 2, ["--deadline", "without a unit", "5y"]),
         ((*ON, "--tokens", "1T", "--deadline", "1s"), 2, ["--deadline", "out of range"]),
         ((*ON, "--budget", "$5"), 2, ["--budget", "2MUSD"]),
-        ((*RUN, "--nodes", "4"), 2, ["--nodes", "conflicts with a deadline"]),
+        ((*RUN, "--nodes", "1..3"), 3, ["no size of dgx-h100", "nearest miss: 3 nodes", "a later --deadline"]),
+        ((*RUN, "--nodes", "2,8"), 2, ["--nodes", "not a range", "2..4096"]),
+        ((*RUN, "-b", "4M"), 2, ["'4M tokens', 512 sequences of 8,192 tokens; or 4000000 for 4,000,000 sequences"]),
         ((*RUN, "--field", "nodes"), 2, ["--field", "--format value"]),
         (
             (*RUN, "--format", "value", "--field", "carbon-kg"),
@@ -216,7 +263,7 @@ part = "node-4"
 def test_a_wired_cluster_has_as_many_nodes_as_work(text: str, tmp_path: Path) -> None:
     file = tmp_path / "lab.toml"
     file.write_text(text)
-    on = ("llama-3-8b", "--cluster", str(file), "--tokens", "1T")
+    on = ("llama-3-8b", "--cluster", str(file), "--tokens", "1T", "-b", "512")
     result = read_document(*on, "--deadline", "60d")
     assert result["answer"]["nodes"] == 3
     assert [row["nodes"] for row in result["curve"]] == [1, 2, 3, 4]
@@ -224,6 +271,6 @@ def test_a_wired_cluster_has_as_many_nodes_as_work(text: str, tmp_path: Path) ->
     assert done.returncode == 3
     assert re.search(r"nearest miss: 5 nodes in [34]\d", done.stderr)
     assert call("planner", "compare", "llama-3-8b", "--on", f"{file}:5", "--on", f"{file}:6").returncode == 0
-    many = call("planner", "size", "llama-3.1-405b", *on[1:], "--deadline", "30d")
+    many = call("planner", "size", "llama-3.1-405b", *on[1:], "--deadline", "30d", "-b", "512")
     assert many.returncode == 3
     assert "405B on 40 x NVIDIA H100" in many.stderr

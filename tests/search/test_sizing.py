@@ -1,199 +1,222 @@
-"""Sizes of made-up clusters, compared with all sizes."""
+"""Sizes: every answer is the best of the whole curve, which is searched here size by size, without any bound."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+import math
 from dataclasses import dataclass, replace
-from math import inf
-from types import SimpleNamespace
-from unittest.mock import patch
 
+import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from planner.cluster.model.spec import parse_cluster_spec
 from planner.errors import InputError
-from planner.studies import size as sizing
-from planner.studies.run_estimate import ClusterOffer, RunLowerBound, TrainingRun
-from tests.examples import tiny
+from planner.search.batches import BatchRange, choose_divisible_batch, list_divisible_batches
+from planner.studies.batch_choice import (
+    BatchChoice,
+    choose_critical_batch,
+    choose_from_range,
+    choose_single_batch,
+)
+from planner.studies.compare import ClusterCandidate, ComparisonLimits, compare_cluster
+from planner.studies.run_estimate import ClusterOffer, RunEstimate, TrainingRun, estimate_totals, search_run_plan
+from planner.studies.size import estimate_sizes_around, find_affordable_run, find_size
+from planner.studies.size_search import SizeSearch
+from tests.examples import DEFAULTS, LAB, tiny, workloads
+
+
+def build_offer(**changes: float) -> ClusterOffer:
+    """A cluster of up to `nodes` nodes, with any figure changed; `rent`: dollars of a device and hour."""
+    figures = {**DEFAULTS, "nodes": 64, **changes}
+    text = LAB.format(**figures).replace("[node]", f"max_nodes = {figures['nodes']}\n\n[node]", 1)
+    if "rent" in changes:
+        price = f'[[node.accelerator.prices]]\ncloud = "here"\nusd_per_hour = {changes["rent"]}\ndate = "2026"\n'
+        text = text.replace("[node.link]", f"{price}\n[node.link]")
+    return ClusterOffer("lab", parse_cluster_spec(text, "toml", "lab.toml"), "lab.toml")
 
 
 @dataclass(frozen=True)
-class Size:
-    """A result of the search of a size."""
+class Question:
+    """A run on a cluster of up to `last` nodes."""
 
-    nodes: int
-    days: float
-    cost_usd: float | None
-    tokens: int
+    run: TrainingRun
+    offer: ClusterOffer
+    last: int
 
+    @property
+    def search(self) -> SizeSearch:
+        """A search that knows nothing yet."""
+        return SizeSearch(self.run, self.offer, 1, self.last)
 
-@dataclass(frozen=True)
-class World:
-    """A cluster of up to `largest` nodes: `work` node-days and `least` days, plans fit from `fits` nodes on, and only
-    multiples of `every` can be split. `bound`: how near the bound is that no plan beats.
-    """
-
-    largest: int
-    work: float
-    least: float
-    fits: int
-    every: int
-    bound: float = 0.8
-    rent: float | None = 24.0
-    hosts: bool = False
-    has_max_nodes: bool = False
-
-    def outcome(self, run: TrainingRun, offer: ClusterOffer, nodes: int) -> Size | None:
-        assert offer is not None
-        if nodes < self.fits or nodes % self.every:
-            return None
-        days = (self.work / nodes + self.least) * run.tokens / 1e12
-        return Size(nodes, days, None if self.rent is None else self.rent * nodes * days, run.tokens)
-
-    def usable(self, run: TrainingRun, offer: ClusterOffer, nodes: Iterable[int]) -> Iterator[int]:
-        assert isinstance(run, TrainingRun)
-        assert offer is not None
-        return (n for n in nodes if n % self.every == 0)
-
-    def sizes(self, run: TrainingRun) -> list[Size]:
-        """All of them."""
-        outcomes = (self.outcome(run, OFFER, nodes) for nodes in range(1, self.largest + 1))
-        return [size for size in outcomes if size is not None]
+    def compute_curve(self) -> list[RunEstimate]:
+        """All sizes on which a plan fits, ascending, each with the batch that takes the fewest days."""
+        curve = []
+        for nodes in range(1, self.last + 1):
+            batches = self.run.batch.list_batches(nodes * self.offer.devices_per_node)
+            plans = [search_run_plan(self.run, self.offer, nodes, batch) for batch in batches]
+            estimates = [estimate_totals(self.run, plan) for plan in plans if plan is not None]
+            if estimates:
+                curve.append(min(estimates, key=lambda estimate: estimate.days))
+        return curve
 
 
-OFFER: ClusterOffer = SimpleNamespace()  # type: ignore[assignment]  # a world reads no field of it
-RUN = TrainingRun(tiny(), 8, 10**12)
-random_worlds = st.builds(
-    World,
-    largest=st.integers(1, 300),
-    work=st.floats(1, 5000),
-    least=st.floats(0, 3),
-    fits=st.integers(1, 20),
-    every=st.sampled_from([1, 1, 2, 3, 8]),
-    bound=st.floats(0.2, 1.0),
+batch_choices = st.one_of(
+    st.sampled_from([8, 12, 30, 64]).map(choose_single_batch),
+    st.sampled_from([(8, 64), (10, 100), (48, 48)]).map(lambda ends: choose_from_range(*ends, tried=ends)),
+    st.sampled_from([30.0, 62.5]).map(
+        lambda near: BatchChoice((BatchRange(int(0.75 * near), int(1.25 * near), near),))
+    ),
 )
 
 
-@contextmanager
-def simulate_world(world: World) -> Iterator[ClusterOffer]:
-    """The sizes of this world, and the offer that has them."""
-    with ExitStack() as stack:
-        for name, fake in {
-            "estimate_run": world.outcome,
-            "get_max_nodes": lambda _: world.largest,
-            "compute_run_lower_bound": lambda *_: RunLowerBound(world.bound * world.work, world.bound * world.least),
-            "iterate_splittable_sizes": world.usable,
-        }.items():
-            stack.enter_context(patch.object(sizing, name, fake))
-        spec = SimpleNamespace(max_nodes=world.largest if world.has_max_nodes else None)
-        yield SimpleNamespace(listed_cluster=object() if world.hosts else None, spec=spec)  # type: ignore[misc]
+@st.composite
+def questions(draw: st.DrawFn) -> Question:
+    """Small models, of which some do not fit on the smallest sizes."""
+    offer = build_offer(
+        devices=draw(st.sampled_from([1, 2, 4])),
+        memory=draw(st.sampled_from([2.4, 2.8, 40])),
+        link=draw(st.sampled_from([50, 300])),
+        nic=draw(st.sampled_from([25, 200, 4000])),
+        tflops=draw(st.sampled_from([3, 300])),
+        oversubscription=draw(st.sampled_from([1.0, 4.0])),
+    )
+    tokens = draw(st.sampled_from([10**6, 10**9, 10**12]))
+    return Question(TrainingRun(draw(workloads()), draw(batch_choices), tokens), offer, draw(st.integers(1, 7)))
 
 
-@given(random_worlds, st.floats(0.5, 200))
-def test_the_fewest_nodes_are_those_of_all_sizes(world, days) -> None:
-    with simulate_world(world) as offer:
-        result = sizing.find_fewest_nodes(RUN, offer, days)
-        fewest = next((size for size in world.sizes(RUN) if size.days <= days), None)
-        assert result == fewest
+def describe(estimate: RunEstimate | None) -> tuple[int, int, float] | None:
+    """What makes an estimate."""
+    return None if estimate is None else (estimate.nodes, estimate.global_batch, estimate.days)
 
 
-@given(random_worlds, st.floats(0.5, 200))
-def test_the_approximate_fewest_nodes_meet_the_deadline_where_any_size_does(world, days) -> None:
-    assume(world.least < days / 2)  # else days go down far more slowly than nodes go up, and six trials may not do
-    with simulate_world(world) as offer:
-        result = sizing.approximate_fewest_nodes(RUN, offer, days)
-        meeting = [size for size in world.sizes(RUN) if size.days <= days]
-        assert (result is None) == (not meeting)
-        if result is not None:
-            assert result in meeting
-            assert result.nodes <= 2 * meeting[0].nodes + 8
+def check_answers(question: Question) -> None:
+    """Every answer about the question is the best of its curve."""
+    curve = question.compute_curve()
+    least = {
+        "fastest": min(curve, key=lambda size: (size.days, size.nodes), default=None),
+        "cheapest": min(curve, key=lambda size: (size.nodes * size.days, size.nodes), default=None),
+    }
+    assert describe(question.search.find_fastest()) == describe(least["fastest"])
+    assert describe(question.search.find_cheapest()) == describe(least["cheapest"])
+    deadlines = [size.days * factor for size in curve for factor in (1.0, 0.999, 1.3)] or [1.0]
+    answers = []
+    for days in sorted(deadlines):
+        fewest = question.search.find_fewest_nodes(days)
+        assert describe(fewest) == describe(next((size for size in curve if size.days <= days), None))
+        answers.append(math.inf if fewest is None else fewest.nodes)
+    # a later deadline never needs more nodes
+    assert answers == sorted(answers, reverse=True)
+    sizes = list(range(1, question.last + 1))
+    bounds = question.search.bounds.compute_least_days(sizes, np.full(len(sizes), 1e12))
+    assert all(bounds[size.nodes - 1] <= size.days for size in curve)
+    search = question.search
+    for size in curve:
+        assert describe(search.estimate(size.nodes)) == describe(size)
 
 
-@given(random_worlds)
-def test_a_curve_doubles_from_where_plans_fit_until_more_is_no_faster(world) -> None:
-    with simulate_world(world) as offer:
-        curve = sizing.estimate_doubling_sizes(RUN, offer)
-        every = world.sizes(RUN)
-        assert [size.nodes for size in curve] == sorted({size.nodes for size in curve})
-        assert [size.days for size in curve] == sorted((size.days for size in curve), reverse=True)
-        if world.every == 1 and every:
-            first = 1
-            while first < world.fits:
-                first *= 2
-            # the first that fits of those from a power of two to the next, and from there the powers of two
-            if first // 2 < world.fits < first and first // 2 + 8 >= world.fits:
-                assert curve[0].nodes == world.fits
-            elif first <= world.largest:
-                assert curve[0].nodes == first
-            assert all((size.nodes & (size.nodes - 1)) == 0 for size in curve[1:])
-            if world.least == 0:
-                assert 2 * curve[-1].nodes > world.largest
-        within_budget = [size for size in curve if size.cost_usd <= 2000]
-        fastest = sizing.find_fastest_within_budget(RUN, offer, 2000)
-        assert fastest == min(within_budget, key=lambda size: size.days, default=None)
+@settings(max_examples=8)
+@given(questions())
+def test_every_answer_is_the_best_of_the_whole_curve(question: Question) -> None:
+    check_answers(question)
 
 
-@given(random_worlds, st.integers(1, 300))
-def test_a_curve_around_has_whole_multiples_and_parts(world, nodes) -> None:
-    with simulate_world(replace(world, fits=1, every=1)) as offer:
-        here = world.outcome(RUN, offer, nodes) or Size(nodes, 1.0, 1.0, RUN.tokens)
-        curve = sizing.estimate_sizes_around(RUN, offer, here)
-        ratios = (4 / 3, 3 / 2, 2, 3, 4, 8)
-        wanted = {nodes} | {
-            round(nodes * by) for ratio in ratios for by in (ratio, 1 / ratio) if _is_whole(nodes * by)
-        }
-        assert [ratio.nodes for ratio in curve] == sorted(n for n in wanted if n == nodes or 1 <= n <= world.largest)
-        assert here in curve
+@pytest.mark.full
+@settings(max_examples=200)
+@given(questions())
+def test_two_hundred_answers_are_the_best_of_the_whole_curve(question: Question) -> None:
+    check_answers(question)
 
 
-def _is_whole(number: float) -> bool:
-    return abs(number - round(number)) < 1e-9
+@settings(max_examples=5)
+@given(questions(), st.floats(0.3, 3.0), st.booleans())
+def test_compare_answers_as_size_does(question: Question, factor: float, has_budget: bool) -> None:
+    offer = build_offer(nodes=6, rent=2.0) if has_budget else replace(question, offer=build_offer(nodes=6)).offer
+    run = question.run
+    size = SizeSearch(run, offer).estimate(2)
+    if size is None:
+        return
+    deadline = size.days * factor
+    budget = None if size.cost_usd is None else size.cost_usd * factor
+    compared = compare_cluster(run, ClusterCandidate(offer), ComparisonLimits(deadline, budget))
+    assert describe(compared.estimate) == describe(find_size(SizeSearch(run, offer), deadline, budget))
+    if budget is not None:
+        compared = compare_cluster(run, ClusterCandidate(offer), ComparisonLimits(None, budget))
+        assert describe(compared.estimate) == describe(find_size(SizeSearch(run, offer), None, budget))
 
 
-@given(random_worlds, st.floats(1e3, 1e7))
-def test_a_budget_buys_as_many_whole_steps_as_it_pays_for(world, usd) -> None:
-    with simulate_world(world) as offer:
-        bought = sizing.find_affordable_run(RUN, offer, usd)
-        if not sizing.estimate_doubling_sizes(RUN, offer):
-            assert bought is None
-            return
-        run, size = bought
-        assert run.tokens % run.tokens_per_step == 0
-        assert run.tokens == size.tokens
-        step = size.cost_usd * run.tokens_per_step / run.tokens
-        if run.tokens > run.tokens_per_step:
-            assert usd - 1.001 * step < size.cost_usd <= usd * (1 + 1e-9)
-        assert min(other.cost_usd for other in sizing.estimate_sizes_around(run, offer, size)) >= size.cost_usd * (
-            1 - 1e-9
-        )
-    unpriced = replace(world, rent=None)
-    with (
-        simulate_world(unpriced) as offer,
-        pytest.raises(InputError, match="no rental price of this accelerator is known"),
-    ):
-        sizing.find_affordable_run(RUN, offer, usd)
+@settings(max_examples=6)
+@given(st.floats(1.0, 4.0), st.sampled_from([0.5, 3.0]))
+def test_a_budget_keeps_out_what_costs_more(factor: float, rent: float) -> None:
+    question = Question(TrainingRun(tiny(), choose_single_batch(24), 10**11), build_offer(rent=rent), 6)
+    curve = question.compute_curve()
+    cheapest_usd = min(size.cost_usd or 0.0 for size in curve)
+    budget = factor * cheapest_usd
+    paid = [size for size in curve if size.cost_usd is not None and size.cost_usd <= budget]
+    fastest = min(paid, key=lambda size: (size.days, size.nodes))
+    assert describe(find_size(question.search, None, budget)) == describe(fastest)
+    deadline = fastest.days * factor
+    both = next(size for size in paid if size.days <= deadline)
+    assert describe(find_size(question.search, deadline, budget)) == describe(both)
+    assert find_size(question.search, None, 0.99 * cheapest_usd) is None
+    assert find_size(question.search, fastest.days * 0.999, budget) is None
 
 
-def test_a_budget_for_given_nodes_uses_those_nodes() -> None:
-    with simulate_world(World(100, 1000.0, 0.0, 4, 1)) as offer:
-        _, size = sizing.find_affordable_run(RUN, offer, 1e5, nodes=12)
-        assert size.nodes == 12
-        assert sizing.find_affordable_run(RUN, offer, 1e5, nodes=3) is None
+def test_a_budget_buys_as_many_whole_steps_as_it_pays_for() -> None:
+    question = Question(TrainingRun(tiny(), choose_critical_batch(tiny()), 10**12), build_offer(rent=2.0), 5)
+    cheapest = question.search.find_cheapest()
+    assert cheapest is not None
+    assert cheapest.cost_usd is not None
+    step_usd = cheapest.cost_usd / cheapest.steps
+    bought = find_affordable_run(question.search, 1000.5 * step_usd)
+    assert bought is not None
+    search, size = bought
+    assert size.steps == 1000
+    assert size.nodes == cheapest.nodes
+    assert search.run.tokens == 1000 * size.global_batch * tiny().seq_length
+    on_two = replace(question.search, first=2, last=2)
+    affordable = find_affordable_run(on_two, 1e6)
+    assert affordable is not None
+    assert affordable[1].nodes == 2
+    with pytest.raises(InputError, match="no rental price"):
+        find_affordable_run(replace(question, offer=build_offer()).search, 1e6)
 
 
-def test_the_nearest_miss_may_be_the_whole_cluster() -> None:
-    for changes, nodes in (({}, 64), ({"hosts": True}, 100), ({"has_max_nodes": True}, 100)):
-        with simulate_world(replace(World(100, 1000.0, 0.0, 1, 1), **changes)) as offer:
-            assert sizing.find_fastest_size(RUN, offer).nodes == nodes
-        with simulate_world(replace(World(100, 1000.0, 0.0, 101, 1), **changes)) as offer:
-            assert sizing.find_fastest_size(RUN, offer) is None
+def test_the_curve_around_an_answer_has_whole_multiples_and_parts_of_it() -> None:
+    question = Question(TrainingRun(tiny(), choose_single_batch(24), 10**9), build_offer(), 40)
+    answer = question.search.estimate(12)
+    assert answer is not None
+    curve = estimate_sizes_around(question.search, answer)
+    assert [size.nodes for size in curve] == [3, 4, 6, 8, 9, 12, 16, 18, 24, 36]
+    for size in curve:
+        assert describe(size) == describe(question.search.estimate(size.nodes))
 
 
-def test_the_fastest_size_in_a_budget_need_not_double() -> None:
-    """48 nodes are faster than 32, and the rent of all is the same: only the budget's sizes count."""
-    with simulate_world(World(60, 1000.0, 0.0, 1, 1)) as offer:
-        assert sizing.find_fastest_within_budget(RUN, offer, inf).nodes == 32
-        assert sizing.refine_fastest_within_budget(RUN, offer, inf).nodes > 32
-        assert sizing.refine_fastest_within_budget(RUN, offer, 1.0) is None
+@given(st.integers(1, 500), st.integers(1, 4000), st.floats(1.0, 1.6))
+def test_batches_are_what_no_other_of_the_range_divides_better(devices: int, low: int, spread: float) -> None:
+    batches = BatchRange(low, int(low * spread), low * (1 + spread) / 2)
+    listed = list_divisible_batches(batches, devices)
+    everything = range(batches.low, batches.high + 1)
+    shared = {batch: math.gcd(batch, devices) for batch in everything}
+    assert set(listed) <= set(everything)
+    assert list(listed) == sorted(set(listed))
+    # whatever widths a batch has, one of the list has them too
+    assert all(any(shared[kept] % width == 0 for kept in listed) for width in set(shared.values()))
+    for kept in listed:
+        rivals = [batch for batch in everything if shared[batch] % shared[kept] == 0]
+        assert abs(kept - batches.near) == min(abs(batch - batches.near) for batch in rivals)
+    assert choose_divisible_batch(batches, devices) in listed
+
+
+def test_the_critical_batch_grows_with_the_model() -> None:
+    small, large = tiny(), tiny(layers=64)
+    choices = [choose_critical_batch(workload) for workload in (small, large)]
+    tokens = [choice.critical_tokens for choice in choices]
+    assert tokens[0] is not None
+    assert tokens[1] is not None
+    # B = 2e8 / L^(1/0.21) and L = N^-0.076 of its size: eight times the layers
+    assert tokens[1] / tokens[0] == pytest.approx(8 ** (0.076 / 0.21))
+    for choice, critical in zip(choices, tokens, strict=True):
+        assert choice.low * small.seq_length == pytest.approx(0.75 * float(critical or 0), rel=0.01)
+        assert choice.high * small.seq_length == pytest.approx(1.25 * float(critical or 0), rel=0.01)
+        assert "arXiv 2001.08361" in choice.note
