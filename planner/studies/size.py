@@ -1,5 +1,5 @@
 """The answers of `size` and `compare` on one cluster, and their parts of documents: the size that a deadline or a
-budget asks for, the tokens that a budget pays for, and the sizes around the answer, all estimates of one `SizeSearch`.
+budget asks for, the tokens that a budget pays for, and the sizes around the answer, all from one `SizeSearch`.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def test_a_later_deadline_never_needs_more_nodes() -> None:
 
 
 def test_the_fewest_nodes_meet_deadline_and_budget_together() -> None:
-    """Of steps of 512 sequences, which no odd number of nodes divides, larger sizes meet the deadline and cost more."""
+    """With steps of 512 sequences, which few sizes divide, larger sizes that meet the deadline cost more."""
     large = ("llama-3-70b", "--cluster", "dgx-h100", "--tokens", "15T", "-b", "512")
     one = read_document(*large, "--deadline", "90d")
     assert one["answer"]["nodes"] == 256

@@ -29,7 +29,7 @@ _FORMATS = (*OUTPUT_FORMATS, "value")
 
 @declare_command(
     Option(
-        "nodes", "Cluster", "Sizes that may be the answer: a number or a range, 2..4096. Default: all of the cluster.",
+        "nodes", "Cluster", "Sizes that may be the answer, as a number or a range: 2..4096. Default: all.",
         parse_allowed_values, metavar="RANGE",
     ),
     replace(FORMAT, parse=partial(parse_choice, names=_FORMATS), choices=_FORMATS),
