@@ -27,7 +27,7 @@ from planner.studies.run_estimate import (
 from planner.studies.size_bounds import LayoutBounds, SizeBounds
 from planner.units import DAY_S
 
-_FIRST_SHARE = 1.5
+_FIRST_SHARE = 3.0
 """A size's plans are searched first among those whose bound is at most so many times the least bound."""
 _EXTRA_NODES = 8
 """Sizes beyond each doubling on which a first plan that fits is looked for."""
