@@ -128,9 +128,9 @@ def test_no_file_is_written_over(options: tuple[str, ...], message: str, tmp_pat
 
 
 def test_warnings_name_their_plan(tmp_path: Path) -> None:
-    text = FILE.replace("micro_batch =", 'pp = 1\ncp = 1\nuncertainty = true\nglobal_batch = "4M"\nmicro_batch =')
+    text = FILE.replace("micro_batch =", 'pp = 1\ncp = 1\nuncertainty = true\nglobal_batch = "2K"\nmicro_batch =')
     done = call("planner", "check", write_file(tmp_path, text), "-f", "json")
-    assert "warning: two: --global-batch 4M counts 4,000,000 sequences" in done.stderr
+    assert "warning: two: --global-batch 2K is 2,048 sequences: rounded to what the widths of" in done.stderr
     assert json.loads(done.stdout)["checked"][1]["plan"]["uncertainty"]["samples"] == 200
 
 

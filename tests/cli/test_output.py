@@ -121,7 +121,11 @@ def test_millions_of_images_are_no_tokens() -> None:
         ("4M tokens", (), "is 512 sequences of 8,192 = 4,194,304 tokens: rounded to what the widths of 32 devices"),
         ("4194304 tokens", (), ""),  # 512
         ("4000000 tokens", (), "is 488 sequences, which no data-parallel degree above 8 divides; 480 "),
-        ("4M tokens", ("--tp", "1", "--cp", "1", "--dp", "32", "--micro-batch", "3"), "is 480 sequences"),
+        (
+            "4M tokens",
+            ("--tp", "4", "--cp", "1", "--dp", "8", "--micro-batch", "3"),
+            "is 504 sequences",
+        ),
         ("512", (), ""),
         ("2K", ("--tp", "4"), "is 2,048 sequences: rounded"),
         ("488", (), ""),  # what the user counted is what the user wants

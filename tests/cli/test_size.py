@@ -46,8 +46,12 @@ def test_the_answer_meets_the_deadline_and_a_node_less_does_not() -> None:
             "json",
         ).stdout
     )
-    assert plan["plans"][0]["step_time_s"] == pytest.approx(answer["step_time_s"], rel=0.02)
-    assert plan["run"]["days_with_failures"] <= answer["days"] * 1.0001
+    # or a simpler one, which cannot be told apart
+    first = plan["plans"][0]
+    assert answer["step_time_p10_s"] < first["step_time_s"] < answer["step_time_p90_s"]
+    assert plan["run"]["days_with_failures"] == pytest.approx(
+        answer["days"] * first["step_time_s"] / answer["step_time_s"], rel=0.01
+    )
     assert (result["run"]["global_batch"], result["run"]["steps"]) == (answer["global_batch"], answer["steps"])
     for nodes in range(1, answer["nodes"]):
         fewer = call("planner", "compare", "llama-3-8b", "--on", f"dgx-h100:{nodes}", "--tokens", "1T", "-f", "json")
