@@ -185,6 +185,8 @@ def stack_calibrations(calibrations: Sequence[Calibration]) -> Calibration:
     many plans, each of which has its own. What the network is built with is the first one's.
     """
     arrays = {name: np.array([getattr(entry, name) for entry in calibrations]) for name in CALIBRATION_PARAMETERS}
+    for array in arrays.values():
+        array.flags.writeable = False  # a term that changed one in place would change all terms after it
     return msgspec.structs.replace(calibrations[0], **arrays)
 
 

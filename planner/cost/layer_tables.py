@@ -17,7 +17,6 @@ import numpy as np
 from planner.cost import collectives, rank_groups
 from planner.cost.arrays import Floats, Ints, UniqueRows, find_unique_rows, sum_in_order
 from planner.cost.calibration import is_stacked
-from planner.cost.launch import list_graph_scopes
 from planner.cost.layer_backward import compute_backward_bytes
 from planner.cost.operators import compute_operator_times, compute_teacher_s, get_operator_cost
 from planner.cost.operators.attention import compute_cp_merge_s
@@ -29,6 +28,7 @@ from planner.cost.scenario import Scenario
 from planner.cost.selective import compute_offloaded_bytes, select_by_default, select_chosen
 from planner.cost.settings import RANK_ORDERS
 from planner.cost.strategies import Strategies
+from planner.trainers.launch import list_graph_scopes
 from planner.workload.operators import AttentionCore, Layer, Linear, Loss, Workload
 
 _HYBRIDEP_SM_SHARE = 16 / 20

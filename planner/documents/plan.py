@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, g
 
 import msgspec
 
-from planner.cost.launch import LAUNCH_PATTERN
 from planner.cost.memory.moments import MemoryMoment
 from planner.cost.settings import (
     SETTINGS,
@@ -32,6 +31,7 @@ from planner.documents.schema import (
 )
 from planner.documents.site import CarbonPart, PowerPart, ReliabilityPart
 from planner.search.objective import ObjectiveName
+from planner.trainers.launch import LAUNCH_PATTERN
 from planner.trainers.names import TrainerName
 from planner.units import DAY_S
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from planner.cluster.model.cluster import Cluster
-from planner.cost.launch import parse_launch
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.setting_values import apply_setting
 from planner.cost.settings import SETTINGS, AttentionKernel
@@ -30,6 +29,7 @@ from planner.evidence.run_trainers import (
 )
 from planner.evidence.runs import MeasuredRun, RowError
 from planner.search.space import Space
+from planner.trainers.launch import parse_launch
 from planner.trainers.names import ProgramName, TrainerName
 from planner.trainers.recompute import DEFAULT_MODULES
 from planner.trainers.registry import TRAINERS_BY_NAME, find_default_attention

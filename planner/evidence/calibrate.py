@@ -11,8 +11,8 @@ import numpy as np
 
 from planner.cost.calibration import UNMEASURED_NAME
 from planner.evidence.bind_run import bind_run
-from planner.evidence.fit import COMMON, CalibrationCase, FittedFactors, find_references, fit_calibration
-from planner.evidence.linear_fit import linearise_runs, read_shipped_factors
+from planner.evidence.fit import COMMON, CalibrationCase, FittedFactors
+from planner.evidence.linear_fit import fit_calibration, linearise_runs, read_shipped_factors
 from planner.evidence.predict import find_run_plan
 from planner.evidence.residual_widths import render_residuals_file
 from planner.evidence.runs import MeasuredRun, RowError, parse_runs
@@ -116,18 +116,21 @@ def write_residuals_file(fitted: FittedFactors, calibration_cases: list[Calibrat
 
 
 def main(arguments: list[str]) -> None:
-    """Fit the table and write the files; the result is deterministic. With `--residuals` the fit stays, and only the
+    """Fit the tables and write the files; the result is deterministic. With `--residuals` the fit stays, and only the
     residual widths are written.
     """
-    path = Path(arguments[0])
-    runs, _ = parse_runs(path.read_text("utf-8"), str(path))
+    only_residuals = "--residuals" in arguments
+    paths = [Path(argument) for argument in arguments if argument != "--residuals"]
+    runs = [run for path in paths for run in parse_runs(path.read_text("utf-8"), str(path))[0]]
     calibration_cases = build_calibration_cases(runs)
-    if "--residuals" in arguments:
+    if only_residuals:
         write_residuals_file(read_shipped_factors(calibration_cases), calibration_cases)
         return
     # from the shipped factors, which are near: the loss has other minima
     shipped = read_shipped_factors(calibration_cases)
-    fitted = fit_calibration(calibration_cases, find_references(calibration_cases), shipped)
+    fitted = fit_calibration(
+        calibration_cases, shipped, lambda number, loss: print(f"round {number}: loss {loss:.1f}")
+    )
     write_calibration_files(fitted, calibration_cases)
     write_residuals_file(fitted, calibration_cases)
     pairs: dict[tuple[str, str], list[float]] = defaultdict(list)

@@ -40,7 +40,6 @@ from planner.cost.scenario import Scenario
 from planner.cost.setting_values import read_settings
 from planner.cost.step import compute_step_terms, count_micro_batches
 from planner.cost.strategies import Strategies
-from planner.errors import InputError
 from planner.evidence.bind_run import BoundRun
 from planner.evidence.predict import convert_step_time
 from planner.evidence.runs import MeasuredRun
@@ -48,6 +47,7 @@ from planner.trainers.trainer import find_calibration_name
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
+C = TypeVar("C")
 
 COMMON = "measured"
 """The owner of the factors that all runs have in common."""
@@ -76,13 +76,12 @@ PRIOR_WIDTHS = {
     "contention": (0.5, 0.0, 0.6),
     "tensor_overlap": (0.5, 0.3, 0.0),
     "immaturity": (0.5, 0.3, 0.0),
-    "step_overhead_s": (0.0, 0.0, 0.6),
+    "step_overhead_s": (0.0, 0.0, 1.2),
     "power_exponent": (0.3, 0.3, 0.0),
 }
 RUN_LOG_STD = 0.05
 """Assumed standard deviation of the logarithm of a run's measured time."""
 _DERIVATIVE_STEP = 1e-3
-_MAX_EVALUATIONS = 20
 
 
 @dataclass(frozen=True)
@@ -282,38 +281,12 @@ def build_calibration_problem(
     )
 
 
-def fit_calibration(
-    cases: Sequence[CalibrationCase],
-    references: dict[str, ArchitectureReference],
-    start: FittedFactors | None = None,
-) -> FittedFactors:
-    """Fit the factors to these runs, from those of `start`, None: from the default. Raises InputError where scipy is
-    not installed.
+def compute_loss(p: CalibrationProblem, x: Floats, log_errors: Floats) -> float:
+    """Half the sum of the squared residuals of runs and priors; `x`: logarithms of the factors, [unknowns],
+    `log_errors`: of predicted over measured time at them, [runs].
     """
-    try:
-        from scipy.optimize import least_squares
-    except ImportError:
-        raise InputError(
-            "fitting needs scipy", key="planner", expected="an installation with it: pip install 'planner[calibrate]'"
-        ) from None
-    p = build_calibration_problem(cases, references)
-
-    def compute_residuals(x: Floats) -> Floats:
-        errors = compute_log_errors(p.cases, p.build_calibrations(x)) / RUN_LOG_STD
-        return np.concatenate([_compute_robust_residuals(errors), x / p.widths])
-
-    def compute_jacobian(x: Floats) -> Floats:
-        calibrations = p.build_calibrations(x)
-        slopes = compute_log_derivatives(p.cases, calibrations)
-        rows = np.where(p.has_factor, slopes[:, p.columns], 0.0) / RUN_LOG_STD
-        weight = compute_robust_slopes(compute_log_errors(p.cases, calibrations) / RUN_LOG_STD)
-        return np.concatenate([weight[:, None] * rows, np.diag(1 / p.widths)])
-
-    solution = least_squares(
-        compute_residuals, p.read_logarithms(start), jac=compute_jacobian, max_nfev=_MAX_EVALUATIONS, ftol=1e-4
-    )
-    last_jacobian = compute_jacobian(solution.x)
-    return p.build_fitted_factors(solution.x, compute_log_std(p, last_jacobian.T @ last_jacobian))
+    residuals = _compute_robust_residuals(log_errors / RUN_LOG_STD)
+    return 0.5 * float(residuals @ residuals + np.sum((x / p.widths) ** 2))
 
 
 def compute_log_std(p: CalibrationProblem, precision: Floats) -> Floats:
@@ -355,23 +328,33 @@ def compute_robust_slopes(errors: Floats) -> Floats:
 
 def compute_log_derivatives(cases: Sequence[CalibrationCase], calibrations: Sequence[Calibration]) -> Floats:
     """Derivative of each run's log time by the logarithm of each parameter, shape [runs, parameters]."""
-    work = list(zip(cases, calibrations, strict=True))
+    # downward, since shares end at a maximum
+    factors = [{}, *({name: 1 - _DERIVATIVE_STEP} for name in CALIBRATION_PARAMETERS)]
+    trials = [[combine_calibration(entry, factor) for factor in factors] for entry in calibrations]
+    log_errors = compute_trial_log_errors(cases, trials)
+    slopes: Floats = (log_errors[:, :1] - log_errors[:, 1:]) / _DERIVATIVE_STEP
+    return slopes
+
+
+def compute_trial_log_errors(
+    cases: Sequence[CalibrationCase], calibrations: Sequence[Sequence[Calibration]]
+) -> Floats:
+    """Logarithm of predicted over measured time of each run with each of its calibrations, [runs, calibrations]."""
+    work = [(case, tuple(trials)) for case, trials in zip(cases, calibrations, strict=True)]
     with ProcessPoolExecutor() as pool:
         size = -(-len(work) // 8)
-        parts = pool.map(_compute_slopes, [work[start : start + size] for start in range(0, len(work), size)])
+        parts = pool.map(_compute_part, [work[start : start + size] for start in range(0, len(work), size)])
         return np.concatenate(list(parts))
 
 
-def _compute_slopes(work: Sequence[tuple[CalibrationCase, Calibration]]) -> Floats:
-    return np.array(evaluate_distinct(work, _compute_slope))
-
-
-def _compute_slope(case: CalibrationCase, calibration: Calibration) -> Floats:
-    # downward, since shares end at a maximum
-    perturbed = [combine_calibration(calibration, {name: 1 - _DERIVATIVE_STEP}) for name in CALIBRATION_PARAMETERS]
-    base_error, *errors = case.compute_log_errors([calibration, *perturbed]).tolist()
-    slopes: Floats = (base_error - np.array(errors)) / _DERIVATIVE_STEP
-    return slopes
+def _compute_part(work: Sequence[tuple[CalibrationCase, tuple[Calibration, ...]]]) -> Floats:
+    figures = evaluate_distinct(work, CalibrationCase.predict_figures)
+    return np.array(
+        [
+            [compute_log_error(case.run, figure) for figure in row]
+            for (case, _), row in zip(work, figures, strict=True)
+        ]
+    )
 
 
 def compute_log_errors(cases: Sequence[CalibrationCase], calibrations: Sequence[Calibration]) -> Floats:
@@ -381,9 +364,9 @@ def compute_log_errors(cases: Sequence[CalibrationCase], calibrations: Sequence[
 
 
 def evaluate_distinct(
-    work: Iterable[tuple[CalibrationCase, Calibration]], evaluate: Callable[[CalibrationCase, Calibration], T]
+    work: Iterable[tuple[CalibrationCase, C]], evaluate: Callable[[CalibrationCase, C], T]
 ) -> list[T]:
-    """`evaluate(case, calibration)` of each pair, computed once for equal configurations."""
+    """`evaluate(case, calibrations)` of each pair, computed once for equal configurations."""
     results: dict[object, T] = {}
     keys = []
     for case, calibration in work:

@@ -1,13 +1,16 @@
-"""Fits that leave runs out, from one linearisation: errors and derivatives at factors that are close to all of them.
+"""Fits of the calibration factors by linearisation: errors and derivatives at factors that are near the optimum.
 
 With e0 the logarithms of predicted over measured times at the factors x0, and J their derivatives, the errors at x
-are e0 + J (x - x0). A fit without some runs is then a few weighted least squares of the rows that are kept, in
-milliseconds; what it predicts of the others is computed with the whole cost model.
+are e0 + J (x - x0). A fit, with or without some of the runs, is then a few weighted least squares, in milliseconds.
+
+The fit to all runs repeats that (Gauss-Newton; Nocedal and Wright, Numerical Optimization, 2006, section 10.3). Times
+jump where another algorithm of a collective or another stage becomes the slowest, so a whole step may raise the loss
+though the steps of most parameters lower it: each parameter's step is then tried alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +18,16 @@ from numpy.typing import NDArray
 
 from planner.cost.calibration import read_common_factors, read_fitted_factors
 from planner.evidence import fit
-from planner.evidence.fit import CalibrationCase, FittedFactors
+from planner.evidence.fit import CalibrationCase, CalibrationProblem, FittedFactors
 
 Floats = NDArray[np.float64]
 
 _ITERATIONS = 15
 """Of the weights of the robust loss, which settle within ten."""
+_MAX_ROUNDS = 8
+_STEP_SHARES = (1.0, 0.5, 0.2)
+_LEAST_GAIN = 1e-3
+"""Share of the loss that a round has to gain for another one to follow."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,54 @@ def linearise_runs(cases: Sequence[CalibrationCase], factors: FittedFactors) -> 
     )
 
 
+def fit_calibration(
+    cases: Sequence[CalibrationCase],
+    start: FittedFactors | None = None,
+    report_round: Callable[[int, float], None] | None = None,
+) -> FittedFactors:
+    """Fit the factors to these runs, from those of `start`, None: from the default. `report_round`: called with the
+    number of each round and the loss after it.
+    """
+    p = fit.build_calibration_problem(cases, fit.find_references(cases))
+    x = p.read_logarithms(start)
+    (loss,) = _compute_losses(p, [x])
+    for round_number in range(1, _MAX_ROUNDS + 1):
+        factors = p.build_fitted_factors(x, np.zeros_like(x))
+        target = p.read_logarithms(fit_kept_runs(linearise_runs(cases, factors), np.ones(len(cases), dtype=np.bool_)))
+        x, new_loss = _step_towards(p, x, target, loss)
+        if report_round:
+            report_round(round_number, new_loss)
+        has_settled = loss - new_loss < _LEAST_GAIN * loss
+        loss = new_loss
+        if has_settled:
+            break
+    runs = linearise_runs(cases, p.build_fitted_factors(x, np.zeros_like(x)))
+    return p.build_fitted_factors(x, _compute_log_std(p, _select_slopes(p, runs.slopes), runs.log_errors))
+
+
+def _step_towards(p: CalibrationProblem, x: Floats, target: Floats, loss: float) -> tuple[Floats, float]:
+    """The best of shares of the whole step, of each parameter's part of it alone, and of all of these that lower the
+    loss together; with its loss.
+    """
+    step, names = target - x, np.array(p.names)
+    parts = [np.where(names == name, step, 0.0) for name in dict.fromkeys(p.names)]
+    trials = [share * step for share in _STEP_SHARES] + parts
+    losses = _compute_losses(p, [x + trial for trial in trials])
+    part_losses = losses[len(_STEP_SHARES) :]
+    helpful = sum((part for part, part_loss in zip(parts, part_losses, strict=True) if part_loss < loss), 0.0 * step)
+    trials += [share * helpful for share in _STEP_SHARES]
+    losses = [*losses, *_compute_losses(p, [x + trial for trial in trials[-len(_STEP_SHARES) :]])]
+    best = int(np.argmin(losses))
+    return (x + trials[best], losses[best]) if losses[best] < loss else (x, loss)
+
+
+def _compute_losses(p: CalibrationProblem, trials: Sequence[Floats]) -> list[float]:
+    """The loss at each of these logarithms, by the whole cost model."""
+    by_trial = [p.build_calibrations(x) for x in trials]
+    log_errors = fit.compute_trial_log_errors(p.cases, list(zip(*by_trial, strict=True)))
+    return [fit.compute_loss(p, x, errors) for x, errors in zip(trials, log_errors.T, strict=True)]
+
+
 def fit_kept_runs(runs: LinearisedRuns, is_kept: NDArray[np.bool_]) -> FittedFactors:
     """The factors, with their standard deviations, of a fit to the runs that are kept, of which there is one.
 
@@ -68,7 +123,7 @@ def fit_kept_runs(runs: LinearisedRuns, is_kept: NDArray[np.bool_]) -> FittedFac
     """
     kept_cases = [case for case, keep in zip(runs.cases, is_kept.tolist(), strict=True) if keep]
     p = fit.build_calibration_problem(kept_cases, fit.find_references(kept_cases))
-    rows = np.where(p.has_factor, runs.slopes[is_kept][:, p.columns], 0.0)
+    rows = _select_slopes(p, runs.slopes[is_kept])
     start, errors_at_start, prior = (
         p.read_logarithms(runs.factors),
         runs.log_errors[is_kept],
@@ -80,6 +135,15 @@ def fit_kept_runs(runs: LinearisedRuns, is_kept: NDArray[np.bool_]) -> FittedFac
         weights = 1 / np.sqrt(1 + errors**2 / 4)  # of the pseudo-Huber loss
         curvature = (rows.T * weights) @ rows / fit.RUN_LOG_STD**2 + prior
         x = x - np.linalg.solve(curvature, rows.T @ (weights * errors) / fit.RUN_LOG_STD + prior @ x)
-    errors = (errors_at_start + rows @ (x - start)) / fit.RUN_LOG_STD
-    jacobian = fit.compute_robust_slopes(errors)[:, None] * rows / fit.RUN_LOG_STD
-    return p.build_fitted_factors(x, fit.compute_log_std(p, jacobian.T @ jacobian + prior))
+    return p.build_fitted_factors(x, _compute_log_std(p, rows, errors_at_start + rows @ (x - start)))
+
+
+def _select_slopes(p: CalibrationProblem, slopes: Floats) -> Floats:
+    """Derivatives of the runs' log times by each unknown, [runs, unknowns], from those by each parameter."""
+    return np.where(p.has_factor, slopes[:, p.columns], 0.0)
+
+
+def _compute_log_std(p: CalibrationProblem, rows: Floats, log_errors: Floats) -> Floats:
+    """Standard deviation of each unknown, [unknowns], of a fit with these slopes and errors."""
+    jacobian = fit.compute_robust_slopes(log_errors / fit.RUN_LOG_STD)[:, None] * rows / fit.RUN_LOG_STD
+    return fit.compute_log_std(p, jacobian.T @ jacobian + np.diag(1 / p.widths**2))

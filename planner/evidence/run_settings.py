@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import cast
 
-from planner.cost.launch import parse_launch
 from planner.cost.scenario import Scenario
 from planner.cost.setting_values import apply_setting
 from planner.cost.settings import SETTINGS, Setting
@@ -14,6 +13,7 @@ from planner.cost.techniques import apply_lora
 from planner.errors import InputError
 from planner.evidence.run_trainers import find_run_program
 from planner.evidence.runs import MeasuredRun
+from planner.trainers.launch import parse_launch
 from planner.trainers.recompute import GRAPH_POLICY
 from planner.trainers.trainer import replace_weight_format
 from planner.workload.techniques import LoraModules

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from math import ceil, floor
 from typing import TYPE_CHECKING
 
-from planner.cost.launch import parse_launch
 from planner.errors import InputError, find_nearest_name
 from planner.request.notices import warn
+from planner.trainers.launch import parse_launch
 from planner.trainers.recompute import join_tensor_lists
 from planner.units import Dimension, check_count_range, parse_count, parse_quantity
 from planner.workload.techniques import LoraModules

@@ -18,7 +18,6 @@ _HOST_LEAD = {"host_lead_layers": _QUEUED_LAUNCHES / _LAYER_LAUNCHES}
 NANOTRON = Trainer(
     name="nanotron",
     programs=("nanotron",),
-    calibration="megatron-classic",
     sharded_weight_bytes=2.0,
     # `FP32GradientAccumulator` of optim/gradient_accumulator.py: a buffer of all gradients in 32 bit, to which the
     # 16-bit gradients are added after the backward pass; it is reduced

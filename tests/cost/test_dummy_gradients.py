@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from planner.cost.dummy_gradients import compute_dummy_gradient_bytes
+from planner.cost.memory.dummy_gradients import compute_dummy_gradient_bytes
 from planner.cost.pipeline.stages import build_plan_tables
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.strategies import build_strategy

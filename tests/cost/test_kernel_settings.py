@@ -7,7 +7,6 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from planner.cost.launch import parse_launch
 from planner.cost.layer_tables import build_layer_shard
 from planner.cost.operators import compute_operator_times, get_operator_cost
 from planner.cost.scenario import Scenario, build_scenario
@@ -15,6 +14,7 @@ from planner.cost.step import compute_step_costs
 from planner.cost.strategies import build_strategy
 from planner.errors import InputError
 from planner.request.inputs import read_cluster
+from planner.trainers.launch import parse_launch
 from planner.trainers.names import TrainerName
 from planner.workload.operators import Linear
 from planner.workload.presets import read_model_preset

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from planner.cost.dummy_gradients import compute_dummy_gradient_bytes
 from planner.cost.memory.activations import count_micro_batches_in_flight
+from planner.cost.memory.dummy_gradients import compute_dummy_gradient_bytes
 from planner.cost.memory.moments import MEMORY_CATEGORIES
 from planner.cost.memory.peak import compute_peak_memory_bytes
 from planner.cost.pipeline.stages import build_plan_tables

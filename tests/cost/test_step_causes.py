@@ -38,6 +38,11 @@ def step_s(scenario: Scenario, plan: Strategies) -> float:
     return float(compute_step_costs(scenario, plan).step_time_s[0])
 
 
+_NARROW = build("fsdp2", precision="fp8", launch="compiled")
+ROWWISE = replace(_NARROW, trainer=replace(_NARROW.trainer, fp8_recipe="rowwise"))
+EXPERTS = build_scenario(
+    build_workload(read_model_preset("mixtral-8x7b")), read_cluster("dgx-h100", nodes=2), global_batch=64
+)
 TENSOR_PLAN = build_strategy(tp=8, dp=2, sequence_parallel=1, zero_stage=1)
 SHARDED_PLAN = build_strategy(dp=16, zero_stage=3)
 
@@ -110,13 +115,17 @@ def test_interleaved_chunks_have_more_passes_for_their_collectives(pp: int, vpp:
 @settings(max_examples=10, deadline=None)
 @given(st.lists(st.lists(st.floats(0.5, 1.5), min_size=3, max_size=3), min_size=2, max_size=4))
 def test_plans_with_calibrations_of_their_own_are_scored_as_one_by_one(factors: list[list[float]]) -> None:
-    q = build()
-    names = ("gemm_efficiency", "host_launch_s", "contention")
-    calibrations = [combine_calibration(q.calibration, dict(zip(names, row, strict=True))) for row in factors]
-    stacked = replace(q, calibration=stack_calibrations(calibrations))
-    together = compute_step_costs(stacked, TENSOR_PLAN.take(np.zeros(len(factors), dtype=np.int64))).step_time_s
-    alone = [step_s(replace(q, calibration=calibration), TENSOR_PLAN) for calibration in calibrations]
-    assert together.tolist() == alone
+    for q, plan, names in (
+        (build(), TENSOR_PLAN, ("gemm_efficiency", "host_launch_s", "contention")),
+        # terms that multiply one number of the calibration by another
+        (ROWWISE, SHARDED_PLAN, ("gemm_efficiency_8bit", "rowwise_efficiency", "immaturity")),
+        (EXPERTS, TENSOR_PLAN, ("eager_traffic", "routing_traffic", "expert_efficiency")),
+    ):
+        calibrations = [combine_calibration(q.calibration, dict(zip(names, row, strict=True))) for row in factors]
+        stacked = replace(q, calibration=stack_calibrations(calibrations))
+        together = compute_step_costs(stacked, plan.take(np.zeros(len(factors), dtype=np.int64))).step_time_s
+        alone = [step_s(replace(q, calibration=calibration), plan) for calibration in calibrations]
+        assert together.tolist() == alone
 
 
 def test_hardware_without_runs_reaches_less_than_the_mean_of_what_was_measured() -> None:

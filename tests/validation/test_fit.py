@@ -14,9 +14,8 @@ from planner.evidence.fit import (
     CalibrationCase,
     compute_log_derivatives,
     compute_log_errors,
-    find_references,
-    fit_calibration,
 )
+from planner.evidence.linear_fit import fit_calibration
 from planner.evidence.runs import MeasuredRun, parse_runs
 from tests.validation.tables import format_table, read_published_rows
 
@@ -57,15 +56,16 @@ def test_a_factor_is_fitted_and_the_others_stay(
     monkeypatch.setattr(fit, "ProcessPoolExecutor", ThreadPoolExecutor)
     cases, factor = simulated_cases
     assert len(cases) >= 5
-    fitted = fit_calibration(cases, find_references(cases))
+    fitted = fit_calibration(cases)
     errors = compute_log_errors(
         cases, [fitted.build_calibration(case.architecture, case.framework) for case in cases]
     )
     before = compute_log_errors(cases, [read_default_calibration()] * len(cases))
     assert np.abs(errors).max() < 0.4 * np.abs(before).max()
     chip = fitted.architectures["ampere"]
-    together = chip["gemm_efficiency"] * fitted.common["gemm_efficiency"]
-    assert factor - 0.05 < together < 1
+    for trainer in fitted.frameworks.values():
+        together = chip["gemm_efficiency"] * fitted.common["gemm_efficiency"] * trainer["gemm_efficiency"]
+        assert factor - 0.05 < together < 1
     assert chip["gemm_efficiency_4bit"] == pytest.approx(1, abs=1e-6), "no run in 4 bit"
     width = np.hypot.reduce(fit.PRIOR_WIDTHS["gemm_efficiency_4bit"])
     assert fitted.log_std["ampere", "gemm_efficiency_4bit"] == pytest.approx(width, rel=1e-3), "the priors' own width"

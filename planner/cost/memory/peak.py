@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.cost.arrays import Floats, Ints, find_last_axis_max, find_unique_rows, sum_in_order, take_columns
-from planner.cost.dummy_gradients import compute_dummy_gradient_bytes
 from planner.cost.memory.activations import (
     compute_activation_bytes,
     compute_fullest_activation_bytes,
     compute_progress,
 )
+from planner.cost.memory.dummy_gradients import compute_dummy_gradient_bytes
 from planner.cost.memory.freed_blocks import compute_freed_block_bytes
 from planner.cost.memory.model_state import compute_model_state_bytes
 from planner.cost.memory.moments import MEMORY_CATEGORIES, MEMORY_MOMENTS

@@ -79,7 +79,7 @@ class PointwiseCost(OperatorCost[Pointwise]):
         )
         factor = scenario.calibration.eager_traffic if is_unfused else 1.0
         if op.domain == "expert":
-            factor *= scenario.calibration.routing_traffic
+            factor = factor * scenario.calibration.routing_traffic  # not in place: it may be the calibration's array
         moved_bytes = op.rows * _get_tokens(op, shard) * token_bytes.moved * (scenario.value_bytes / 2.0)
         return _compute_traffic_times(
             scenario, moved_bytes / _get_token_divisor(op, shard), factor=factor, backward_ratio=1.5

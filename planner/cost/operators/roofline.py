@@ -36,7 +36,7 @@ def compute_gemm_flops_per_s(scenario: Scenario, full_precision: bool) -> float:
     is_4bit = scenario.precision == "nvfp4"
     efficiency = fitted.gemm_efficiency_4bit if is_4bit else fitted.gemm_efficiency_8bit
     if scenario.fp8_recipe == "rowwise":
-        efficiency *= fitted.rowwise_efficiency
+        efficiency = efficiency * fitted.rowwise_efficiency  # not in place: it may be an array of the calibration
     return scenario.accelerator.get_peak_flops(scenario.precision) * efficiency * speed
 
 

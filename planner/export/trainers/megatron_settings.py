@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.cost.launch import list_graph_scopes
 from planner.export.run import PlannedRun
+from planner.trainers.launch import list_graph_scopes
 from planner.trainers.megatron.settings import (
     can_overlap_expert_comm,
     differs_from_own,
