@@ -24,6 +24,11 @@ Floats = NDArray[np.float64]
 
 _ITERATIONS = 15
 """Of the weights of the robust loss, which settle within ten."""
+_MAX_STEP = 1.0
+"""Of a logarithm in one iteration."""
+_ADDED_TIMES = ("step_overhead_s", "kernel_launch_s", "host_launch_s")
+"""Parameters that are times of their own: a step's logarithm is linear in them, not in their logarithm, where they are
+small."""
 _MAX_ROUNDS = 8
 _STEP_SHARES = (1.0, 0.5, 0.2)
 _LEAST_GAIN = 1e-3
@@ -129,13 +134,21 @@ def fit_kept_runs(runs: LinearisedRuns, is_kept: NDArray[np.bool_]) -> FittedFac
         runs.log_errors[is_kept],
         np.diag(1 / p.widths**2),
     )
+    is_added = np.isin(p.names, _ADDED_TIMES)
+
+    def compute_change(x: Floats) -> Floats:
+        """What the slopes are multiplied by: a time that is added to others counts by itself, not its logarithm."""
+        return np.where(is_added, np.expm1(np.where(is_added, x - start, 0.0)), x - start)
+
     x = start
     for _ in range(_ITERATIONS):
-        errors = (errors_at_start + rows @ (x - start)) / fit.RUN_LOG_STD
+        errors = (errors_at_start + rows @ compute_change(x)) / fit.RUN_LOG_STD
         weights = 1 / np.sqrt(1 + errors**2 / 4)  # of the pseudo-Huber loss
-        curvature = (rows.T * weights) @ rows / fit.RUN_LOG_STD**2 + prior
-        x = x - np.linalg.solve(curvature, rows.T @ (weights * errors) / fit.RUN_LOG_STD + prior @ x)
-    return p.build_fitted_factors(x, _compute_log_std(p, rows, errors_at_start + rows @ (x - start)))
+        slopes = rows * np.where(is_added, np.exp(x - start), 1.0)
+        curvature = (slopes.T * weights) @ slopes / fit.RUN_LOG_STD**2 + prior
+        step = np.linalg.solve(curvature, slopes.T @ (weights * errors) / fit.RUN_LOG_STD + prior @ x)
+        x = x - np.clip(step, -_MAX_STEP, _MAX_STEP)
+    return p.build_fitted_factors(x, _compute_log_std(p, rows, errors_at_start + rows @ compute_change(x)))
 
 
 def _select_slopes(p: CalibrationProblem, slopes: Floats) -> Floats:

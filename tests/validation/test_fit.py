@@ -12,8 +12,10 @@ from planner.evidence import fit
 from planner.evidence.calibrate import build_calibration_cases, render_calibration_file
 from planner.evidence.fit import (
     CalibrationCase,
+    FittedFactors,
     compute_log_derivatives,
     compute_log_errors,
+    find_references,
 )
 from planner.evidence.linear_fit import fit_calibration
 from planner.evidence.runs import MeasuredRun, parse_runs
@@ -32,7 +34,8 @@ def simulated_cases() -> tuple[list[CalibrationCase], float]:
     known = [line for run_id in IDS for line in _read_rows_if_published(run_id)]
     runs, _ = parse_runs(format_table(*known), "runs.csv")
     cases = build_calibration_cases(runs)
-    truth = combine_calibration(read_default_calibration(), {"gemm_efficiency": 0.85})
+    factors = FittedFactors({}, {"ampere": {"gemm_efficiency": 0.85}}, {}, {}, find_references(cases))
+    truth = factors.build_calibration("ampere", "fsdp")
     return [replace(case, run=_replace_value(case.run, case.predict_figure(truth))) for case in cases], 0.85
 
 
