@@ -2,7 +2,7 @@
 # Llama 3 8B on 2 x 8 h100-sxm-80gb (DGX H100 SuperPOD, InfiniBand NDR), for megatron-lm.
 # Plan: dp 8, pp 2, vpp 8, micro-batch 1, ZeRO 1, recompute none;
 # global batch 64 of 8,192 tokens, bf16.
-# Predicted: 3.235 s per step (80 % of runs: 2.86 to 3.68 s), MFU 59.3 % of the bf16 peak.
+# Predicted: 3.204 s per step (80 % of runs: 2.84 to 3.73 s), MFU 59.9 % of the bf16 peak.
 set -euo pipefail
 # Run it on node i, from 0 to 1: bash torchrun.sh MASTER_ADDR i
 MASTER_ADDR=${1:?the name or address of node 0}
