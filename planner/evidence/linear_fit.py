@@ -27,8 +27,8 @@ _ITERATIONS = 15
 _MAX_STEP = 1.0
 """Of a logarithm in one iteration."""
 _ADDED_TIMES = ("step_overhead_s", "kernel_launch_s", "host_launch_s")
-"""Parameters that are times of their own: a step's logarithm is linear in them, not in their logarithm, where they are
-small."""
+"""Parameters that are times of their own: where they are small, a step's logarithm is linear in them, not in their
+logarithm."""
 _MAX_ROUNDS = 8
 _STEP_SHARES = (1.0, 0.5, 0.2)
 _LEAST_GAIN = 1e-3
