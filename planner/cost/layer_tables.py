@@ -8,6 +8,7 @@ overlaps. All functions of one layer return seconds of one micro-batch, arrays o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -455,6 +456,9 @@ def _compute_context_comm(
     step's partial result is merged with what is there; the backward pass sends their gradients as well.
     all-gather (Llama 3, arXiv 2407.21783, section 3.3.2): before the attention, exposed, with nothing to merge.
     all-to-all (DeepSpeed-Ulysses, arXiv 2309.14509): sequence against heads before the attention, and back after it.
+    hierarchical (Transformer Engine at d0067d0d, `AttnFuncWithCPAndKVP2P` of pytorch/attention/dot_product_attention/
+    context_parallel.py): an all-to-all in a node, exposed; a ring over the parts of the sequence that its ranks then
+    have, with as many bytes a step, since each has so many fewer heads. At either end it is the one or the other.
     """
     network, tp = scenario.network, shard.tp
     cores = [op for op in layer.operators if isinstance(op, AttentionCore)]
@@ -463,21 +467,44 @@ def _compute_context_comm(
     # of keys and values there are no more parts than heads: beyond, tensor-parallel ranks hold copies
     key_value_width = sum_in_order(op.kv_heads / np.minimum(tp, op.kv_heads) * (op.qk_dim + op.v_dim) for op in cores)
     token_bytes, ranks = scenario.value_bytes * shard.tokens, rank_groups.build_context_group(scenario.rank_layout, s)
-    if scenario.cp_comm_type == "all-to-all":
+    ring_ranks, all_to_all_s = s.cp, np.zeros(len(s))
+    if scenario.cp_comm_type in ("all-to-all", "hierarchical"):
         query_width = sum_in_order(op.heads / tp * (op.qk_dim + op.v_dim) for op in cores)
+        all_to_all_ranks = s.cp
+        if scenario.cp_comm_type == "hierarchical":
+            all_to_all_ranks = compute_all_to_all_ranks(scenario, s)
+        all_to_all_group, ranks = ranks.split(all_to_all_ranks)
         size_bytes = token_bytes * (key_value_width + query_width)
-        collective_s = collectives.compute_all_to_all_s(network, size_bytes, ranks)
-        return _build_exposed_comm(collective_s, collective_s)
-    collective_s = collectives.compute_all_gather_s(network, token_bytes * key_value_width * s.cp, ranks)
+        all_to_all_s = collectives.compute_all_to_all_s(network, size_bytes, all_to_all_group)
+        ring_ranks = s.cp // all_to_all_ranks
+    if scenario.cp_comm_type == "all-to-all":
+        return _build_exposed_comm(all_to_all_s, all_to_all_s)
+    collective_s = collectives.compute_all_gather_s(network, token_bytes * key_value_width * ring_ranks, ranks)
     if scenario.cp_comm_type == "all-gather":
         return _build_exposed_comm(collective_s, 2 * collective_s)
     overlap_share = scenario.calibration.overlap
     forward_s = _compute_exposed_s(collective_s, attention_times.forward_s * overlap_share)
     backward_s = _compute_exposed_s(2 * collective_s, attention_times.backward_s * overlap_share)
-    merge_s = sum_in_order(compute_cp_merge_s(scenario, op, shard, s.cp) for op in cores)
+    merge_s = sum_in_order(compute_cp_merge_s(scenario, op, shard, ring_ranks) for op in cores)
     overlapped_s = collective_s - forward_s, 2 * collective_s - backward_s
     shares = np.ones_like(forward_s), np.zeros_like(forward_s)
-    return AxisCommunication(forward_s + merge_s, backward_s + merge_s, *overlapped_s, *shares)
+    exposed_s = forward_s + merge_s + all_to_all_s, backward_s + merge_s + all_to_all_s
+    return AxisCommunication(*exposed_s, *overlapped_s, *shares)
+
+
+def compute_all_to_all_ranks(scenario: Scenario, s: Strategies) -> Ints:
+    """Of hierarchical context parallelism, the ranks of a node that have an all-to-all among them, [plans]."""
+    heads = math.gcd(
+        *(
+            count
+            for layer in scenario.workload.layer_types
+            for op in layer.operators
+            if isinstance(op, AttentionCore)
+            for count in (op.heads, op.kv_heads)
+        )
+    )
+    domain_ranks = scenario.network.link_domain_ranks
+    return rank_groups.compute_all_to_all_ranks(scenario.rank_layout, s, domain_ranks, heads)
 
 
 def _compute_expert_comm(

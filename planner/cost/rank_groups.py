@@ -146,6 +146,21 @@ def build_context_group(layout: RankLayout, s: Strategies) -> RankGroup:
     return replace(build_rank_group(s.cp, compute_rank_strides(layout, s)["cp"]), axis="context")
 
 
+def compute_all_to_all_ranks(layout: RankLayout, s: Strategies, domain_ranks: int, heads: int) -> Ints:
+    """Of hierarchical context parallelism, the ranks that have an all-to-all among them, [plans]; rings run over
+    those that are equal in them (`create_hierarchical_groups` in `megatron/core/parallel_state.py`, megatron-core
+    0.16.1).
+
+    As many neighbours as divide cp, the `domain_ranks` that links join without a NIC, and the heads of a rank, of
+    which each gets as many; `heads`: of queries and of keys, what divides both. 1: a ring alone.
+    """
+    stride = compute_rank_strides(layout, s)["cp"]
+    neighbours = np.where(domain_ranks % stride == 0, domain_ranks // stride, 1)
+    rank_heads = np.where(heads % s.tp == 0, heads // s.tp, 1)
+    ranks: Ints = np.gcd(np.gcd(s.cp, neighbours), rank_heads)
+    return ranks
+
+
 def build_data_group(layout: RankLayout, s: Strategies) -> RankGroup:
     """The ranks that hold the same dense parameters: all of dp x cp, and of the mirrored stage."""
     parts = _build_parts(layout, s, ("ep", "cp", "dp") if layout.has_expert_axis else ("cp", "dp"))

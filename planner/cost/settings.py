@@ -270,7 +270,7 @@ _DECLARED = (
     ),
     Setting(
         "cp_exchange", "cp_comm_type", "choice", get_args(CpCommType), _PARALLELISM,
-        "Context-parallel algorithm: ring, all-gather, all-to-all.",
+        "Context-parallel algorithm: ring, all-gather, all-to-all, hierarchical (all-to-all in a node, ring beyond).",
         description="communication of context parallelism", label="cp by {}", terms=("context_parallel",),
         affects=lambda s: s.cp > 1, otherwise="cp 1",
         has_own_value=False,

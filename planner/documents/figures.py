@@ -174,7 +174,9 @@ def _list_text_choices(hint: object) -> tuple[str, ...]:
 
 
 def flatten_part(part: msgspec.Struct) -> dict[str, RecordValue]:
-    """A part as one record of CSV or JSON Lines; parts and mappings in it without declared columns are left out."""
+    """A part as one record of CSV or JSON Lines; parts and mappings in it without declared columns, lists of numbers
+    and what is absent are left out.
+    """
     record: dict[str, RecordValue] = {}
     field_types = _get_field_types(type(part))
     for field, key in zip(part.__struct_fields__, part.__struct_encode_fields__, strict=True):
@@ -182,7 +184,9 @@ def flatten_part(part: msgspec.Struct) -> dict[str, RecordValue]:
         if isinstance(value, msgspec.Struct | dict):
             inner = value if isinstance(value, dict) else flatten_part(value)
             record |= {column.format(name): item for name, item in inner.items()} if column else {}
-        elif not isinstance(value, list) or all(isinstance(item, str) for item in value):
+        elif isinstance(value, list):
+            record |= {key: value} if all(isinstance(item, str) for item in value) else {}
+        elif value is not msgspec.UNSET:
             record[key] = value
     return record
 

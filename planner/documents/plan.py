@@ -248,6 +248,8 @@ class PlanPart(DocumentPart, frozen=True, kw_only=True):
 
     strategy: Annotated[StrategyPart, declare_columns("{}")]
     settings: Annotated[SettingsPart, declare_columns("{}")]
+    cp_group_sizes: list[PositiveInt] | msgspec.UnsetType = msgspec.UNSET
+    """Of hierarchical context parallelism, ranks of an all-to-all and ranks of a ring; absent without it."""
     global_batch: PositiveInt
     step_time_s: StepTime
     step_time_p10_s: StepTimeP10

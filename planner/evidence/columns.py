@@ -127,7 +127,6 @@ _PARTS = "|".join(get_args(OffloadState))
 _STATED_VALUES = {
     "dp_overlap": ("yes", "no", "grad"),
     "pp_overlap": ("yes", "no"),
-    "cp_exchange": ("ring", "all-gather", "all-to-all", "hierarchical"),
 }
 """Values that a run can state beside those of a setting, or of what is no setting."""
 _PATTERNS = {

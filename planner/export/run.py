@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import msgspec
 
 from planner.cost.pipeline.partition import find_partition_costs, list_chunk_layers
 from planner.cost.settings import list_own_values
-from planner.documents.plan import PlanDocument, SettingsPart, StrategyPart
+from planner.documents.plan import PlanDocument, PlanPart, SettingsPart, StrategyPart
 from planner.errors import InputError
 from planner.hardware import database
 from planner.studies.explain import check_plan_split
@@ -73,6 +74,8 @@ class PlannedRun:
     mfu: float
     tokens: int | None
     checkpoint_steps: int
+    cp_group_sizes: tuple[int, ...] = ()
+    """Of hierarchical context parallelism, ranks of an all-to-all and of a ring; empty without it."""
     trainer_version: str = ""
     """The version of a program that was planned for, as NAME@VERSION; empty: the newest."""
 
@@ -215,8 +218,25 @@ def build_planned_run(
         mfu=plan.mfu,
         tokens=document.run.tokens if document.run else None,
         checkpoint_steps=_compute_checkpoint_steps(document, plan.step_time_s),
+        cp_group_sizes=_read_context_group_sizes(plan, f"plans[{plan_number - 1}]"),
         trainer_version=scenario.trainer or "",
     )
+
+
+def _read_context_group_sizes(plan: PlanPart, key: str) -> tuple[int, ...]:
+    """Raise InputError where a plan has not the sizes of its hierarchical context parallelism."""
+    if plan.settings.cp_exchange != "hierarchical" or plan.strategy.cp == 1:
+        return ()
+    sizes = () if isinstance(plan.cp_group_sizes, msgspec.UnsetType) else tuple(plan.cp_group_sizes)
+    if len(sizes) != 2 or math.prod(sizes) != plan.strategy.cp:
+        expected = f"ranks of an all-to-all and of a ring, whose product is cp {plan.strategy.cp}"
+        raise InputError(
+            "no sizes of hierarchical context parallelism",
+            key=f"{key}.cp_group_sizes",
+            value=list(sizes) or None,
+            expected=expected,
+        )
+    return sizes
 
 
 def _compute_checkpoint_steps(document: PlanDocument, step_time_s: float) -> int:

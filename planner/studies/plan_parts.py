@@ -11,6 +11,7 @@ import numpy as np
 from planner.cluster.model.cluster import Cluster
 from planner.cost.arrays import sum_in_order
 from planner.cost.flops import compute_required_flops
+from planner.cost.layer_tables import compute_all_to_all_ranks
 from planner.cost.memory.moments import MEMORY_CATEGORIES, MEMORY_MOMENTS
 from planner.cost.memory.peak import PeakMemory, compute_peak_memory
 from planner.cost.operations.energy import ENERGY_PARTS, compute_energy_parts_j
@@ -130,6 +131,7 @@ def _build_scenario_plan_parts(
     energy_j_per_step = sum_in_order(energy_parts_j.values())
     has_power = bool(scenario.accelerator.tdp_w)
     rent_usd_per_s = scenario.devices * scenario.usd_per_device_hour / 3600
+    group_sizes = _list_context_group_sizes(scenario, strategies)
     parts = []
     for i in range(len(strategies)):
         step_time_s = float(step_costs.step_time_s[i])
@@ -138,6 +140,7 @@ def _build_scenario_plan_parts(
             PlanPart(
                 strategy=build_strategy_part(strategies, i),
                 settings=build_settings_part(scenario),
+                cp_group_sizes=group_sizes[i],
                 global_batch=scenario.global_batch,
                 step_time_s=step_time_s,
                 step_time_p10_s=step_time_p10_s,
@@ -162,6 +165,17 @@ def _build_scenario_plan_parts(
             )
         )
     return parts, uncertainty
+
+
+def _list_context_group_sizes(scenario: Scenario, s: Strategies) -> list[list[int] | msgspec.UnsetType]:
+    """Of each plan the ranks of an all-to-all and of a ring of its context parallelism, where it has both."""
+    if scenario.cp_comm_type != "hierarchical":
+        return [msgspec.UNSET] * len(s)
+    ranks = compute_all_to_all_ranks(scenario, s)
+    return [
+        [inner, cp // inner] if cp > 1 else msgspec.UNSET
+        for inner, cp in zip(ranks.tolist(), s.cp.tolist(), strict=True)
+    ]
 
 
 def read_step_bounds(plan: PlanPart) -> StepBounds:

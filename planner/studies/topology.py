@@ -95,10 +95,7 @@ class _GroupQuery:
 def _enumerate_group_queries(cluster: Cluster, network: Network) -> Iterator[_GroupQuery]:
     """Groups that runs have: tensor parallel inside, experts, stages and data parallel across nodes."""
     per_node, nodes, devices = cluster.devices_per_node, cluster.nodes, cluster.devices
-    scale_up_devices = max(
-        (int(n) for n, is_nic in zip(network.tier_group_ranks, network.through_nic, strict=True) if not is_nic),
-        default=1,
-    )
+    scale_up_devices = network.link_domain_ranks
     for ranks in _TENSOR_PARALLEL_SIZES:
         if ranks <= per_node or ranks <= scale_up_devices:
             yield _GroupQuery("tp", ranks, 1, "all-reduce")

@@ -35,7 +35,7 @@ GraphScope = Literal["attn", "mlp", "moe", "moe_router", "moe_preprocess"]
 """Parts of a layer that are a CUDA graph (`graph:attn+mlp`), by their names in `CudaGraphScope` of megatron-core."""
 KernelStyle = Literal["fused", "pytorch", "transformers", "autocast"]
 AttentionKernel = Literal["flash", "unfused"]
-CpCommType = Literal["ring", "all-gather", "all-to-all"]
+CpCommType = Literal["ring", "all-gather", "all-to-all", "hierarchical"]
 ExpertExchange = Literal["deepep", "nccl", "hybridep"]
 GradientDtype = Literal["fp32", "bf16"]
 WeightDtype = Literal["bf16", "fp32", "fp8"]

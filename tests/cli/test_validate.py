@@ -113,3 +113,20 @@ def test_a_name_of_a_run_is_no_markup_and_no_control_character(tmp_path: Path) -
     text = call("planner", "validate", "--runs", str(path), "--format", "markdown").stdout
     assert "\\[a\\|b\\](http:\\//x.org) \\\\x1b\\[31m\\`c\\`" in text
     assert "\x1b" not in call("planner", "validate", "--runs", str(path)).stdout
+
+
+def test_a_table_of_which_every_row_is_skipped_is_bad_input(tmp_path: Path) -> None:
+    (good,) = read_published_rows(IDS[0])
+    cells = [("accelerator", "h1000"), ("layers", "many")]
+    wrong = [good | {"id": f"bad-{name}", name: value} for name, value in cells]
+    (tmp_path / "all.csv").write_text(format_table(*wrong))
+    done = call("planner", "validate", "all.csv", "--format", "json", "-o", "errors.html", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert not (tmp_path / "errors.html").exists()
+    assert "all.csv: no row can be predicted" in done.stderr
+    for line, (name, value) in enumerate(cells, start=2):
+        (reason,) = (text for text in done.stderr.splitlines() if text.startswith(f"line {line}: bad-{name}: "))
+        assert value in reason
+    # one row that can be predicted is enough
+    (tmp_path / "one.csv").write_text(format_table(*wrong, good))
+    assert call("planner", "validate", "one.csv", "--format", "json", cwd=tmp_path).returncode == 0

@@ -52,6 +52,7 @@ PLANS = {
     "--recompute full",
     "folded": f"llama-3-70b {H100} --tp 4 --pp 4 --vpp 2 --zero 2 --schedule zb-v --recompute full {SP} "
     "--trainer torchtitan --layout first-18-last-22",
+    "nested": f"llama-3-8b {H100} --seq-length 32K --tp 2 --cp 8 --zero 1 --cp-exchange hierarchical {SP}",
     "gathered": f"llama-3-8b {H100} --seq-length 32K --cp 4 --zero 3 --cp-exchange all-gather",
     "tensor": f"llama-3-8b {H100} --tp 4 --zero 3 --trainer torchtitan",
     "split": f"llama-3-8b {H100} --tp 4 --zero 3 --trainer accelerate",
@@ -104,8 +105,8 @@ _MEGATRON_PLANS = (
 _DEEPSPEED_PLANS = ("zero-1", "stage-3")
 _FSDP_PLANS = ("fsdp", "zero-2", "hybrid", "hosted", "one-node")
 PLANS_BY_TRAINER: dict[str, tuple[str, ...]] = {
-    "megatron-lm": (*_MEGATRON_PLANS, "latent", "modules"),
-    "megatron-bridge": (*_MEGATRON_PLANS, "latent", "fp8-attention", "modules"),
+    "megatron-lm": (*_MEGATRON_PLANS, "latent", "modules", "nested"),
+    "megatron-bridge": (*_MEGATRON_PLANS, "latent", "fp8-attention", "modules", "nested"),
     "deepspeed": (*_DEEPSPEED_PLANS, "zero-2-fp32", "auto-tp", "narrow-master", "host-master", "kept"),
     "torchtitan": (
         *(*_FSDP_PLANS, "chunked", "narrow", "narrow-moments"),

@@ -60,6 +60,18 @@ REFUSED: list[tuple[tuple[ExportName, ...], str, Changes, str]] = [
         {**FP8_ATTENTION, "strategy.cp": 2, "settings.cp_exchange": "all-gather"},
         "attention_precision",
     ),
+    ((MEGATRON_LM, BRIDGE), "nested", {}, ""),
+    ((NEMO,), "nested", {}, "cp_exchange"),
+    (ALL, "long", {"settings.cp_exchange": "all-to-all"}, ""),
+    (ALL, "long", {"settings.cp_exchange": "all-to-all", "model.kv_heads": 4}, "cp_exchange"),
+    (ALL, "long", {"model.sliding_window": 512}, "cp_exchange"),
+    (ALL, "long", {"settings.cp_exchange": "all-gather", "model.sliding_window": 512}, ""),
+    (
+        (MEGATRON_LM, BRIDGE),
+        "long",
+        {"settings.cp_exchange": "all-gather", "model.attention_sinks": True},
+        "cp_exchange",
+    ),
 ]
 """Programs, a plan that they support, what is changed, and the settings that are refused."""
 
@@ -87,6 +99,23 @@ WRITTEN: list[tuple[str, Changes, dict[ExportName, str]]] = [
         "dense",
         {"settings.loss": "compiled"},
         {MEGATRON_LM: "--cross-entropy-fusion-impl native", BRIDGE: "cross_entropy_fusion_impl=native"},
+    ),
+    (
+        "long",
+        {"settings.cp_exchange": "all-gather"},
+        {
+            MEGATRON_LM: "--cp-comm-type all_gather",
+            BRIDGE: "cp_comm_type=all_gather",
+            NEMO: "cp_comm_type=all_gather",
+        },
+    ),
+    (
+        "long",
+        {"settings.cp_exchange": "hierarchical", "cp_group_sizes": (2, 2)},
+        {
+            MEGATRON_LM: "--cp-comm-type a2a+p2p --hierarchical-context-parallel-sizes 2 2",
+            BRIDGE: "cp_comm_type=a2a+p2p, hierarchical_context_parallel_sizes=[2, 2]",
+        },
     ),
     (
         "fp8",

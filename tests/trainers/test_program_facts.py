@@ -121,3 +121,21 @@ def test_settings_that_make_no_difference_to_any_plan_are_not_listed() -> None:
     assert "\nSettings  cp by all-gather, chunked loss\n" in call("plan", "llama-3-8b", *on, "--cp", "2").stdout
     experts = call("plan", "qwen3-30b-a3b", *on, "--ep", "8", "--cp", "1").stdout
     assert "\nSettings  ep by nccl, chunked loss\n" in experts
+
+
+def test_hierarchical_context_parallelism_is_planned_and_written_with_its_sizes(tmp_path: Path) -> None:
+    on = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "4", "-b", "16", "--seq-length", "64K", "--top", "1")
+    plan = ("--tp", "1", "--cp", "16", "--pp", "1", "--cp-exchange", "hierarchical", "--trainer", "megatron-lm")
+    done = call("plan", *on, *plan, "-f", "json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["plans"][0]["cp_group_sizes"] == [8, 2]
+    (tmp_path / "plan.json").write_text(done.stdout)
+    exported = call("planner", "export", "plan.json", "--to", "megatron-lm", "-o", "f", cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    lines = [line.strip() for line in (tmp_path / "f" / "train.sh").read_text().splitlines()]
+    assert {"--cp-comm-type a2a+p2p", "--hierarchical-context-parallel-sizes 8 2"} <= set(lines)
+    document["plans"][0]["cp_group_sizes"] = [8, 4]
+    (tmp_path / "plan.json").write_text(json.dumps(document))
+    wrong = call("planner", "export", "plan.json", "--to", "megatron-lm", "-o", "g", cwd=tmp_path)
+    assert (wrong.returncode, "cp_group_sizes" in wrong.stderr, "product is cp 16" in wrong.stderr) == (2, True, True)

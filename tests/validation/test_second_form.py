@@ -190,6 +190,7 @@ def test_what_the_model_has_no_term_for_is_named(column: str, value: str, named:
         ("ep_exchange", "nccl"),
         ("pp_overlap", "no"),
         ("attention_precision", "fp8"),
+        ("cp_exchange", "hierarchical"),
         ("reshard", "never"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from planner.cli.io.output import DocumentOutput, write_stderr
@@ -20,6 +21,9 @@ with import_lazily():
     from planner.report import console
     from planner.report.views import validation_report
 
+_MAX_REASONS = 20
+"""Rows of which the reason is printed where no row can be predicted."""
+
 
 def _parse_percent(value: OptionValue, key: str) -> float:
     """The percentage, `10%` or `10`. Raises InputError."""
@@ -28,6 +32,18 @@ def _parse_percent(value: OptionValue, key: str) -> float:
         return 100 * parse_quantity(text if text.rstrip().endswith("%") else f"{text}%", "ratio", key=key)
     except InputError:
         raise InputError("not a percentage", key=key, value=text, expected="such as 10%") from None
+
+
+def _build_all_skipped_error(skipped: Sequence[measured_runs.SkippedRunPart], origin: str) -> InputError:
+    """The error for a table of which no row can be predicted; the reasons go before it, to stderr."""
+    for row in skipped[:_MAX_REASONS]:
+        reason = row.reason.removeprefix(f"{origin}: ")
+        write_stderr(f"line {row.line}: {console.strip_nonprintable(row.id)}: {console.strip_nonprintable(reason)}\n")
+    if len(skipped) > _MAX_REASONS:
+        write_stderr(f"and {len(skipped) - _MAX_REASONS} more rows\n")
+    return InputError(
+        "no row can be predicted", origin=origin, value=f"{len(skipped)} rows", expected="a row that can"
+    )
 
 
 @declare_command(
@@ -69,13 +85,16 @@ def validate(
         read_text_file(runs_path, (".csv",), "a CSV table of measured runs"), str(runs_path)
     )
     predictions, unbound_runs = predict.predict_runs(table.runs)
+    skipped = [*table.skipped, *unbound_runs]
+    if not predictions:
+        raise _build_all_skipped_error(skipped, str(runs_path))
     cross_validation_parts = None
     if cross:
         cross_validation_parts = cross_validation.build_cross_validation_parts(
             calibrate.build_calibration_cases(table.runs), lambda line: write_stderr(f"{line}\n")
         )
     document = validation_document.build_validation_document(
-        predictions, [*table.skipped, *unbound_runs], cross_validation_parts, max_error, table.notes
+        predictions, skipped, cross_validation_parts, max_error, table.notes
     )
     output.write(document)
     excess_errors = [

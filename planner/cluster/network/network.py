@@ -89,6 +89,14 @@ class Network:
         return touched_parts
 
     @property
+    def link_domain_ranks(self) -> int:
+        """Ranks that links join without a NIC: of a node, or of a rack of them."""
+        return max(
+            (int(n) for n, is_nic in zip(self.tier_group_ranks, self.through_nic, strict=True) if not is_nic),
+            default=1,
+        )
+
+    @property
     def devices(self) -> int:
         """All ranks."""
         return int(self.tier_group_ranks[-1])

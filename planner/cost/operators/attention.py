@@ -162,8 +162,10 @@ def count_attended_pairs(op: AttentionCore, seq_length: int, convention: FlopsCo
     return window * (1.0 - window / (2.0 * seq_length)) if op.causal and convention == "causal" else window
 
 
-def compute_cp_merge_s(scenario: Scenario, op: AttentionCore, shard: LayerShard, cp: Ints) -> Floats:
-    """Ring attention: in each pass the partial results of cp blocks are merged; seconds of one pass, [keys]."""
+def compute_cp_merge_s(scenario: Scenario, op: AttentionCore, shard: LayerShard, blocks: Ints) -> Floats:
+    """Ring attention: in each pass the partial results of the blocks of its ranks are merged; seconds of one pass,
+    [keys].
+    """
     moved_bytes = _RING_MERGE_BYTES * shard.tokens * op.heads * op.v_dim / shard.tp
     merge_s = moved_bytes / roofline.compute_memory_bytes_per_s(scenario) + scenario.calibration.kernel_launch_s
-    return (cp - 1) * merge_s
+    return (blocks - 1) * merge_s

@@ -20,7 +20,9 @@ from planner.workload.spec import ModelSpec, MoeSpec
 ConfigValue = bool | int | float | str | list[int] | list[str] | tuple[int, int]
 ConfigFields = dict[str, ConfigValue]
 
-_CP_COMM_TYPES = {"ring": "p2p", "all-gather": "allgather", "all-to-all": "a2a"}
+_CP_COMM_TYPES = {"ring": "p2p", "all-gather": "all_gather", "all-to-all": "a2a", "hierarchical": "a2a+p2p"}
+"""As `TransformerConfig.cp_comm_type` and Transformer Engine spell them; the help of Megatron-LM's --cp-comm-type has
+an `allgather` that `attn_forward_func_with_cp` refuses."""
 PRECISION_FIELDS: dict[str, ConfigFields] = {
     "bf16": {"bf16": True},
     "fp16": {"fp16": True},
@@ -182,6 +184,7 @@ def _build_parallel_fields(run: PlannedRun, model: ModelSpec) -> dict[str, Confi
         "pipeline_model_parallel_layout": None if run.has_even_chunks else _format_pipeline_layout(run),
         "context_parallel_size": strategy.cp,
         "cp_comm_type": _CP_COMM_TYPES[run.settings.cp_exchange] if strategy.cp > 1 else None,
+        "hierarchical_context_parallel_sizes": list(run.cp_group_sizes) or None,
         "expert_model_parallel_size": strategy.ep if model.moe is not None else None,
         "expert_tensor_parallel_size": strategy.etp if model.moe is not None else None,
         "sequence_parallel": (strategy.sequence_parallel and strategy.tp > 1) or None,

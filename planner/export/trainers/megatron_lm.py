@@ -24,6 +24,8 @@ _SPECIAL_OPTIONS: dict[tuple[str, megatron_core.ConfigValue], tuple[str, ...]] =
     ("grad_reduce_in_fp32", False): ("--grad-reduce-in-bf16",),
 }
 """Arguments whose name differs from their field."""
+_SPREAD_LISTS = ("hierarchical_context_parallel_sizes",)
+"""Lists of numbers that are several values of an argument, and no expression."""
 
 _FIELDS_WITHOUT_OPTION = ("gated_linear_unit", "original_max_position_embeddings", "beta_fast", "beta_slow")
 """Fields that are set by another argument, or that are always at their default."""
@@ -53,7 +55,7 @@ def _build_options(fields: Mapping[str, megatron_core.ConfigValue | None]) -> li
             options += [(option,)] if value else []
         elif isinstance(value, tuple):
             options.append((option, ",".join(map(str, value))))
-        elif isinstance(value, list) and all(isinstance(item, int) for item in value):
+        elif isinstance(value, list) and name not in _SPREAD_LISTS and all(isinstance(item, int) for item in value):
             options.append((option, _format_list_expression(value)))
         else:
             options.append((option, *value) if isinstance(value, list) else (option, value))

@@ -28,7 +28,9 @@ MINDSPEED = replace(
     # `--moe-token-dispatcher-type alltoall`: DeepEP is for NVIDIA's GPUs
     ep_exchange="nccl",
     caches_narrow_weights=False,
-    # --recompute-activation-function, --recompute-norm (mindspeed/features_manager/recompute)
+    # --recompute-activation-function and --recompute-norm: the MLP's activation and the norms are repeated, their
+    # outputs dropped (mindspeed/features_manager/recompute/activation_function.py, norm_function.py;
+    # mindspeed/core/memory/recompute, activation/activation_recompute_forward.py, norm/norm_recompute_forward.py)
     selective_recompute="cheap",
 )
 
@@ -90,11 +92,16 @@ MINDSPEED_PROGRAM = Program(
             lambda plan: plan.pp > 1,
         ),
         *rules.restrict_rules(_DUALPIPE_RULES, lambda plan: (plan.pp > 1) & (plan.schedule == "dualpipe-v")),
+        # --context-parallel-algo megatron_cp_algo, kvallgather_cp_algo, hybrid_cp_algo with --ulysses-degree-in-cp;
+        # or ulysses_cp_algo (mindspeed/features_manager/context_parallel)
         rules.Rule(
             "cp_exchange",
-            "cp_exchange ring, all-to-all or all-gather: --context-parallel-algo",
-            lambda plan: (plan.cp > 1) & (plan.cp_exchange not in ("ring", "all-to-all", "all-gather")),
-            source="mindspeed_llm/features_manager/context_parallel/context_parallel_feature.py",
+            "cp_exchange ring, all-gather or hierarchical, or heads that tp x cp divides",
+            lambda plan: (
+                plan.cp_exchange == "all-to-all"
+                and (plan.cp > 1) & (plan.model is not None and plan.model.heads % (plan.cp * plan.tp) != 0)
+            ),
+            source="mindspeed/features_manager/context_parallel/ulysses_context_parallel.py",
         ),
         rules.Rule(
             "cp",

@@ -354,6 +354,12 @@ NEMO = Program(
     "2.5",
     (
         *_MEGATRON_CORE_RULES,
+        rules.Rule(
+            "cp_exchange",
+            "cp_exchange ring, all-gather or all-to-all",
+            lambda plan: (plan.cp > 1) & (plan.cp_exchange == "hierarchical"),
+            source="nemo/lightning/_strategy_lib.py, init_model_parallel: no hierarchical_context_parallel_sizes",
+        ),
         # of megatron-core 0.14, which NeMo imports
         model_rules.reject_tp_beyond_kv_heads(f"{CONFIG_FILE}, num_query_groups"),
         rules.Rule(

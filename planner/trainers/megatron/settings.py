@@ -105,7 +105,47 @@ def _has_fp8_attention_shape(plan: PlanValues) -> bool:
     return model.head_size == 128 if is_hopper else model.head_size <= 128 and model.head_size % 16 == 0
 
 
+def _cannot_exchange_heads(plan: PlanValues) -> Flags:
+    """Whether an all-to-all of context parallelism cannot give each rank as many heads of keys and values."""
+    model = plan.model
+    if model is None or plan.cp_exchange != "all-to-all":
+        return False
+    heads = model.heads if model.mla is not None else model.kv_head_count
+    return (plan.cp > 1) & (heads % (plan.tp * plan.cp) != 0)
+
+
+_CP_SOURCE = "transformer_engine/pytorch/attention/dot_product_attention/context_parallel.py"
+_CP_RULES = (
+    Rule(
+        "cp_exchange",
+        "cp_exchange ring, all-gather or hierarchical, or KV heads that tp x cp divides",
+        _cannot_exchange_heads,
+        source=f"{_CP_SOURCE}, AttnFuncWithCPAndQKVOA2A",
+    ),
+    Rule(
+        "cp_exchange",
+        "cp_exchange all-gather or all-to-all where attention has windows",
+        lambda plan: (
+            plan.cp_exchange in ("ring", "hierarchical")
+            and (plan.model is not None and plan.model.sliding_window > 0)
+            and (np.asarray(plan.cp) > 1)
+        ),
+        source=f"{_CP_SOURCE}, attn_forward_func_with_cp",
+    ),
+    Rule(
+        "cp_exchange",
+        "cp_exchange all-to-all where attention has sinks",
+        lambda plan: (
+            plan.cp_exchange != "all-to-all"
+            and (plan.model is not None and bool(plan.model.attention_sinks))
+            and (np.asarray(plan.cp) > 1)
+        ),
+        source=f"{_CP_SOURCE}, attn_forward_func_with_cp",
+    ),
+)
+
 MEGATRON_SETTING_RULES = (
+    *_CP_RULES,
     Rule(
         "ep_exchange",
         "ep_exchange hybridep on NVIDIA's GPUs from Hopper on",
@@ -251,7 +291,7 @@ FP8_ATTENTION_RULES = (
     ),
     Rule(
         "attention_precision",
-        "attention_precision bf16, or cp_exchange ring or all-to-all",
+        "attention_precision bf16, or cp_exchange ring, all-to-all or hierarchical",
         lambda plan: (
             differs_from_own(plan, "attention_precision") and plan.cp_exchange == "all-gather" and plan.cp > 1
         ),
