@@ -25,6 +25,7 @@ _MAX_DEPTH = 50
 _MAX_NUMBER_LENGTH = 400
 _LONG_NUMBER_PATTERN = re.compile(rf"[-+.0-9].{{{_MAX_NUMBER_LENGTH}}}", re.DOTALL)
 _DEEP_KEY_PATTERN = re.compile(rf"(?:\.[^.,={{}}\n]+){{{_MAX_DEPTH}}}")
+_NON_FINITE_PATTERN = re.compile(r"[:,\[]\s*(-?Infinity|NaN)\b")
 _QUOTED_PATTERN = re.compile(r"""'[^'\n]*'|"(?:[^"\\\n]|\\.)*"|#.*""")
 _CONTROL_CHARACTER_PATTERN = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ufeff\\ud800-\\udfff]"
@@ -109,7 +110,15 @@ def _load_text(text: str, file_format: FileFormat) -> object:
     if file_format == "toml":
         return _load_toml(text)
     if file_format == "json":
-        return msgspec.json.decode(text)
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            if not _NON_FINITE_PATTERN.search(text):
+                raise
+        # Python's json writes infinite numbers, which JSON has not, so that published config.json files have them
+        import json
+
+        return json.loads(text)
     return _load_yaml(text)
 
 

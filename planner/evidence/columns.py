@@ -16,7 +16,7 @@ from planner.cost.settings import SETTINGS, AttentionKernel, OffloadState, Recom
 from planner.errors import find_nearest_name
 from planner.trainers.names import LaunchMode, TrainerName
 from planner.trainers.pipeline_layout import format_layout, parse_layout
-from planner.workload.spec import MAX_HEADS_OR_EXPERTS, MAX_LAYERS, MAX_SEQ_LENGTH
+from planner.workload.limits import MAX_HEADS_OR_EXPERTS, MAX_LAYERS, MAX_SEQ_LENGTH
 from planner.workload.techniques import LoraModules
 
 CellValue = str | int | float | bool

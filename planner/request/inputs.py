@@ -85,26 +85,24 @@ def _replace_prediction_layers(spec: ModelSpec | OperatorListSpec, mtp_layers: i
 
 def _read_model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec | OperatorListSpec, str]:
     """The description in a file, and a note on defaults that were assumed."""
-    from planner.decode import parse_mapping
-    from planner.workload.huggingface.read_config import parse_huggingface_config
+    from planner.workload.huggingface.read_config import read_huggingface_config
     from planner.workload.huggingface.training_length import find_training_length
 
     file = path / "config.json" if is_existing_folder(path) else path
     text, file_format = read_formatted_file(file, (".json", ".toml"), "a config.json or its folder, or a model TOML")
     if file_format != "json":
         return parse_model_file(text, file_format, str(file)), ""
-    spec = parse_huggingface_config(text, str(file), file.absolute().parent.name or file.stem)
-    if seq_length is not None:
-        return spec, ""
-    model_type = str(parse_mapping(text, "json", str(file))["model_type"])
-    length = find_training_length(spec, model_type)
-    if length == spec.seq_length:
-        return spec, ""
-    note = (
-        f"sequence {length:,}, usual for the training of {model_type} models, of the {spec.seq_length:,} that "
-        f"{file.name} allows; --seq-length sets another"
-    )
-    return msgspec.structs.replace(spec, seq_length=length), note
+    name = file.absolute().parent.name if file.name == "config.json" else file.stem
+    read = read_huggingface_config(text, str(file), name or file.stem)
+    spec, notes = read.spec, list(read.notes)
+    length = find_training_length(spec, read.model_type)
+    if seq_length is None and length != spec.seq_length:
+        notes.append(
+            f"sequence {length:,}, usual for the training of {read.model_type} models, of the {spec.seq_length:,} that "
+            f"{file.name} allows; --seq-length sets another"
+        )
+        spec = msgspec.structs.replace(spec, seq_length=length)
+    return spec, "; ".join(notes)
 
 
 def read_cluster(

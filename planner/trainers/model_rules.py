@@ -7,14 +7,45 @@ from collections.abc import Callable, Iterable
 from planner.trainers.rules import PlanValues, Rule
 from planner.workload.spec import ModelSpec, RopeScaling
 
+_UNCOMMON_PARTS = (
+    *("pattern", "mixer", "indexer", "v_head_dim", "rotary", "attention_gate", "shares_keys", "values_are_keys"),
+    *("norm_placement", "norm_weight", "qk_norm_scope", "inner_norms", "shared_norm", "head_bias", "embedding_size"),
+    *("extra_parameters", "outer_parameters", "relative_every_layer"),
+)
+"""Parts of a model that no program's description of decoders has."""
+_UNCOMMON_EXPERTS = ("latent_size", "dense_beside", "shared_bias")
+_PLAIN_MODEL = ModelSpec(name="", hidden_size=1, layers=1, heads=1, ffn_size=1)
+
+
+def find_uncommon_parts(model: ModelSpec) -> tuple[str, ...]:
+    """Parts of the model beside those of a plain decoder: layers by list, mixers, other norms and gates."""
+    parts = [name for name in _UNCOMMON_PARTS if getattr(model, name) != getattr(_PLAIN_MODEL, name)]
+    if model.moe is not None:
+        parts += [f"moe.{name}" for name in _UNCOMMON_EXPERTS if getattr(model.moe, name)]
+    if model.mla is not None and model.mla.gate != "none":
+        parts.append("mla.gate")
+    if model.mlp_activation in ("xielu", "tanh", "sigmoid"):
+        parts.append("activation")
+    return tuple(parts)
+
 
 def accept_decoders(source: str) -> Rule:
-    """Decoders of language models."""
+    """Decoders of language models whose layers are as the keys of a plain decoder say."""
+
+    def describe(plan: PlanValues) -> str:
+        parts = () if plan.model is None else find_uncommon_parts(plan.model)
+        return f"{plan.model_title}, which has {', '.join(parts)}" if parts else plan.model_title
+
     return Rule(
         "model",
         "a decoder",
-        lambda plan: plan.model is None or plan.model.architecture != "decoder" or plan.model.vision is not None,
-        lambda plan: plan.model_title,
+        lambda plan: (
+            plan.model is None
+            or plan.model.architecture != "decoder"
+            or plan.model.vision is not None
+            or bool(find_uncommon_parts(plan.model))
+        ),
+        describe,
         source=source,
     )
 

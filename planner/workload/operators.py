@@ -149,6 +149,8 @@ class AttentionCore:
     v_dim: int
     causal: bool
     window: int = 0
+    topk: int = 0
+    """Keys that a token attends to, chosen by an indexer; 0: all of its window."""
     attended_rows: int = 0
     """Rows per token that attend to each other; 0: a token is one row of the model's sequence."""
     dropout: bool = False
@@ -156,9 +158,74 @@ class AttentionCore:
     wide_softmax: bool = False
     """Whether Hugging Face's module takes the softmax in 32 bit, and makes a 16-bit copy of it."""
 
+    @property
+    def reach(self) -> int:
+        """Keys that a token attends to at most: of its window, or as many as an indexer chooses; 0: all."""
+        return min((size for size in (self.window, self.topk) if size), default=0)
+
     def compute_flops_per_pair(self) -> int:
         """FLOPs of the forward pass for one query-key pair, all heads."""
         return 2 * self.heads * (self.qk_dim + self.v_dim)
+
+
+ScanKind = Literal["delta", "state-space", "selective", "lightning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A linear recurrence over the tokens, computed in chunks: of each head a state of `key_dim` x `value_dim`.
+
+    delta: the gated delta rule (arXiv 2412.06464); state-space: SSD of Mamba-2 (arXiv 2405.21060); selective: the
+    scan of Mamba-1 (arXiv 2312.00752), a channel a head; lightning: linear attention with decay (arXiv 2501.08313).
+    Parameters are those of the recurrence itself (decays, step sizes).
+    """
+
+    name: str
+    kind: ScanKind
+    heads: int
+    key_heads: int
+    key_dim: int
+    value_dim: int
+    chunk: int
+    sharded_parameters: int = 0
+    replicated_parameters: int = 0
+
+    @property
+    def state_values(self) -> int:
+        """Values of the state of all heads."""
+        return self.heads * self.key_dim * self.value_dim
+
+
+@dataclass(frozen=True, slots=True)
+class ShortConvolution:
+    """A causal convolution of a few tokens in each of `channels`, cut by tensor parallelism with them."""
+
+    name: str
+    channels: int
+    kernel: int
+    bias: bool = False
+    replicated_parameters: int = 0
+
+    @property
+    def sharded_parameters(self) -> int:
+        """Kernels and biases."""
+        return self.channels * (self.kernel + (1 if self.bias else 0))
+
+
+@dataclass(frozen=True, slots=True)
+class SparseIndexer:
+    """Scores of every key for every query, by which attention chooses the best `topk` (DeepSeek-V3.2): products of
+    `heads` queries and one key, a weighted sum, and a selection. Not cut by tensor parallelism.
+    """
+
+    name: str
+    heads: int
+    head_dim: int
+    topk: int
+
+    def compute_flops_per_pair(self) -> int:
+        """FLOPs of the forward pass for one query-key pair: the products, and the sum over heads."""
+        return 2 * self.heads * (self.head_dim + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +294,10 @@ class Loss:
     """Rows per token."""
 
 
-Operator = Linear | ExpertLinear | Convolution | AttentionCore | Pointwise | Loss
-_ParameterOperator = Linear | Convolution | Pointwise | Loss
+Operator = (
+    Linear | ExpertLinear | Convolution | AttentionCore | Scan | ShortConvolution | SparseIndexer | Pointwise | Loss
+)
+_ParameterOperator = Linear | Convolution | Scan | ShortConvolution | Pointwise | Loss
 
 
 @dataclass(frozen=True, slots=True)

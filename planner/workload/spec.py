@@ -9,26 +9,31 @@ import msgspec
 
 from planner.decode import MISSING_KEY_PROBLEM, convert_to_type
 from planner.errors import InputError, name_origin
-
-MAX_LAYERS = 2048
-MAX_WIDTH = 10_000_000
-MAX_SEQ_LENGTH = 2**24
-MAX_HEADS_OR_EXPERTS = 65_536
-"""Bounds of layers, widths, tokens, and heads or experts: far above any trained model, so that typing errors are
-reported."""
-
-PositiveWidth = Annotated[int, msgspec.Meta(ge=1, le=MAX_WIDTH)]
-NonNegativeWidth = Annotated[int, msgspec.Meta(ge=0, le=MAX_WIDTH)]
-LayerCount = Annotated[int, msgspec.Meta(ge=1, le=MAX_LAYERS)]
-HeadCount = Annotated[int, msgspec.Meta(ge=1, le=MAX_HEADS_OR_EXPERTS)]
-ExpertCount = Annotated[int, msgspec.Meta(ge=1, le=MAX_HEADS_OR_EXPERTS)]
-PositiveNumber = Annotated[float, msgspec.Meta(gt=0, le=1e12)]
-NonNegativeNumber = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+from planner.workload.limits import (
+    MAX_LAYERS,
+    MAX_SEQ_LENGTH,
+    ExpertCount,
+    HeadCount,
+    LayerCount,
+    NonNegativeNumber,
+    NonNegativeWidth,
+    ParameterCount,
+    PositiveNumber,
+    PositiveWidth,
+)
+from planner.workload.mixers import (
+    DeltaNetSpec,
+    IndexerSpec,
+    LightningSpec,
+    Mixer,
+    ShortConvSpec,
+    StateSpaceSpec,
+)
 
 _CONFLICT_PROBLEM = "does not fit the other keys"
 ModelArchitecture = Literal["decoder", "encoder", "encoder-decoder"]
 Norm = Literal["layernorm", "rmsnorm"]
-Activation = Literal["silu", "gelu", "gelu-tanh", "quick-gelu", "relu", "squared-relu"]
+Activation = Literal["silu", "gelu", "gelu-tanh", "quick-gelu", "relu", "squared-relu", "xielu", "tanh", "sigmoid"]
 _GUIDE_REFERENCE = "as in docs/how-to/models.md, A model of your own; a list of operators has [[layers]] and input"
 
 
@@ -67,6 +72,16 @@ class MoeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     the experts are balanced (DeepSeek-V3, arXiv 2412.19437, section 2.1.2).
     """
     expert_bias: bool = False
+    counts_bias: bool = True
+    """Whether the bias that balances the experts is counted with the parameters, as DeepSeek-V3's authors do; in
+    trainers it is a buffer (transformers 5.24, `DeepseekV3TopkRouter`; megatron-core 0.16.1, `TopKRouter`).
+    """
+    latent_size: NonNegativeWidth = 0
+    """Width to which tokens are projected before routed experts, and from which after them; 0: no projection."""
+    dense_beside: bool = False
+    """Whether the dense MLP runs beside the experts, with norms of its own (Gemma 4)."""
+    shared_bias: bool = False
+    """Whether shared experts have biases."""
     router_score: Literal["softmax", "sigmoid"] | None = None
     """How the router's logits become weights; default: sigmoid where a bias balances the experts, else softmax."""
     router_normalized: bool | None = None
@@ -109,6 +124,39 @@ class MlaSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     qk_nope_head_dim: PositiveWidth
     qk_rope_head_dim: NonNegativeWidth
     v_head_dim: PositiveWidth
+    gate: Literal["none", "head", "width"] = "none"
+    """A gate of the output, by head or by value."""
+
+
+class LayerKind(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A kind of layer: what mixes its tokens, its MLP, and the keys of the model that differ in it. A key left out is
+    the model's.
+    """
+
+    name: str
+    mixer: Mixer | None = None
+    mlp: Literal["dense", "moe", "none"] | None = None
+    """None: experts as `[moe]` says."""
+    sliding_window: NonNegativeWidth | None = None
+    heads: HeadCount | None = None
+    kv_heads: HeadCount | None = None
+    head_dim: PositiveWidth | None = None
+    v_head_dim: NonNegativeWidth | None = None
+    ffn_size: PositiveWidth | None = None
+    gated_mlp: bool | None = None
+    rotary: bool | None = None
+    qk_norm: bool | None = None
+    attention_sinks: bool | None = None
+    shares_keys: bool | None = None
+    values_are_keys: bool | None = None
+    is_sparse: bool | None = None
+    has_indexer: bool | None = None
+    mla: MlaSpec | None = None
+    extra_parameters: ParameterCount | None = None
+    opening_norm: bool | None = None
+    norm_placement: Literal["before", "after", "both", "none"] | None = None
+    qk_norm_scope: Literal["head", "width", "post"] | None = None
+    attention_gate: Literal["none", "head", "width"] | None = None
 
 
 class VisionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -179,13 +227,19 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     mlp_bias: bool = False
     tied_embeddings: bool = False
     """Whether the head's matrix is the embedding's."""
-    head: Literal["lm", "masked-lm", "pooler", "none"] = "lm"
+    head: Literal["lm", "masked-lm", "pooler", "classes", "token-classes", "none"] = "lm"
     """The part after the layers. lm: logits of every token; masked-lm: the same behind one more layer, as in BERT;
-    pooler: a layer for the first token.
+    pooler: a layer for the first token; classes: of a sequence, in an encoder behind a pooler; token-classes: of each
+    token.
     """
+    classes: NonNegativeWidth = 0
+    """Of a head of classes."""
+    classes_bias: bool = False
     relative_positions: Literal["none", "t5", "xlnet", "alibi"] = "none"
     relative_buckets: NonNegativeWidth = 0
     """Rows of T5's table of distances."""
+    relative_every_layer: bool = False
+    """Whether each layer has such a table, and not the first one alone (UMT5)."""
     rope_base: PositiveNumber = 10_000.0
     """Base of the rotary positions, of a model without learned or relative ones."""
     rope_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
@@ -197,6 +251,60 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Tokens that a token attends to; 0: all."""
     sliding_every: PositiveWidth = 1
     """With a sliding window: one layer in `sliding_every` attends to the window only (1: every layer)."""
+    pattern: tuple[str, ...] = ()
+    """The kinds of the layers in order, repeated for all layers; empty: all are as the other keys say."""
+    kinds: tuple[LayerKind, ...] = ()
+    """The kinds that `pattern` names; in a model with a pattern `sliding_every` has no meaning."""
+    mixer: Mixer = "attention"
+    """What mixes the tokens of a layer."""
+    delta_net: DeltaNetSpec | None = None
+    state_space: StateSpaceSpec | None = None
+    short_conv: ShortConvSpec | None = None
+    lightning: LightningSpec | None = None
+    indexer: IndexerSpec | None = None
+    v_head_dim: NonNegativeWidth = 0
+    """Dimension of a head of values; 0: that of queries and keys."""
+    rotary: bool = True
+    """Whether positions are rotary where there are no others; false: none at all."""
+    attention_gate: Literal["none", "head", "width"] = "none"
+    """A gate of attention's output, by head or by value, computed from its input."""
+    shares_keys: bool = False
+    """Whether attention takes the keys and values of an earlier layer, and projects none."""
+    values_are_keys: bool = False
+    """Whether the values of attention are its keys before their norm, and need no projection."""
+    is_sparse: bool = True
+    """With an indexer: whether attention goes to the best keys only."""
+    has_indexer: bool = True
+    """With an indexer: whether the layer has one, and does not take the choice of an earlier layer."""
+    norm_placement: Literal["before", "after", "both", "none"] = "before"
+    """Where the norms of attention and MLP are: before each, after each, or both (four norms a layer)."""
+    norm_weight: bool = True
+    """Whether norms have weights."""
+    qk_norm_scope: Literal["head", "width", "post"] = "head"
+    """Weights of the norms of queries and keys: as many as a head has, as all heads have together, or none."""
+    inner_norms: bool = False
+    """Norms before the last matrix of attention and of the MLP, as in BitNet."""
+    shared_norm: bool = False
+    """With `parallel_residual`: whether attention and MLP have one norm together (GPT-J, Cohere)."""
+    head_bias: bool = False
+    """A bias of the output matrix."""
+    embedding_size: NonNegativeWidth = 0
+    """Width of the embedding where it is projected to the hidden size; 0: the hidden size."""
+    layer_embedding_size: NonNegativeWidth = 0
+    """Width of an embedding of each layer, added to its output (Gemma 3n, Gemma 4; transformers 5.24,
+    `Gemma4TextDecoderLayer`); 0: none."""
+    layer_embedding_vocab: NonNegativeWidth = 0
+    """Rows of its table; 0: `vocab_size`."""
+    opening_norm: bool = True
+    """Whether attention has the norm before it that `norm_placement` says; ModernBERT's first layer has none."""
+    head_transform_bias: bool = True
+    """Whether the layer before a head of masked tokens has a bias."""
+    embedding_bias: bool = False
+    """Whether the projection of the embedding has a bias."""
+    extra_parameters: ParameterCount = 0
+    """Parameters of a layer that no matrix or norm has: scales, coefficients of activations."""
+    outer_parameters: ParameterCount = 0
+    """The same outside the layers."""
     parallel_residual: bool = False
     """Whether attention and MLP have the same input, as in GPT-NeoX, and not the MLP the attention's output."""
     attention_softcap: NonNegativeNumber = 0.0
@@ -221,7 +329,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     @property
     def has_rotary_positions(self) -> bool:
         """Whether queries and keys are rotated by their positions."""
-        return self.learned_positions == 0 and self.relative_positions == "none"
+        return self.rotary and self.learned_positions == 0 and self.relative_positions == "none"
 
     @property
     def mlp_activation(self) -> Activation:
@@ -234,6 +342,16 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     def head_size(self) -> int:
         """Dimension of a head; default: hidden_size / heads."""
         return self.head_dim or self.hidden_size // self.heads
+
+    @property
+    def value_head_size(self) -> int:
+        """Dimension of a head of values; default: that of queries and keys."""
+        return self.v_head_dim or self.head_size
+
+    def build_kind(self, kind: LayerKind) -> ModelSpec:
+        """The model as its layers of this kind are."""
+        given = {key: getattr(kind, key) for key in kind.__struct_fields__ if key not in ("name", "mlp")}
+        return msgspec.structs.replace(self, **{key: value for key, value in given.items() if value is not None})
 
 
 def parse_model_spec(raw: Mapping[str, object], origin: str) -> ModelSpec:
@@ -289,6 +407,14 @@ def _check_keys_together(spec: ModelSpec, key_names: Mapping[str, str]) -> None:
         if not is_valid:
             raise InputError(_CONFLICT_PROBLEM, key=get_file_key(key), value=value, expected=expected)
 
+    names = [kind.name for kind in spec.kinds]
+    for place, name in enumerate(spec.pattern):
+        expected = f"one of {', '.join(sorted(names))}: a name of [[kinds]]"
+        require(name in names, f"pattern[{place}]", name, expected)
+    for place, kind in enumerate(spec.kinds):
+        require(names.index(kind.name) == place, f"kinds[{place}].name", kind.name, "a name of its own")
+        _check_kind(spec, kind)
+    _check_mixer_tables(spec, spec.mixer, "mixer")
     moe, is_encoder_decoder = spec.moe, spec.architecture == "encoder-decoder"
     predicts_tokens = spec.architecture == "decoder" and spec.head == "lm" and spec.vision is None
     require(not spec.mtp_layers or predicts_tokens, "mtp_layers", spec.mtp_layers, "0, but for a decoder of language")
@@ -312,6 +438,32 @@ def _check_keys_together(spec: ModelSpec, key_names: Mapping[str, str]) -> None:
         require(topk_groups <= moe.router_groups, "moe.router_topk_groups", topk_groups, expected)
     expected = "at least 1 for an encoder-decoder" if is_encoder_decoder else 'architecture = "encoder-decoder"'
     require(bool(spec.decoder_layers) == is_encoder_decoder, "decoder_layers", spec.decoder_layers, expected)
+
+
+def _check_kind(spec: ModelSpec, kind: LayerKind) -> None:
+    """Raise InputError for a kind of layer whose tables the model lacks, or whose heads do not fit."""
+    name, merged = kind.name, spec.build_kind(kind)
+    _check_mixer_tables(merged, merged.mixer, f"kinds.{name}.mixer")
+    if kind.mlp == "moe" and spec.moe is None:
+        raise InputError(_CONFLICT_PROBLEM, key=f"kinds.{name}.mlp", value="moe", expected="a table [moe]")
+    if merged.heads % merged.kv_head_count:
+        expected = f"a divisor of {merged.heads} heads"
+        raise InputError(_CONFLICT_PROBLEM, key=f"kinds.{name}.kv_heads", value=merged.kv_heads, expected=expected)
+
+
+def _check_mixer_tables(spec: ModelSpec, mixer: Mixer, key: str) -> None:
+    """Raise InputError for a mixer whose table the model lacks."""
+    tables = {
+        "delta-net": ("delta_net",),
+        "mamba": ("state_space",),
+        "mamba-2": ("state_space",),
+        "attention+mamba-2": ("state_space",),
+        "short-conv": ("short_conv",),
+        "lightning": ("lightning",),
+    }.get(mixer, ())
+    for table in tables:
+        if getattr(spec, table) is None:
+            raise InputError(_CONFLICT_PROBLEM, key=key, value=mixer, expected=f"a table [{table}]")
 
 
 def is_operator_list(raw: Mapping[str, object]) -> bool:

@@ -9,7 +9,7 @@ import json
 import pytest
 
 from planner.errors import InputError
-from planner.workload.huggingface.families import FAMILY_READERS
+from planner.workload.huggingface.families import OWN_READERS
 from planner.workload.huggingface.read_config import parse_huggingface_config
 from planner.workload.spec import ModelSpec
 
@@ -58,7 +58,7 @@ def read(family: str, **keys: object) -> ModelSpec:
 
 
 def test_what_a_file_leaves_out_is_the_default_of_its_family() -> None:
-    assert set(DEFAULTS) == set(FAMILY_READERS)
+    assert set(DEFAULTS) == set(OWN_READERS)
     for family, expected in DEFAULTS.items():
         spec = read(family)
         # XLNet's class counts no positions; the head that would be tied is none of its model

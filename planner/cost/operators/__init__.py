@@ -10,12 +10,26 @@ from planner.cost.arrays import Floats
 from planner.cost.operators import roofline
 from planner.cost.operators.attention import AttentionCost
 from planner.cost.operators.convolution import ConvolutionCost
+from planner.cost.operators.indexer import IndexerCost
 from planner.cost.operators.kept import find_adapted, is_adapted
 from planner.cost.operators.matmul import ExpertLinearCost, LinearCost
 from planner.cost.operators.memory_bound import LossCost, PointwiseCost
 from planner.cost.operators.operator_cost import LayerShard, OperatorCost, PassTimes
+from planner.cost.operators.scan import ScanCost
+from planner.cost.operators.short_convolution import ShortConvolutionCost
 from planner.cost.scenario import Scenario
-from planner.workload.operators import AttentionCore, Convolution, ExpertLinear, Linear, Loss, Operator, Pointwise
+from planner.workload.operators import (
+    AttentionCore,
+    Convolution,
+    ExpertLinear,
+    Linear,
+    Loss,
+    Operator,
+    Pointwise,
+    Scan,
+    ShortConvolution,
+    SparseIndexer,
+)
 from planner.workload.techniques import WEIGHT_16BIT_BYTES
 
 PRUNED_OPERATORS = ("mlp_up", "mlp_down", "shared_up", "shared_down")
@@ -26,6 +40,9 @@ OPERATOR_COSTS: dict[type, OperatorCost[Any]] = {
     ExpertLinear: ExpertLinearCost(),
     Convolution: ConvolutionCost(),
     AttentionCore: AttentionCost(),
+    Scan: ScanCost(),
+    ShortConvolution: ShortConvolutionCost(),
+    SparseIndexer: IndexerCost(),
     Pointwise: PointwiseCost(),
     Loss: LossCost(),
 }

@@ -114,7 +114,7 @@ def _compute_fused_times(scenario: Scenario, op: AttentionCore, shard: LayerShar
         speed *= _FLASH_2_SHARE
     peak_flops_per_s = roofline.get_peak_16bit_flops_per_s(scenario) * roofline.compute_sustained_clock(scenario)
     # a window is computed in whole blocks of keys
-    window = min(op.window + _ATTENTION_KEY_BLOCK if op.window else length, length)
+    window = min(op.reach + _ATTENTION_KEY_BLOCK if op.reach else length, length)
     pairs = shard.tokens * (op.attended_rows or 1) * window / shard.tp
     flops = op.compute_flops_per_pair() * pairs
     causal_share = 1.0 - window / (2.0 * length) if op.causal else 1.0
@@ -158,7 +158,7 @@ def count_attended_pairs(op: AttentionCore, seq_length: int, convention: FlopsCo
     """Pairs that a token counts for: w, its window or the whole sequence s; where causal, by the causal convention,
     w - w²/2s, half of a whole sequence, since the first tokens have fewer before them.
     """
-    window = float(min(op.window or seq_length, seq_length))
+    window = float(min(op.reach or seq_length, seq_length))
     return window * (1.0 - window / (2.0 * seq_length)) if op.causal and convention == "causal" else window
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from planner.errors import InputError
-from planner.workload.spec import MAX_HEADS_OR_EXPERTS, MAX_LAYERS, MAX_SEQ_LENGTH, MAX_WIDTH, Activation
+from planner.workload.limits import MAX_HEADS_OR_EXPERTS, MAX_LAYERS, MAX_SEQ_LENGTH, MAX_WIDTH
+from planner.workload.spec import Activation
 
 EQUIVALENT_KEYS = {
     "hidden_size": ("hidden_size", "n_embd", "d_model"),
@@ -56,6 +57,11 @@ _ACTIVATIONS: dict[str, Activation] = {
     "quick_gelu": "quick-gelu",
     "relu": "relu",
     "relu2": "squared-relu",
+    "xielu": "xielu",
+    "gelu_python": "gelu",
+    "gelu_10": "gelu",
+    "tanh": "tanh",
+    "sigmoid": "sigmoid",
 }
 """Activation functions, by their names in the library (transformers, activations.py, `ACT2CLS`)."""
 _ROPE_TYPES = {"linear": "linear", "dynamic": "dynamic", "llama3": "llama3", "yarn": "yarn"} | dict.fromkeys(

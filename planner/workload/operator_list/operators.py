@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from planner.errors import InputError
-from planner.workload.spec import MAX_SEQ_LENGTH, HeadCount, PositiveWidth
+from planner.workload.limits import MAX_SEQ_LENGTH, HeadCount, PositiveWidth
 
 DimensionSize = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ_LENGTH)]
 WindowSize = int | tuple[int, int]

@@ -15,8 +15,9 @@ import msgspec
 
 from planner.decode import MISSING_KEY_PROBLEM, convert_to_type
 from planner.errors import InputError, build_unknown_name_error, name_origin
+from planner.workload.limits import MAX_LAYERS, LayerCount
 from planner.workload.operator_list.operators import OPERATOR_TYPES, DimensionSize, ListedOperator
-from planner.workload.spec import MAX_LAYERS, LayerCount, PublishedParameters
+from planner.workload.spec import PublishedParameters
 
 _MAX_WINDOW = 65_536
 _GUIDE_REFERENCE = "as in docs/how-to/models.md, Your own list of operators"
