@@ -15,6 +15,7 @@ import pytest
 
 from planner.errors import InputError
 from planner.trainers.model_rules import find_uncommon_parts
+from planner.workload.huggingface.families import FAMILY_NAMES, find_family_reader
 from planner.workload.huggingface.library_defaults import find_library_class
 from planner.workload.huggingface.read_config import ReadModel, read_huggingface_config
 from planner.workload.operators import AttentionCore, Linear, Scan, Workload
@@ -154,3 +155,8 @@ def test_tensor_parallelism_divides_what_mixers_have() -> None:
             rows = [op for op in layer.operators if isinstance(op, Linear) and op.shard == "row"]
             assert columns, (name, layer.name)
             assert rows, (name, layer.name)
+
+
+def test_each_family_is_in_the_module_that_is_named_for_it() -> None:
+    for name in FAMILY_NAMES:
+        assert callable(find_family_reader(name))

@@ -54,7 +54,7 @@ def list_families(output: DocumentOutput) -> None:
     Examples:
       planner models families
     """
-    _write_listing("families", [listing.FamilyEntry(name=name) for name in families.FAMILY_READERS], output)
+    _write_listing("families", [listing.FamilyEntry(name=name) for name in families.FAMILY_NAMES], output)
 
 
 @declare_command(*DOCUMENT_OPTIONS)

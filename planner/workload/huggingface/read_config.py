@@ -10,10 +10,9 @@ import msgspec
 from planner.decode import parse_mapping
 from planner.errors import InputError, escape_nonprintable, find_nearest_name, name_origin
 from planner.workload.huggingface.config_file import HuggingFaceConfig, SpecFields
-from planner.workload.huggingface.families import FAMILY_READERS
+from planner.workload.huggingface.families import FAMILY_NAMES, find_family_reader
 from planner.workload.huggingface.heads import read_head
 from planner.workload.huggingface.library_defaults import LIBRARY_VERSION, find_library_class
-from planner.workload.huggingface.missing_parts import describe_missing_parts, find_nearest_preset
 from planner.workload.spec import ModelSpec, check_model_spec
 
 TEXT_PARTS = ("text_config", "llm_config", "language_config")
@@ -26,7 +25,6 @@ _TOWERS = {
     "perceiver_config": "the perceiver",
     "high_res_vision_config": "the tower of high resolution",
 }
-_CORE_SIZES = ("hidden_size", "num_hidden_layers")
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def read_huggingface_config(text: str, origin: str, name: str) -> ReadModel:
         fields = {
             "name": name,
             "title": f"{name} ({raw['model_type']})",
-            **FAMILY_READERS[model_type](config),
+            **find_family_reader(model_type)(config),
         }
         fields |= read_head(HuggingFaceConfig(raw), fields)
         notes += _describe_ignored(config, fields)
@@ -70,7 +68,7 @@ def _select_language_model(config: HuggingFaceConfig) -> tuple[HuggingFaceConfig
     """
     raw = config.raw
     model_type = _read_model_type(config)
-    if model_type in FAMILY_READERS:
+    if model_type in FAMILY_NAMES:
         return config, model_type, []
     library = find_library_class(model_type)
     parts = dict(library.parts) if library is not None else {}
@@ -84,7 +82,7 @@ def _select_language_model(config: HuggingFaceConfig) -> tuple[HuggingFaceConfig
         # before transformers 5 some files have the keys of the language model beside those of the tower
         text = {name: value for name, value in raw.items() if name != "model_type"}
     text_type = text.get("model_type") or parts.get(key)
-    if not isinstance(text_type, str) or text_type not in FAMILY_READERS:
+    if not isinstance(text_type, str) or text_type not in FAMILY_NAMES:
         raise _build_type_error(config, f"{model_type} with a language model of type {text_type or 'unknown'}")
     keys = dict(text)
     # the library ties the head of the whole by the whole's own key
@@ -111,6 +109,8 @@ def _read_model_type(config: HuggingFaceConfig) -> str:
 
 def _build_type_error(config: HuggingFaceConfig, model_type: str) -> InputError:
     """The error for a type that is not read: what it has that nothing describes, and the nearest preset."""
+    from planner.workload.huggingface.missing_parts import describe_missing_parts, find_nearest_preset
+
     missing = describe_missing_parts(config.raw)
     preset = find_nearest_preset(config.raw)
     expected = "a type of `planner models families`, or a model TOML (docs/how-to/models.md)"
@@ -121,7 +121,7 @@ def _build_type_error(config: HuggingFaceConfig, model_type: str) -> InputError:
         key="model_type",
         value=model_type,
         expected=expected,
-        suggestion=find_nearest_name(model_type, sorted(FAMILY_READERS)),
+        suggestion=find_nearest_name(model_type, FAMILY_NAMES),
     )
 
 

@@ -33,6 +33,7 @@ LLAMA_KEYS = {
     "tied_embeddings": "tie_word_embeddings",
 }
 _OPTIONAL = ("kv_heads", "head_dim")
+_STATED = ("hidden_size", "layers")
 _FLAGS = (
     *("qkv_bias", "attention_out_bias", "mlp_bias", "tied_embeddings", "qk_norm", "parallel_residual", "norm_bias"),
     *("head_bias", "embedding_norm"),
@@ -140,10 +141,14 @@ def read_family(config: HuggingFaceConfig, family: Family, model_type: str) -> S
         "rotary_emb_base",
     )
     keys = Keys(fill_defaults(config.raw, library, (*family.extra, *rope_keys)))
+    given = {library.aliases.get(key, key) for key in config.raw}
     fields: SpecFields = {}
     for name, key in {**family.base, **family.keys}.items():
         if name in family.fixed or not key or key not in keys.raw:
             continue
+        if name in _STATED and key not in given:
+            # what a whole model's size follows from is never assumed
+            raise InputError("missing key", key=key, expected="a whole number")
         fields[name] = _read_field(keys, name, key)
     fields |= family.fixed
     if fields.get("rotary", True) and not fields.get("learned_positions") and "relative_positions" not in fields:

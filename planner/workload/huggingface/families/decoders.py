@@ -75,7 +75,7 @@ _GEMMA_KEYS = {
     "attention_out_bias": "attention_bias",
 }
 
-DECODERS: dict[str, Family] = {
+FAMILIES: dict[str, Family] = {
     "exaone": Family(fixed=RMS, extra=("num_layers", "activation_function", "layer_norm_epsilon")),
     "internlm3": Family({"qkv_bias": "qkv_bias", "attention_out_bias": "bias", "mlp_bias": "bias"}, RMS),
     "iquestcoder": Family(fixed=RMS),

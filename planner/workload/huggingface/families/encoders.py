@@ -117,7 +117,7 @@ _MODERN_BERT = {
     "head_transform_bias": False,
 }
 
-ENCODERS: dict[str, Family] = {
+FAMILIES: dict[str, Family] = {
     "camembert": _ROBERTA,
     "xlm-roberta": _ROBERTA,
     "data2vec-text": _ROBERTA,

@@ -81,7 +81,7 @@ def _read_optional_qk_norm(keys: Keys, fields: SpecFields) -> Mapping[str, objec
     return {"qk_norm": True} if keys.is_true("use_qk_norm") else {}
 
 
-EXPERTS: dict[str, Family] = {
+FAMILIES: dict[str, Family] = {
     "kimi_k2": Family(
         fixed={**RMS, "mlp_bias": False},
         parts=(

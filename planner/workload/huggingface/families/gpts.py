@@ -143,7 +143,7 @@ def _read_xlm(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
     }
 
 
-GPTS: dict[str, Family] = {
+FAMILIES: dict[str, Family] = {
     "opt": Family(
         {**_GPT_KEYS, "ffn_size": "ffn_dim", "activation": "activation_function", "norm_epsilon": ""},
         {**LAYER_NORM, "dropout": True},

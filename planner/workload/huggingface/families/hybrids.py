@@ -172,7 +172,7 @@ _MAMBA_FIXED = {
     "pattern": ["mamba"],
 }
 
-HYBRIDS: dict[str, Family] = {
+FAMILIES: dict[str, Family] = {
     "qwen3_next": Family(
         fixed=_QWEN_NEXT,
         parts=(

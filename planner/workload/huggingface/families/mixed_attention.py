@@ -215,7 +215,7 @@ def _read_laguna(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
     return {**gate, **read_windows(always("full_attention"), kinds)(keys, fields)}
 
 
-MIXED: dict[str, Family] = {
+FAMILIES: dict[str, Family] = {
     "mimo_v2_flash": Family(
         {"norm_epsilon": "rms_norm_eps"},
         {**RMS, "mlp_bias": False},

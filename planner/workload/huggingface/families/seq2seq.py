@@ -86,7 +86,7 @@ def _build(fixed: Mapping[str, object], rows: int | None = 0, key: str = "max_po
     return Family(_KEYS, {**_FIXED, **fixed}, parts=(_read_bart(rows, key),), extra=("architectures",))  # type: ignore[arg-type]
 
 
-SEQ2SEQ: dict[str, Family] = {
+FAMILIES: dict[str, Family] = {
     "bart": _build({"embedding_norm": True}, 2),
     "plbart": _build({"embedding_norm": True}, 2),
     "mvp": _build({"embedding_norm": True}, 2),
