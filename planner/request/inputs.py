@@ -98,8 +98,8 @@ def _read_model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec | Op
     length = find_training_length(spec, read.model_type)
     if seq_length is None and length != spec.seq_length:
         notes.append(
-            f"sequence {length:,}, usual for the training of {read.model_type} models, of the {spec.seq_length:,} that "
-            f"{file.name} allows; --seq-length sets another"
+            f"sequence {length:,}, usual for the training of {read.model_type} models, of the {spec.seq_length:,} "
+            f"that {file.name} allows; --seq-length sets another"
         )
         spec = msgspec.structs.replace(spec, seq_length=length)
     return spec, "; ".join(notes)
