@@ -185,7 +185,7 @@ def clusters(draw: st.DrawFn) -> Cluster:
     return lab(
         nodes=draw(st.sampled_from([1, 2, 3, 4])),
         devices=draw(st.sampled_from([1, 2, 4])),
-        memory=draw(st.sampled_from([2.2, 2.6, 4, 40])),
+        memory=draw(st.sampled_from([3.3, 3.7, 5, 40])),
         link=draw(st.sampled_from([50, 300])),
         nic=draw(st.sampled_from([25, 200])),
         oversubscription=draw(st.sampled_from([1.0, 4.0])),

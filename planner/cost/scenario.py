@@ -71,10 +71,14 @@ from planner.units import format_bytes
 from planner.workload.operators import Workload
 from planner.workload.techniques import DEFAULT_TECHNIQUES, Techniques
 
-_RESERVE_BYTES = 1.5 * 2**30
-_RESERVE_SHARE = 0.03
-"""Of the memory of a GPU, in addition to those bytes. Both are a choice of ours and no measurement: what is known of
-contexts and communicators is in docs/explanation/cost-model.md, section Memory."""
+_CONTEXT_BYTES = 2.0**30
+"""Of a CUDA context, a choice of ours: 0.3 GB with kernels that are loaded when they are needed, more than 1 GB with
+all of PyTorch's (github.com/pytorch/pytorch/issues/107667)."""
+_WORKSPACE_BYTES = 2 * 32 * 2.0**20
+"""Of cuBLAS and cuBLASLt, as of Hopper (github.com/pytorch/pytorch/pull/120925)."""
+_UNLISTED_SHARE = 0.01
+"""Of a GPU's memory what CUDA does not list, rounded: 0.54 of 79.65 GiB of an H100, 0.86 of 80 GiB of an A100
+(github.com/vllm-project/vllm/issues/27508, github.com/lianqi1008/Control-GIC/issues/6)."""
 
 
 @dataclass(frozen=True)
@@ -407,7 +411,7 @@ def _find_reserve(accelerator: Accelerator) -> tuple[float, float]:
     """The reserve in bytes, and what is added to it as a share of the memory."""
     if accelerator.reserved_memory_bytes is not None:
         return accelerator.reserved_memory_bytes, 0.0
-    return _RESERVE_BYTES, _RESERVE_SHARE
+    return _CONTEXT_BYTES + _WORKSPACE_BYTES, _UNLISTED_SHARE
 
 
 def compute_required_memory_bytes(

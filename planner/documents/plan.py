@@ -176,6 +176,9 @@ class MemoryBreakdownPart(DocumentPart, frozen=True, kw_only=True):
     allocator_bytes: Annotated[
         NonNegativeFloat, declare_figure("bytes", "reserved by the allocator beyond what is allocated (worst stage)")
     ] = 0.0
+    communicators_bytes: Annotated[
+        NonNegativeFloat, declare_figure("bytes", "NCCL's buffers of communicators (worst stage)")
+    ] = 0.0
     reserve_bytes: Annotated[NonNegativeFloat, declare_figure("bytes", "runtime reserve at the peak (worst stage)")]
     total_bytes: Annotated[PositiveFloat, declare_figure("bytes", "peak memory (worst stage)")]
     capacity_bytes: Annotated[PositiveFloat, declare_figure("bytes", "memory capacity of a device")]

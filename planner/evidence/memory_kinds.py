@@ -12,8 +12,8 @@ MEMORY_KINDS: tuple[MemoryKind, ...] = get_args(MemoryKind)
 COMPARED_AS: dict[MemoryKind, MemoryKind] = {"estimated": "reserved", "unknown": "reserved"}
 """Kinds that count what another one does, as far as is known."""
 _OMITTED_CATEGORIES: dict[MemoryKind, tuple[str, ...]] = {
-    "allocated": ("allocator", "reserve"),
-    "reserved": ("reserve",),
+    "allocated": ("allocator", "communicators", "reserve"),
+    "reserved": ("communicators", "reserve"),
     "device": (),
 }
 

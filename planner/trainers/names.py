@@ -37,6 +37,20 @@ KernelStyle = Literal["fused", "pytorch", "transformers", "autocast"]
 AttentionKernel = Literal["flash", "unfused"]
 CpCommType = Literal["ring", "all-gather", "all-to-all", "hierarchical"]
 ExpertExchange = Literal["deepep", "nccl", "hybridep"]
+CommunicatorName = Literal[
+    "world",
+    "tensor",
+    "context",
+    "data",
+    "pipeline",
+    "model",
+    "embedding",
+    "expert",
+    "expert tensor",
+    "expert data",
+]
+"""Groups of ranks by what they share; model: tensor and pipeline parallelism together, for norms of gradients;
+embedding: the ends of a pipeline whose embedding and head are tied."""
 GradientDtype = Literal["fp32", "bf16"]
 WeightDtype = Literal["bf16", "fp32", "fp8"]
 Fp8Recipe = Literal["none", "delayed", "tensorwise", "rowwise", "blockwise", "mxfp8", "nvfp4"]

@@ -13,7 +13,7 @@ _QUEUED_LAUNCHES = 1024
 """Launches that wait on a GPU of NVIDIA before the host has to."""
 _LAYER_LAUNCHES = 30
 """Of a forward pass of `LlamaDecoderLayer` of models/llama.py at e24d2483, with those of collectives."""
-_HOST_LEAD = {"host_lead_layers": _QUEUED_LAUNCHES / _LAYER_LAUNCHES}
+_OLD_TORCH = {"host_lead_layers": _QUEUED_LAUNCHES / _LAYER_LAUNCHES, "connects_all_channels": True}
 
 NANOTRON = Trainer(
     name="nanotron",
@@ -36,9 +36,10 @@ NANOTRON = Trainer(
     logit_gap_bytes=2.0,
     # `_all_gather_params` of optim/zero.py
     gathers_copies=True,
-    # `_init_parallel_groups` of parallel/context.py and `create_pg_for_tied_weights` of parallel/tied_parameters.py:
-    # the world twice, tp, dp, pp, the ranks of a replica, those of tied weights
-    communicators=7,
+    # `_init_process_group_without_moe` of parallel/context.py and `create_pg_for_tied_weights` of
+    # parallel/tied_parameters.py: the world twice; without stages `mp_pg` is `tp_pg`, and `local_pg`, which is not
+    # counted else, stands in its place
+    communicators=("world", "world", "tensor", "data", "pipeline", "model", "embedding"),
     launch_mode="eager",
     # FlashAttention's norm; `GLUActivation` of nn/activations.py is a product of two kernels
     kernels="pytorch",
@@ -124,13 +125,13 @@ NANOTRON_PROGRAM = Program(
             since="2025-03",
             behaviour="context parallelism; torch of that time uses no block again before its collective has run",
             source="b641237d; torch before 2.8",
-            changes=_HOST_LEAD,
+            changes=_OLD_TORCH,
         ),
         ProgramVersion(
             name="2024-04",
             since="2024-04",
             behaviour="no context parallelism",
-            changes=_HOST_LEAD,
+            changes=_OLD_TORCH,
             source="pyproject.toml, src/nanotron/config/parallelism_config.py before b641237d",
             rules=rules.accept_degrees("tp", "pp", source="context parallelism came with b641237d"),
         ),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from planner.trainers.names import (
+    CommunicatorName,
     CpCommType,
     ExpertExchange,
     Fp8Recipe,
@@ -74,8 +75,17 @@ class Trainer:
     (megatron-core 0.16.1, `_copy_model_grads_to_main_grads` of optimizer/optimizer.py and distrib_optimizer.py)."""
     gathers_copies: bool = False
     """Whether the all-gather of ZeRO 1 is of copies: of what each rank has updated, and all of them twice."""
-    communicators: int = 0
-    """Groups of ranks that a rank communicates in, for room beside the blocks that its allocator keeps."""
+    communicators: tuple[CommunicatorName, ...] = (
+        *("world", "data", "tensor", "context", "pipeline"),
+        *("expert", "expert data"),
+    )
+    """Groups that a rank communicates in, each with buffers of its own."""
+    connects_all_channels: bool = False
+    """Whether its NCCL connects a communicator for all algorithms as it is made, and not for those that run
+    (`NCCL_RUNTIME_CONNECT` of src/init.cc)."""
+    shares_world_communicator: bool = False
+    """Whether a group of all ranks is the world's communicator (torch 2.13, `_init_one_process_group` of
+    distributed/device_mesh.py)."""
     host_lead_layers: float = 0.0
     """Layers that the host can launch before the device has begun with them, where PyTorch uses no block again that a
     collective has read before the device has run it: torch before 2.8 (github.com/pytorch/pytorch/pull/150398;

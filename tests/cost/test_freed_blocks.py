@@ -74,7 +74,7 @@ def compute_freed(scenario: Scenario, plan: Strategies, moment: str = "last_laye
 @pytest.mark.parametrize(("size", "degrees", "micro_batches", "gib"), ALLOCATED)
 def test_allocated(size: str, degrees: dict[str, int], micro_batches: int, gib: float) -> None:
     memory = compute_memory(*build_nanotron(size, degrees, micro_batches))
-    allocated = memory.compute_stage_peaks_bytes(("allocator", "reserve"))[0, 0] / GIB
+    allocated = memory.compute_stage_peaks_bytes(("allocator", "communicators", "reserve"))[0, 0] / GIB
     assert allocated == pytest.approx(gib, rel=0.01)
 
 

@@ -42,7 +42,9 @@ def compute_planned_peak(step: Step) -> tuple[dict[str, float], str]:
 def compute_planned_reserve_bytes(step: Step) -> float:
     """What the allocator has beyond what is allocated, when the two are most together."""
     memory = _compute_moments(step)
-    fullest = int(np.argmax(sum(sizes for category, sizes in memory.items() if category != "reserve")))
+    fullest = int(
+        np.argmax(sum(sizes for category, sizes in memory.items() if category not in ("communicators", "reserve")))
+    )
     return float(memory["allocator"][fullest])
 
 

@@ -35,7 +35,7 @@ def price_scenario(scenario: Scenario) -> Scenario:
 
 
 def test_every_objective_orders_all_plans() -> None:
-    scenario = price_scenario(lab_scenario(tiny(), lab(memory=3)))
+    scenario = price_scenario(lab_scenario(tiny(), lab(memory=4.5)))
     for name in NAMES:
         all_plans = search_plans(scenario, SPACE, SearchTarget((Objective(name),), top=ALL_PLANS))
         assert len(all_plans.best) == all_plans.stats.feasible
@@ -95,7 +95,7 @@ def test_no_row_of_the_front_is_beaten_and_every_other_is(rows) -> None:
 
 
 def test_diverse_plans_differ_in_their_degrees_and_each_is_the_best_with_its_degrees() -> None:
-    scenario = lab_scenario(tiny(), lab(memory=3))
+    scenario = lab_scenario(tiny(), lab(memory=4.5))
     all_plans = search_plans(scenario, SPACE, SearchTarget(top=ALL_PLANS))
     degrees = [
         tuple(all_plans.best.get_row(i)[name] for name in ("tp", "pp", "dp", "cp", "ep"))

@@ -63,4 +63,4 @@ def test_allocated_memory_may_be_largest_at_another_moment_and_stage_than_the_to
     memory = StageMemory(sizes)
     assert memory.peak.moment.tolist() == [[1, 3]]
     assert memory.compute_stage_peaks_bytes().tolist() == [[5.0, 7.0]]
-    assert memory.compute_stage_peaks_bytes(("allocator", "reserve")).tolist() == [[5.0, 4.0]]
+    assert memory.compute_stage_peaks_bytes(("allocator", "communicators", "reserve")).tolist() == [[5.0, 4.0]]

@@ -21,8 +21,6 @@ from planner.cost.strategies import Strategies
 from planner.workload.operators import Layer
 
 _WIDE_LOGIT_BYTES = 4.0
-_COMMUNICATOR_BYTES = 1.6e9
-"""Of a communicator of NCCL that has added up gradients (github.com/NVIDIA/nccl/issues/864)."""
 _FORWARD_END = ("loss", "head_backward", "last_layer_backward")
 
 
@@ -40,9 +38,7 @@ def compute_freed_block_bytes(
     late = late + _compute_communicated_bytes(scenario, plan_tables, counts, in_flight)
     gathered = _compute_gathered_bytes(scenario, s, plan_tables)
     freed = stack_moments({**dict.fromkeys(_FORWARD_END, late + gathered), "first_layer_backward": gathered}, late)
-    communicator_bytes = _COMMUNICATOR_BYTES * trainer.communicators
-    room = scenario.accelerator.memory_bytes - max(communicator_bytes - scenario.runtime_reserve_bytes, 0.0)
-    fits = (used_bytes + freed).max(axis=1, keepdims=True) <= room
+    fits = (used_bytes + freed).max(axis=1, keepdims=True) <= scenario.accelerator.memory_bytes
     return np.where(fits, freed, 0.0)
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-MEMORY_CATEGORIES = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "allocator", "reserve")
+MEMORY_CATEGORIES = (
+    *("weights", "gradients", "optimizer", "activations", "logits", "buffers", "allocator"),
+    *("communicators", "reserve"),
+)
 """buffers: gradients of activations, what is gathered for a multiply, what stages send and receive; allocator: what
-the trainer's allocator has reserved beyond what is allocated; reserve: driver and libraries."""
+the trainer's allocator has reserved beyond what is allocated; communicators: NCCL's buffers; reserve: driver and
+libraries."""
 
 MemoryMoment = Literal[
     "loss", "head_backward", "last_layer_backward", "first_layer_backward", "embedding_backward", "optimizer_step"

@@ -13,6 +13,7 @@ from planner.cost.memory.activations import (
     compute_fullest_activation_bytes,
     compute_progress,
 )
+from planner.cost.memory.communicators import compute_communicator_bytes
 from planner.cost.memory.dummy_gradients import compute_dummy_gradient_bytes
 from planner.cost.memory.freed_blocks import compute_freed_block_bytes
 from planner.cost.memory.model_state import compute_model_state_bytes
@@ -90,6 +91,7 @@ def compute_stage_memory_in_flight(
     parts |= activations | shared
     plans, stages = progress.in_flight.shape
     shape = (plans, len(MEMORY_MOMENTS), stages)
+    parts["communicators"] = compute_communicator_bytes(scenario, s)[:, None, None]
     parts["reserve"] = np.full((1, 1, 1), scenario.runtime_reserve_bytes)
     used_bytes = sum_in_order(parts[category] for category in MEMORY_CATEGORIES)
     parts["allocator"] = parts["allocator"] + compute_freed_block_bytes(
@@ -142,7 +144,8 @@ def compute_memory_totals_bytes(
     taken in two halves, each computed once: model state by ZeRO stage, activations by recompute mode.
     """
     halves = _compute_halves(scenario, s, plan_tables, zero_stages, recompute_modes, micro_batches)
-    return _compute_peak_totals(*halves) + scenario.runtime_reserve_bytes
+    others = compute_communicator_bytes(scenario, s) + scenario.runtime_reserve_bytes
+    return _compute_peak_totals(*halves) + others[:, None, None]
 
 
 def compute_host_memory_bytes(

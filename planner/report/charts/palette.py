@@ -33,6 +33,7 @@ MEMORY_COLOURS = {
     "logits": _ORANGE,
     "buffers": _GREEN,
     "allocator": _MAUVE,
+    "communicators": _PURPLE,
     "reserve": _SAGE,
 }
 BOUND_COLOURS = {"compute": _INDIGO, "memory": _YELLOW, "launch": _PINK}

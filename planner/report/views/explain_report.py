@@ -37,12 +37,22 @@ from planner.units import format_bytes, format_seconds, format_si, format_with_i
 _MAX_STAGES = 16
 _NEGLIGIBLE_SHARE = 5e-5
 _GIB_BYTES = 2**30
-_CATEGORY_LETTERS = dict(zip(MEMORY_CATEGORIES, "wgoalbcr", strict=True))
+_CATEGORY_LETTERS = dict(zip(MEMORY_CATEGORIES, "wgoalbfcr", strict=True))
 """Of the categories of memory, in bars."""
 _DROP_RANKS = dict(
     zip(
-        ("activations", "logits", "gradients", "weights", "optimizer", "allocator", "buffers", "reserve"),
-        range(1, 9),
+        (
+            "activations",
+            "logits",
+            "gradients",
+            "weights",
+            "optimizer",
+            "allocator",
+            "communicators",
+            "buffers",
+            "reserve",
+        ),
+        range(1, 10),
         strict=True,
     )
 )

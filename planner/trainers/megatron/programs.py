@@ -82,6 +82,11 @@ MEGATRON = Trainer(
     selective_recompute="modules",
     # `gradient_accumulation_fusion`, of the logits' matrix too (megatron/core/tensor_parallel/layers.py)
     keeps_dummy_gradients=True,
+    # `initialize_model_parallel` of megatron/core/parallel_state.py: those of them that a collective runs in
+    communicators=(
+        *("world", "tensor", "context", "data", "pipeline", "model", "embedding"),
+        *("expert", "expert tensor", "expert data"),
+    ),
     launch_mode="graph",
     overlaps_expert_comm=True,
     fuses_expert_kernels=True,

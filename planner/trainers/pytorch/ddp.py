@@ -15,6 +15,7 @@ DDP = Trainer(
     message_elements=(25 * 2**20 / 4, 0.0),
     loss_bytes_per_logit=12.0,
     launch_mode="eager",
+    shares_world_communicator=True,
     kernels="autocast",
     adapts_parts=True,
     uses_flash_attention_2=True,

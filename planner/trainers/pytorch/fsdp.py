@@ -42,6 +42,7 @@ FSDP2 = Trainer(
     # `F.scaled_dot_product_attention` (torchtitan before 2fc04c6f, torchtitan/models/attention.py)
     uses_flash_attention_2=True,
     copies_gathered_sequence=True,
+    shares_world_communicator=True,
 )
 
 # the first (`FullyShardedDataParallel`), with the attention kernels of its time: memory as in FSDP2, but for a fused

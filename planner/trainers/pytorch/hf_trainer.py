@@ -38,6 +38,7 @@ HF_TRAINER = Trainer(
     kernels="autocast",
     adapts_parts=True,
     uses_flash_attention_2=True,
+    shares_world_communicator=True,
 )
 
 HF_TRAINER_PROGRAM = Program(

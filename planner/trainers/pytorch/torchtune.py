@@ -23,6 +23,7 @@ TORCHTUNE = Trainer(
     moment_bytes=4.0,
     master="none",
     grad_reduce_bytes=2.0,
+    shares_world_communicator=True,
     # `zero_grad(set_to_none=True)` of the recipes
     frees_gradients=True,
     # the logits are deleted before the backward pass (`del logits` of the recipes): the logarithm of the softmax, its
