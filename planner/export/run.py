@@ -14,7 +14,7 @@ from planner.documents.plan import PlanDocument, PlanPart, SettingsPart, Strateg
 from planner.errors import InputError
 from planner.hardware import database
 from planner.studies.explain import check_plan_split
-from planner.trainers.names import TrainerName
+from planner.trainers.names import WRITTEN_OPTIMIZER, TrainerName
 from planner.trainers.pipeline_layout import find_mtp_chunk
 from planner.trainers.registry import TRAINERS_BY_NAME, adapt_to_accelerator
 from planner.trainers.rules import PlanValues
@@ -180,7 +180,7 @@ def build_planned_run(
     Raises InputError for techniques, which are not exported, and for degrees that do not fit the cluster.
     """
     # what every trainer's files say anyway
-    exported = (f"quantised training in {document.scenario.precision}", "optimizer adamw")
+    exported = (f"quantised training in {document.scenario.precision}", f"optimizer {WRITTEN_OPTIMIZER}")
     names = ", ".join(technique.name for technique in document.techniques if technique.name not in exported)
     if names:
         expected = "a plan without techniques; the training script has to apply them"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import gcd, prod
+from typing import get_args
 
 from planner.cluster.build.reliability import Reliability, ReliabilityOverrides, resolve_reliability
 from planner.cluster.model.cluster import Cluster
@@ -31,6 +32,7 @@ from planner.search.program_rules import drop_unfit_programs
 from planner.search.search import SearchTarget
 from planner.search.settings import check_allowed_settings, enumerate_setting_scenarios
 from planner.search.space import Space
+from planner.trainers.names import WRITTEN_OPTIMIZER, ExportName
 from planner.trainers.registry import TrainerChoice, choose_trainer
 from planner.trainers.run_defaults import find_run_defaults
 from planner.workload.operators import AttentionCore, Workload
@@ -125,6 +127,7 @@ def resolve_scenarios(
     )
     scenario = replace(scenario, **read_scenario_fields(request), programs=choice.programs)  # type: ignore[arg-type]
     check_scenario(scenario)
+    _check_written_techniques(request, choice)
     scenario = apply_techniques(
         scenario,
         low_rank=request.low_rank,
@@ -251,6 +254,30 @@ def check_attention_kernel(request: PlanRequest, workload: Workload) -> None:
     if not any(isinstance(operator, AttentionCore) for kind in workload.layer_types for operator in kind.operators):
         problem = f"{workload.name} has no attention"
         raise InputError(problem, key="--attention", value=request.attention, expected="left out")
+
+
+_TECHNIQUE_OPTIONS = ("optimizer", "lora", "prune", "low_rank", "distil")
+
+
+def _check_written_techniques(request: PlanRequest, choice: TrainerChoice) -> None:
+    """Of techniques that `planner export` writes for no program: raise InputError where plans are searched for a
+    trainer that was named, and all of whose programs it writes files for; of estimates and of what-if warn.
+    """
+    given = {name: getattr(request, name) for name in _TECHNIQUE_OPTIONS if getattr(request, name) is not None}
+    if given.get("optimizer") == WRITTEN_OPTIMIZER:
+        del given["optimizer"]
+    has_files = bool(choice.programs) and set(choice.programs) <= set(get_args(ExportName))
+    if request.trainer is None or not given or not has_files:
+        return
+    error = InputError(
+        f"not in the files that planner export writes for {', '.join(choice.programs)}",
+        key=", ".join(f"--{name.replace('_', '-')}" for name in given),
+        value=given.get("optimizer"),
+        expected=f"optimizer {WRITTEN_OPTIMIZER} and no other technique; or no --trainer, for a script with them",
+    )
+    if request.command == "plan":
+        raise error
+    warn(f"{error.key}: {error.problem}")
 
 
 def apply_techniques(

@@ -23,6 +23,8 @@ ExportName = Literal[
     "megatron-lm", "megatron-bridge", "deepspeed", "torchtitan", "fsdp2", "maxtext", "nemo", "accelerate"
 ]
 """The programs that `planner export --to` writes files for."""
+WRITTEN_OPTIMIZER = "adamw"
+"""The optimizer of all these files."""
 PlannedProgramName = Literal[
     "torchtune", "nanotron", "neuronx", "mindspeed", "megatron-deepspeed", "hf-trainer", "composer"
 ]

@@ -125,3 +125,43 @@ def test_a_teacher_of_images_takes_its_own_forward_pass_for_every_student() -> N
         lines.add(line.split(" for the teacher's")[0])
     # the 167 GMAC of ViT-H/14 at 224 x 224 are 335 GFLOP
     assert lines == {"Technique: distillation from vit-h-14: 3.35e+11 FLOPs of one image"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--optimizer", "muon"),
+        ("--lora", "16"),
+        ("--prune", "2:4"),
+        ("--low-rank", "0.25"),
+        ("--distil", "llama-3-70b"),
+    ],
+)
+def test_no_plan_is_found_for_a_trainer_whose_export_refuses_it(option: str, value: str, tmp_path: Path) -> None:
+    trainers = ("megatron", "megatron-bridge", "nemo", "deepspeed") if option == "--optimizer" else ("torchtitan",)
+    for trainer in trainers:
+        done = call("plan", *ARGUMENTS, "--trainer", trainer, option, value, "--top", "1")
+        assert (done.returncode, done.stdout) == (2, ""), trainer
+        assert f"{option}: not in the files that planner export writes for " in done.stderr
+    # it is described all the same, and planned for programs that export writes no files for, and for no program
+    estimate = call("planner", "estimate", *ARGUMENTS, "--trainer", "torchtitan", option, value, "--nodes", "16")
+    assert f"{option}: not in the files that planner export writes for torchtitan" in estimate.stderr
+    plan = call("plan", *ARGUMENTS, option, value, "--top", "1", "--format", "json")
+    assert plan.returncode == 0, plan.stderr
+    (tmp_path / "plan.json").write_text(plan.stdout)
+    exported = call("planner", "export", "plan.json", "--to", "megatron-bridge", "-o", "f", cwd=tmp_path)
+    assert (exported.returncode, "export does not support techniques" in exported.stderr) == (2, True)
+
+
+def test_the_optimizer_that_all_files_have_is_planned_for_and_exported(tmp_path: Path) -> None:
+    options = ("--trainer", "megatron-bridge", "--optimizer", "adamw", "--top", "1", "--format", "json")
+    plan = call("plan", *ARGUMENTS, *options)
+    assert plan.returncode == 0, plan.stderr
+    (tmp_path / "plan.json").write_text(plan.stdout)
+    exported = call("planner", "export", "plan.json", "--to", "megatron-bridge", "-o", "f", cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+
+
+def test_a_program_that_export_writes_no_files_for_keeps_its_techniques() -> None:
+    done = call("plan", *ARGUMENTS, "--trainer", "torchtune", "--lora", "16", "--top", "1", "--format", "json")
+    assert done.returncode == 0, done.stderr
