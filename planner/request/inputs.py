@@ -23,7 +23,13 @@ from planner.units import parse_count
 from planner.workload.from_size import build_spec_for_size, describe_size, looks_like_size
 from planner.workload.operator_list.spec import OperatorListSpec
 from planner.workload.operators import Workload
-from planner.workload.presets import list_preset_names, parse_model_file, read_model_preset
+from planner.workload.presets import (
+    find_hub_name,
+    list_preset_names,
+    parse_model_file,
+    read_hub_preset,
+    read_model_preset,
+)
 from planner.workload.spec import ModelSpec, check_model_spec
 from planner.workload.transformer import build_workload
 
@@ -49,8 +55,11 @@ def read_model_spec(
     note = ""
     if not name.strip():
         raise InputError("no model is named", key="MODEL", value='""', expected=_EXPECTED_MODEL)
+    hub_name = find_hub_name(name) if "/" in name and not is_existing_path(name) else None
     if name.casefold() in known_names:
         spec = read_model_preset(name.casefold())
+    elif hub_name is not None:
+        spec = read_hub_preset(hub_name)
     elif is_existing_path(name) or is_path_like(name):
         spec, note = _read_model_file(Path(name), seq_length)
     elif looks_like_size(name):

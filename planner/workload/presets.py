@@ -26,6 +26,31 @@ def list_preset_names() -> list[str]:
     )
 
 
+def list_hub_names() -> list[str]:
+    """Names of models as on Hugging Face's hub, `ORGANISATION/MODEL`, sorted."""
+    return sorted(
+        entry.name.removesuffix(".toml").replace("--", "/", 1) for entry in (get_presets_path() / "hub").iterdir()
+    )
+
+
+def find_hub_name(name: str) -> str | None:
+    """The name of a preset that is `name` in any case, or a name that it had before; None where there is none."""
+    name = _FORMER_HUB_NAMES.get(name.casefold(), name.casefold())
+    return next((known for known in list_hub_names() if known.casefold() == name), None)
+
+
+_FORMER_HUB_NAMES = {
+    f"meta-llama/meta-llama-3.1-{size}": f"meta-llama/llama-3.1-{size}" for size in ("8b", "70b", "405b")
+}
+
+
+def read_hub_preset(name: str) -> ModelSpec:
+    """The preset of this name, one of `list_hub_names`."""
+    spec = _read_preset_file(get_presets_path() / "hub" / f"{name.replace('/', '--')}.toml")
+    assert isinstance(spec, ModelSpec)
+    return spec
+
+
 def read_model_preset(name: str) -> ModelSpec | OperatorListSpec:
     """The named preset: a transformer or a list of operators. Raises InputError with the nearest name for an
     unknown name.

@@ -3,7 +3,17 @@
 import pytest
 
 from planner.errors import InputError
-from planner.workload.presets import list_preset_names, read_model_preset
+from planner.request.inputs import read_model
+from planner.workload.model_file import format_model_file
+from planner.workload.presets import (
+    find_hub_name,
+    list_hub_names,
+    list_preset_names,
+    parse_model_file,
+    read_hub_preset,
+    read_model_preset,
+    read_transformer_preset,
+)
 from planner.workload.transformer import build_workload
 
 UNPUBLISHED = {"wavenet"}  # counted by hand in test_families.py
@@ -36,3 +46,28 @@ def test_active_parameters_of_a_mixture_of_experts() -> None:
     assert build_workload(read_model_preset("deepseek-v3")).active_parameters == pytest.approx(37.5e9, rel=0.02)
     # Qwen3 technical report (arXiv 2505.09388): 3.3B activated of 30.5B
     assert build_workload(read_model_preset("qwen3-30b-a3b")).active_parameters == pytest.approx(3.3e9, rel=0.03)
+
+
+@pytest.mark.parametrize("name", list_hub_names())
+def test_a_preset_of_the_hub_has_the_published_count(name: str) -> None:
+    spec = read_hub_preset(name)
+    assert spec.published is not None
+    assert build_workload(spec).parameters == spec.published.parameters
+    assert spec.name == name
+
+
+def test_presets_of_the_hub_are_found_in_any_case_and_under_former_names() -> None:
+    for typed, name in (
+        ("qwen/QWEN3-235b-a22b", "Qwen/Qwen3-235B-A22B"),
+        ("meta-llama/Meta-Llama-3.1-8B", "meta-llama/Llama-3.1-8B"),
+        ("deepseek-ai/DeepSeek-V3.2", "deepseek-ai/DeepSeek-V3.2"),
+    ):
+        assert find_hub_name(typed) == name
+        assert read_model(typed, None).name == name
+    assert find_hub_name("nobody/nothing") is None
+
+
+@pytest.mark.parametrize("name", [*list_hub_names()[::7], "deepseek-v3", "gpt-oss-120b", "vit-b-16", "t5-large"])
+def test_a_model_is_read_back_from_its_file(name: str) -> None:
+    spec = read_hub_preset(name) if "/" in name else read_transformer_preset(name)
+    assert parse_model_file(format_model_file(spec), "toml", "model.toml") == spec

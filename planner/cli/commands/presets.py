@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from planner.cli.commands.cluster_import import import_cluster
-from planner.cli.io.output import DocumentOutput
+from planner.cli.io.files import write_file_atomically
+from planner.cli.io.output import DocumentOutput, write_stdout
 from planner.cli.lazy import import_lazily
 from planner.cli.options.command import CommandGroup, declare_command
 from planner.cli.options.output import DOCUMENT_OPTIONS
+from planner.errors import InputError
+from planner.request.options import MODEL_COMPLETION, Completion, Option
+from planner.workload.spec import ModelSpec
 
 with import_lazily():
     from planner.cluster.build import resolve
     from planner.cluster.model import presets as cluster_presets
     from planner.documents import listing
     from planner.hardware import database
+    from planner.request import inputs
+    from planner.workload import model_file, transformer
     from planner.workload import presets as model_presets
-    from planner.workload import transformer
     from planner.workload.huggingface import families
 
 
@@ -30,8 +36,10 @@ def list_models(output: DocumentOutput) -> None:
       planner models list
     """
     entries = []
-    for name in model_presets.list_preset_names():
-        model = transformer.build_workload(model_presets.read_model_preset(name))
+    specs = {name: model_presets.read_model_preset(name) for name in model_presets.list_preset_names()}
+    specs |= {name: model_presets.read_hub_preset(name) for name in model_presets.list_hub_names()}
+    for name, spec in specs.items():
+        model = transformer.build_workload(spec)
         entries.append(
             listing.ModelEntry(
                 name=name,
@@ -55,6 +63,34 @@ def list_families(output: DocumentOutput) -> None:
       planner models families
     """
     _write_listing("families", [listing.FamilyEntry(name=name) for name in families.FAMILY_NAMES], output)
+
+
+@declare_command(
+    Option(
+        "model", "Arguments", "A preset, or a config.json or its folder.", metavar="MODEL", is_argument=True,
+        is_required=True, completion=MODEL_COMPLETION,
+    ),
+    Option(
+        "output", "Output", "The model file (TOML). Default: print it.", flags=("--output", "-o"), is_path=True,
+        in_answer=False, completion=Completion(endings=(".toml",)),
+    ),
+)  # fmt: skip
+def describe_model(model: str, output: Path | None) -> None:
+    """Write a preset or a config.json as a model file, to be changed.
+
+    \b
+    Examples:
+      planner models describe llama-3-8b > mine.toml
+      planner models describe ./config.json --output mine.toml
+    """
+    spec, note = inputs.read_model_spec(model, None)
+    if not isinstance(spec, ModelSpec):
+        raise InputError("is a list of operators, which is a file of its own", key="MODEL", value=model)
+    text = model_file.format_model_file(spec, (note,) if note else ())
+    if output is None:
+        write_stdout(text, is_machine_readable=True)
+    else:
+        write_file_atomically(output, text)
 
 
 @declare_command(*DOCUMENT_OPTIONS)
@@ -94,7 +130,8 @@ def _write_listing(
 
 
 models = CommandGroup(
-    "Models: list the presets and the supported families.", {"list": list_models, "families": list_families}
+    "Models: list the presets and the supported families, describe one as a file.",
+    {"list": list_models, "families": list_families, "describe": describe_model},
 )
 cluster = CommandGroup(
     "Clusters: list the presets, import your own.", {"list": list_clusters, "import": import_cluster}
