@@ -66,10 +66,11 @@ def build_attention_branch(spec: ModelSpec, *, is_causal: bool, prefix: str = ""
     kept_width = query_width + key_width + value_width
     # GPT-2, GPT-NeoX (transformers 4.57, models/gpt2/modeling_gpt2.py, c_attn; gpt_neox, query_key_value)
     is_joined = spec.norm == "layernorm" and spec.architecture == "decoder"
+    is_joint = spec.attention_gate == "width" and spec.joint_gate
     qkv = Linear(
         f"{prefix}qkv",
         spec.hidden_size,
-        query_width + gate_width + sum(projected_widths),
+        query_width + (gate_width if is_joint else 0) + sum(projected_widths),
         "column",
         bias=spec.qkv_bias,
         kv_outputs=sum(projected_widths),
@@ -77,6 +78,10 @@ def build_attention_branch(spec: ModelSpec, *, is_causal: bool, prefix: str = ""
         parts=1 if is_joined else 1 + len(projected_widths),
     )
     operators: list[Operator] = [qkv]
+    if gate_width and not is_joint:
+        operators.append(
+            Linear(f"{prefix}attention_gate_projection", spec.hidden_size, gate_width, "column", saves_input=False)
+        )
     operators += _build_relative_positions(spec, query_width)
     if spec.qk_norm:
         operators.append(_build_head_norm(spec, f"{prefix}qk_norm", qk_width))
@@ -123,7 +128,7 @@ def _build_output(spec: ModelSpec, width: int, gate_width: int, prefix: str) -> 
 
 def _build_head_norm(spec: ModelSpec, name: str, qk_width: int) -> Pointwise:
     """The norm of queries and keys. A scope of the width has a weight for each of their values, cut with them."""
-    bias_factor = 2 if spec.norm == "layernorm" and spec.norm_bias else 1
+    bias_factor = 2 if spec.norm == "layernorm" and spec.norm_bias and spec.qk_norm_bias else 1
     norm_count = 1 if spec.shares_keys else 2
     sharded, replicated = 0, norm_count * spec.head_size * bias_factor
     if spec.qk_norm_scope == "width":

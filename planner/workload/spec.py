@@ -268,6 +268,8 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Whether positions are rotary where there are no others; false: none at all."""
     attention_gate: Literal["none", "head", "width"] = "none"
     """A gate of attention's output, by head or by value, computed from its input."""
+    joint_gate: bool = True
+    """Whether the gate by value comes of one matrix, and bias, with the queries (Qwen3-Next)."""
     shares_keys: bool = False
     """Whether attention takes the keys and values of an earlier layer, and projects none."""
     values_are_keys: bool = False
@@ -282,6 +284,8 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Whether norms have weights."""
     qk_norm_scope: Literal["head", "width", "post"] = "head"
     """Weights of the norms of queries and keys: as many as a head has, as all heads have together, or none."""
+    qk_norm_bias: bool = True
+    """Whether layernorms of queries and keys have biases, where the others have."""
     inner_norms: bool = False
     """Norms before the last matrix of attention and of the MLP, as in BitNet."""
     shared_norm: bool = False

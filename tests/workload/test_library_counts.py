@@ -160,3 +160,21 @@ def test_tensor_parallelism_divides_what_mixers_have() -> None:
 def test_each_family_is_in_the_module_that_is_named_for_it() -> None:
     for name in FAMILY_NAMES:
         assert callable(find_family_reader(name))
+
+
+def test_flags_change_the_count_as_in_the_library() -> None:
+    """Differences that transformers 5.24.0 gives when a key is changed (fuzzed against it)."""
+    causal = change("meta-llama--Meta-Llama-3.1-8B")
+    with pytest.raises(InputError, match="add_cross_attention"):
+        build({**causal, "add_cross_attention": True})
+    mpt = change("mpt-7b")
+    assert build({**mpt, "expansion_ratio": 8}).parameters == build(mpt).parameters
+    mimo = change("XiaomiMiMo--MiMo-V2-Flash")
+    bias = build({**mimo, "attention_bias": True}).parameters - build(mimo).parameters
+    # of queries, keys and values, not of the output; keys and values of two shapes
+    windowed, full = 39, 9
+    assert bias == windowed * (64 * 192 + 8 * (192 + 128)) + full * (64 * 192 + 4 * (192 + 128))
+    experts = change("Qwen--Qwen3-30B-A3B")
+    renamed = {key: value for key, value in experts.items() if key not in ("num_experts", "num_local_experts")}
+    counts = {build({**renamed, key: 64}).parameters for key in ("num_experts", "num_local_experts")}
+    assert len(counts) == 1

@@ -285,10 +285,10 @@ def read_mamba(
 
     def read(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
         hidden = _get_int(fields, "hidden_size")
-        dt_rank = keys.get(rank, "auto")
+        dt_rank, expanded = keys.get(rank, "auto"), int(keys.get(expand, 2) * hidden)
         return {
             "state_space": StateSpaceSpec(
-                inner_size=keys.count(inner) if inner else int(keys.get(expand, 2) * hidden),
+                inner_size=keys.count(inner, expanded) if inner else expanded,
                 state_size=keys.count(state),
                 conv_kernel=keys.count(conv),
                 dt_rank=-(-hidden // 16) if dt_rank == "auto" else dt_rank,

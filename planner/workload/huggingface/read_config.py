@@ -46,6 +46,9 @@ def read_huggingface_config(text: str, origin: str, name: str) -> ReadModel:
     name = escape_nonprintable(name)
     with name_origin(origin):
         raw = parse_mapping(text, "json", origin)
+        if raw.get("add_cross_attention"):
+            expected = "false: a decoder without an encoder has no cross-attention"
+            raise HuggingFaceConfig(raw).build_unsupported_error("add_cross_attention", "true", expected)
         config, model_type, notes = _select_language_model(HuggingFaceConfig(raw))
         fields = {
             "name": name,

@@ -114,16 +114,30 @@ LAYER_NORM: Mapping[str, object] = {"norm": "layernorm", "gated_mlp": False}
 
 
 def fill_defaults(raw: Mapping[str, object], library: LibraryClass, extra: Sequence[str] = ()) -> dict[str, object]:
-    """The keys of the class with the file's values, under the class's names; others are ignored but for `extra`."""
+    """The keys of the class with the file's values, under the class's names; others are ignored but for `extra`.
+
+    A key under another name has precedence, since the library sets it after the class's own.
+    """
     filled = dict(library.defaults)
+    others = []
     for key, value in raw.items():
-        name = library.aliases.get(key, key)
-        if name in filled or key in extra:
-            # a key under its own name has precedence over another name of it
-            if name != key and name in raw:
-                continue
-            filled[name if name in filled else key] = value
+        if key in library.defaults or key in extra:
+            filled[key] = value
+        else:
+            others.append((key, value))
+    for key, value in others:
+        name = find_own_name(key, library)
+        if name is not None:
+            filled[name] = value
     return filled
+
+
+def find_own_name(key: str, library: LibraryClass) -> str | None:
+    """The class's own name of a key that has two; None for a key that the class does not have."""
+    if key in library.defaults:
+        return key
+    names = (library.aliases.get(key), *(name for name, other in library.aliases.items() if other == key))
+    return next((name for name in names if name is not None and name in library.defaults), None)
 
 
 def read_family(config: HuggingFaceConfig, family: Family, model_type: str) -> SpecFields:
@@ -141,7 +155,7 @@ def read_family(config: HuggingFaceConfig, family: Family, model_type: str) -> S
         "rotary_emb_base",
     )
     keys = Keys(fill_defaults(config.raw, library, (*family.extra, *rope_keys)))
-    given = {library.aliases.get(key, key) for key in config.raw}
+    given = {find_own_name(key, library) or key for key in config.raw}
     fields: SpecFields = {}
     for name, key in {**family.base, **family.keys}.items():
         if name in family.fixed or not key or key not in keys.raw:

@@ -21,7 +21,7 @@ def read_bert(config: HuggingFaceConfig) -> SpecFields:
         "token_types": config.read_integer("type_vocab_size", default=2),
         "embedding_norm": True,
         "final_norm": False,
-        "tied_embeddings": True,
+        "tied_embeddings": config.read_flag("tie_word_embeddings", True),
         "head": "pooler",
         "dropout": True,
     }

@@ -43,7 +43,7 @@ def _read_stablelm(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
         "parallel_residual": is_parallel,
         "shared_norm": is_parallel,
         "qkv_bias": keys.is_true("use_qkv_bias"),
-        **({"qk_norm": True, "qk_norm_scope": "width", "norm_bias": True} if has_norm else {}),
+        **({"qk_norm": True, "qk_norm_scope": "width", "qk_norm_bias": False} if has_norm else {}),
     }
 
 
@@ -75,17 +75,26 @@ _GEMMA_KEYS = {
     "attention_out_bias": "attention_bias",
 }
 
+
+def _check_square_output(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
+    """The output's matrix is hidden x hidden, whatever heads and their dimension are."""
+    hidden, heads = keys.count("hidden_size"), keys.count("num_attention_heads")
+    if heads * keys.count("head_dim", hidden // heads) != hidden:
+        raise keys.build_unsupported_error("head_dim", keys.get("head_dim"), f"{hidden // heads}")
+    return {}
+
+
 FAMILIES: dict[str, Family] = {
     "exaone": Family(fixed=RMS, extra=("num_layers", "activation_function", "layer_norm_epsilon")),
     "internlm3": Family({"qkv_bias": "qkv_bias", "attention_out_bias": "bias", "mlp_bias": "bias"}, RMS),
     "iquestcoder": Family(fixed=RMS),
-    "helium": Family(fixed=RMS),
+    "helium": Family(fixed={**RMS, "attention_out_bias": False}, parts=(_check_square_output,)),
     "ministral3": Family(fixed={**RMS, **_NO_BIAS}, parts=(read_window(),)),
     "ministral": Family(fixed={**RMS, **_NO_BIAS}, parts=(read_windows(always("sliding_attention")),)),
     "smollm3": Family(fixed=RMS, parts=(_read_smollm3,)),
     "ernie4_5": Family({"qkv_bias": "use_bias", "attention_out_bias": "use_bias", "mlp_bias": "use_bias"}, RMS),
     "cwm": Family(
-        fixed={**RMS, **_NO_BIAS},
+        fixed={**RMS, "qkv_bias": False, "attention_out_bias": False},
         parts=(read_windows(every(4, "full_attention", "sliding_attention", first=True)),),
     ),
     "granite": Family(fixed=RMS),
@@ -190,7 +199,7 @@ FAMILIES: dict[str, Family] = {
     "jais2": Family({"norm_epsilon": "layer_norm_eps"}, LAYER_NORM),
     "bitnet": Family(fixed={**RMS, "inner_norms": True, "mlp_bias": False}),
     "nanochat": Family(fixed={"norm": "rmsnorm", "gated_mlp": False, "mlp_bias": False}, parts=(_read_nanochat,)),
-    "minicpm3": Family(fixed={**RMS, "mlp_bias": False}, parts=(read_mla(),)),
+    "minicpm3": Family(fixed=RMS, parts=(read_mla(),)),
     "youtu": Family(fixed={**RMS}, parts=(read_mla(),)),
 }
 

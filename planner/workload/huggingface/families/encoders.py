@@ -34,12 +34,14 @@ _BERT_FIXED: Mapping[str, object] = {
 _PRE_NORM = {"norm_placement": "before", "embedding_norm": False, "final_norm": True}
 
 
-def _read_positions(*, padding: int = 0) -> object:
+def _read_positions(*, padding: int = 0, has_second_bias: bool = True) -> object:
     """Learned positions, of which some rows are padding."""
 
     def read(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
         rows = keys.count("max_position_embeddings")
-        return {"learned_positions": rows, "seq_length": max(1, rows - padding)}
+        # a head whose matrix is not the embedding's has a second bias (BertLMPredictionHead)
+        biases = 0 if fields.get("tied_embeddings", True) or not has_second_bias else fields["vocab_size"]
+        return {"learned_positions": rows, "seq_length": max(1, rows - padding), "outer_parameters": biases}
 
     return read
 
@@ -75,6 +77,13 @@ def _read_modernbert_decoder(keys: Keys, fields: SpecFields) -> Mapping[str, obj
     )
 
 
+def _read_modernbert_biases(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
+    """Biases of norms and of the layer before the head; the head itself has one."""
+    if not keys.is_true("decoder_bias", True):
+        raise keys.build_unsupported_error("decoder_bias", "false", "true")
+    return {"norm_bias": keys.is_true("norm_bias"), "head_transform_bias": keys.is_true("classifier_bias")}
+
+
 def _drop_first_norm(fields: SpecFields) -> Mapping[str, object]:
     """The same layers, the first of them without its norm before attention."""
     layers, pattern, kinds = fields["layers"], fields.get("pattern") or ["full"], fields.get("kinds")
@@ -91,18 +100,30 @@ def _drop_first_norm(fields: SpecFields) -> Mapping[str, object]:
     }
 
 
+def _read_tasks(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
+    """A table of tasks, beside that of token types."""
+    hidden, outer = fields["hidden_size"], fields["outer_parameters"]
+    assert isinstance(hidden, int) and isinstance(outer, int)
+    rows = keys.count("task_type_vocab_size", 0) if keys.is_true("use_task_id") else 0
+    return {"outer_parameters": outer + rows * hidden}
+
+
 def _read_pooler(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
     """A pooler that models with other heads have too."""
     hidden = fields["hidden_size"]
     assert isinstance(hidden, int)
-    return {"outer_parameters": hidden * (hidden + 1)}
+    outer = fields["outer_parameters"]
+    assert isinstance(outer, int)
+    return {"outer_parameters": outer + hidden * (hidden + 1)}
 
 
 def _read_roformer(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
     """A table of sines with a row for each position, as wide as a head, that is counted as a parameter."""
     hidden, heads = fields["hidden_size"], fields["heads"]
     assert isinstance(hidden, int) and isinstance(heads, int)
-    return {"outer_parameters": keys.count("max_position_embeddings") * (hidden // heads)}
+    biases = 0 if fields.get("tied_embeddings", True) else fields["vocab_size"]
+    assert isinstance(biases, int)
+    return {"outer_parameters": keys.count("max_position_embeddings") * (hidden // heads) + biases}
 
 
 _ROBERTA = Family(_BERT_KEYS, _BERT_FIXED, parts=(_read_positions(padding=2),))  # type: ignore[arg-type]
@@ -121,7 +142,7 @@ FAMILIES: dict[str, Family] = {
     "camembert": _ROBERTA,
     "xlm-roberta": _ROBERTA,
     "data2vec-text": _ROBERTA,
-    "ernie": _BERT,
+    "ernie": Family(_BERT_KEYS, _BERT_FIXED, parts=(_read_positions(), _read_tasks)),  # type: ignore[arg-type]
     "megatron-bert": Family(_BERT_KEYS, {**_BERT_FIXED, **_PRE_NORM}, parts=(_read_positions(),)),  # type: ignore[arg-type]
     "roberta-prelayernorm": Family(
         _BERT_KEYS,
@@ -134,7 +155,7 @@ FAMILIES: dict[str, Family] = {
         {**_BERT_FIXED, "head": "lm", "head_bias": True},
         parts=(_read_positions(),),  # type: ignore[arg-type]
     ),
-    "electra": Family(_BERT_KEYS, _BERT_FIXED, parts=(_read_positions(), _read_embedding_size)),  # type: ignore[arg-type]
+    "electra": Family(_BERT_KEYS, _BERT_FIXED, parts=(_read_positions(has_second_bias=False), _read_embedding_size)),  # type: ignore[arg-type]
     "distilbert": Family(
         {
             **_BERT_KEYS,
@@ -147,27 +168,32 @@ FAMILIES: dict[str, Family] = {
             "token_types": "",
         },
         _BERT_FIXED,
-        parts=(_read_positions(),),  # type: ignore[arg-type]
+        parts=(_read_positions(has_second_bias=False),),  # type: ignore[arg-type]
     ),
     "layoutlm": Family(_BERT_KEYS, _BERT_FIXED, parts=(_read_positions(), lambda k, f: _read_layout(k, f))),  # type: ignore[arg-type]
     "modernbert": Family(
         {"norm_epsilon": "norm_eps", "activation": "hidden_activation"},
         {**_MODERN_BERT, "architecture": "encoder"},
-        parts=(_read_modernbert,),
+        parts=(_read_modernbert_biases, _read_modernbert),
     ),
     "modernbert-decoder": Family(
         {"norm_epsilon": "norm_eps", "activation": "hidden_activation"},
         {**_MODERN_BERT, "architecture": "decoder"},
-        parts=(_read_modernbert_decoder,),
+        parts=(_read_modernbert_biases, _read_modernbert_decoder),
     ),
-    "big_bird": Family(_BERT_KEYS, _BERT_FIXED, parts=(_read_positions(), _read_pooler)),  # type: ignore[arg-type]
+    "big_bird": Family(
+        {**_BERT_KEYS, "qkv_bias": "use_bias"},
+        {key: value for key, value in _BERT_FIXED.items() if key != "qkv_bias"},
+        parts=(_read_positions(), _read_pooler),  # type: ignore[arg-type]
+    ),
     "roformer": Family(
         _BERT_KEYS,
         {**_BERT_FIXED, "rotary": True},
         parts=(_read_roformer, _read_embedding_size),
     ),
     "eurobert": Family(
-        fixed={"norm": "rmsnorm", "gated_mlp": True, "architecture": "encoder", "head": "lm", "head_bias": False},
+        {"head_bias": "mlp_bias"},
+        {"norm": "rmsnorm", "gated_mlp": True, "architecture": "encoder", "head": "lm"},
     ),
 }
 
@@ -177,4 +203,6 @@ def _read_layout(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
     hidden = fields["hidden_size"]
     assert isinstance(hidden, int)
     pooler = hidden * (hidden + 1)
-    return {"outer_parameters": 4 * keys.count("max_2d_position_embeddings") * hidden + pooler}
+    outer = fields["outer_parameters"]
+    assert isinstance(outer, int)
+    return {"outer_parameters": outer + 4 * keys.count("max_2d_position_embeddings") * hidden + pooler}

@@ -77,6 +77,12 @@ def _list_ernie_moe(keys: Keys, layers: int) -> list[bool]:
     return [start <= index <= end and (index + 1) % step == 0 for index in range(layers)]
 
 
+def _add_shared_bias(keys: Keys, fields: SpecFields, key: str = "use_bias") -> Mapping[str, object]:
+    """Shared experts have biases where the dense MLPs have."""
+    moe = fields.get("moe")
+    return {"moe": {**moe, "shared_bias": keys.is_true(key)}} if isinstance(moe, dict) else {}
+
+
 def _read_optional_qk_norm(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
     return {"qk_norm": True} if keys.is_true("use_qk_norm") else {}
 
@@ -195,6 +201,7 @@ FAMILIES: dict[str, Family] = {
         {"qkv_bias": "use_bias", "attention_out_bias": "use_bias", "mlp_bias": "use_bias"},
         RMS,
         parts=(
+            lambda keys, fields: {"head_bias": keys.is_true("use_bias")},
             read_moe(
                 experts="moe_num_experts",
                 topk="moe_k",
@@ -203,6 +210,7 @@ FAMILIES: dict[str, Family] = {
                 router_bias=True,
                 counts_bias=True,
             ),
+            _add_shared_bias,
         ),
     ),
     "hunyuan_v1_moe": Family(
@@ -230,6 +238,7 @@ FAMILIES: dict[str, Family] = {
             **_ROUND_NORMS,
             "qk_norm": True,
             "attention_gate": "width",
+            "joint_gate": False,
             "mlp_bias": False,
             "qkv_bias": False,
             "attention_out_bias": False,
@@ -297,7 +306,7 @@ FAMILIES: dict[str, Family] = {
         ),
     ),
     "hy_v3": Family(
-        fixed={**RMS, "qk_norm": True, "mlp_bias": False},
+        fixed={**RMS, "qk_norm": True},
         parts=(
             read_moe(
                 experts="num_experts",
@@ -305,6 +314,7 @@ FAMILIES: dict[str, Family] = {
                 layer_rule=list_first_dense(1),
                 **_SIGMOID,
             ),
+            lambda keys, fields: _add_shared_bias(keys, fields, "mlp_bias"),
         ),
     ),
     "sarvam_mla": Family(
@@ -326,7 +336,7 @@ FAMILIES: dict[str, Family] = {
         ),
     ),
     "solar_open": Family(
-        fixed={**RMS, "mlp_bias": False},
+        fixed={**RMS, "attention_out_bias": False, "mlp_bias": False},
         parts=(
             _read_optional_qk_norm,
             read_moe(

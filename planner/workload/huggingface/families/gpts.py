@@ -65,7 +65,12 @@ def _read_opt(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
         "norm_weight": keys.is_true("layer_norm_elementwise_affine", True),
         "final_norm": is_before and not keys.is_true("_remove_final_layer_norm"),
     }
-    return {**found, "embedding_size": width} if width not in (0, fields["hidden_size"]) else found
+    hidden, rows = fields["hidden_size"], fields["learned_positions"]
+    assert isinstance(hidden, int) and isinstance(rows, int)
+    if width in (0, hidden):
+        return found
+    # positions are as wide as the layers, not as the embedding
+    return {**found, "embedding_size": width, "outer_parameters": rows * (hidden - width)}
 
 
 def _read_gpt_neo(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
@@ -114,7 +119,8 @@ def _read_mpt(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
     assert isinstance(hidden, int)
     kv_heads = table.get("kv_n_heads")
     return {
-        "ffn_size": int(keys.get("expansion_ratio", 4) * hidden),
+        # whatever `expansion_ratio` says (MptMLP)
+        "ffn_size": 4 * hidden,
         "relative_positions": "alibi" if has_alibi else "none",
         "kv_heads": kv_heads,
     }

@@ -138,6 +138,14 @@ def _list_lara(keys: Keys, layers: int) -> list[str]:
     return [cycle[index % len(cycle)] for index in range(layers)]
 
 
+def _read_lfm3_flags(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
+    """Norms after each branch, and a gate by head, where the file says so."""
+    return {
+        "norm_placement": "both" if keys.is_true("use_sandwich_norm", True) else "before",
+        "attention_gate": "head" if keys.is_true("use_attention_gate", True) else "none",
+    }
+
+
 def _list_lfm3(keys: Keys, layers: int) -> list[str]:
     return [
         "full_attention" if index % 4 == 2 else "sliding_attention" if index % 4 == 0 and index > 0 else "conv"
@@ -272,12 +280,14 @@ FAMILIES: dict[str, Family] = {
     "mamba": Family(
         _MAMBA_KEYS,
         {**_MAMBA_FIXED, "kinds": [{"name": "mamba", "mixer": "mamba", "mlp": "none"}]},
-        parts=(read_mamba(inner=""), _read_mamba_width),
+        parts=(read_mamba(inner="intermediate_size"), _read_mamba_width),
+        extra=("intermediate_size",),
     ),
     "falcon_mamba": Family(
         _MAMBA_KEYS,
         {**_MAMBA_FIXED, "kinds": [{"name": "mamba", "mixer": "mamba", "mlp": "none"}]},
-        parts=(read_mamba(inner=""), _read_mamba_width),
+        parts=(read_mamba(inner="intermediate_size"), _read_mamba_width),
+        extra=("intermediate_size",),
     ),
     "minimax": Family(
         fixed={**RMS, "qkv_bias": False, "attention_out_bias": False, "mlp_bias": False},
@@ -313,13 +323,10 @@ FAMILIES: dict[str, Family] = {
         {
             **RMS,
             "qk_norm": True,
-            "attention_gate": "head",
-            "norm_placement": "both",
-            "qkv_bias": False,
-            "attention_out_bias": False,
             "mlp_bias": False,
         },
         parts=(
+            _read_lfm3_flags,
             read_short_conv,
             read_windows(_list_lfm3, {"conv": {"mixer": "short-conv"}}),
         ),

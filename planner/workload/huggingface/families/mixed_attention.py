@@ -127,7 +127,7 @@ def _read_bailing(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
         value_heads=heads,
         key_dim=size,
         value_dim=size,
-        conv_kernel=keys.count("short_conv_kernel_size"),
+        conv_kernel=keys.count("linear_conv_kernel_dim", keys.count("short_conv_kernel_size")),
         decay="channel",
     )
     kinds = {"full_attention": {}, "linear_attention": {"mixer": "delta-net"}}
@@ -211,14 +211,16 @@ def _read_laguna(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
         }
     else:
         kinds = {}
-    gate = {"attention_gate": "head"} if keys.get("gating") else {}
+    if keys.get("gating") is not True:
+        raise keys.build_unsupported_error("gating", keys.get("gating"), "true")
+    gate = {"attention_gate": "head"}
     return {**gate, **read_windows(always("full_attention"), kinds)(keys, fields)}
 
 
 FAMILIES: dict[str, Family] = {
     "mimo_v2_flash": Family(
         {"norm_epsilon": "rms_norm_eps"},
-        {**RMS, "mlp_bias": False},
+        {**RMS, "attention_out_bias": False, "mlp_bias": False},
         parts=(_read_mimo, read_moe(experts="n_routed_experts", layer_rule=_list_mimo_moe, **_SIGMOID)),
         extra=(
             *("hybrid_layer_pattern", "moe_layer_freq", "sliding_window_size", "swa_num_key_value_heads"),
@@ -251,7 +253,7 @@ FAMILIES: dict[str, Family] = {
         extra=("linear_attn_config", "first_k_dense_replace"),
     ),
     "bailing_hybrid": Family(
-        fixed={**RMS, "mlp_bias": False},
+        fixed={**RMS, "mlp_bias": False, "tied_embeddings": False},
         parts=(
             read_mla(gate="head"),
             _read_bailing,
@@ -262,7 +264,7 @@ FAMILIES: dict[str, Family] = {
                 **_SIGMOID,
             ),
         ),
-        extra=("linear_head_dim",),
+        extra=("linear_head_dim", "linear_conv_kernel_dim"),
     ),
     "olmo_hybrid": Family(fixed={**RMS, "mlp_bias": False}, parts=(_read_olmo_hybrid,)),
     "dbrx": Family(
@@ -282,6 +284,7 @@ FAMILIES: dict[str, Family] = {
             **RMS,
             "qk_norm": True,
             "attention_gate": "width",
+            "joint_gate": False,
             "norm_placement": "both",
             "mlp_bias": False,
         },

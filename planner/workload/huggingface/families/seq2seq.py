@@ -45,6 +45,9 @@ def _read_bart(rows: int | None = 0, key: str = "max_position_embeddings") -> ob
         decoder_layers, decoder_heads = keys.count("decoder_layers"), keys.count("decoder_attention_heads")
         decoder_width = keys.count("decoder_ffn_dim")
         positions = keys.count(key)
+        other_vocab = keys.get("decoder_vocab_size")
+        if other_vocab not in (None, fields["vocab_size"]):
+            raise keys.build_unsupported_error("decoder_vocab_size", other_vocab, f"{fields['vocab_size']}")
         found: dict[str, object] = {
             "decoder_layers": decoder_layers,
             "seq_length": positions,
@@ -56,6 +59,8 @@ def _read_bart(rows: int | None = 0, key: str = "max_position_embeddings") -> ob
                 # BigBird-Pegasus' decoder alone has a head of its own
                 found["tied_embeddings"] = False
             return {**found, **_build_decoder_alone(fields, decoder_layers, decoder_heads, decoder_width)}
+        if not fields.get("tied_embeddings", True):
+            raise keys.build_unsupported_error("tie_word_embeddings", "false", "true: one embedding for both sides")
         if decoder_heads != fields["heads"]:
             expected = f"{fields['heads']}, as many as of the encoder"
             raise keys.build_unsupported_error("decoder_attention_heads", decoder_heads, expected)

@@ -31,7 +31,7 @@ def read_t5(config: HuggingFaceConfig) -> SpecFields:
         "head_dim": config.read_integer("d_kv"),
         "ffn_size": config.read_integer("d_ff"),
         "seq_length": config.read_integer("n_positions", default=512),
-        "gated_mlp": projection.startswith("gated-"),
+        "gated_mlp": config.read_flag("is_gated_act", projection.startswith("gated-")),
         "activation": _ACTIVATIONS_BY_PROJECTION[projection],
         "norm": "rmsnorm",
         "norm_epsilon": config.read_number("layer_norm_epsilon", default=1e-6),
