@@ -169,6 +169,10 @@ def read_family(config: HuggingFaceConfig, family: Family, model_type: str) -> S
         fields |= read_rope(keys)
     for part in family.parts:
         fields |= part(keys, fields)
+    hidden, heads = fields.get("hidden_size"), fields.get("heads")
+    if isinstance(hidden, int) and isinstance(heads, int) and hidden % heads and fields.get("mla") is None:
+        # the library rounds down where the file says no dimension of a head
+        fields["head_dim"] = fields.get("head_dim") or hidden // heads
     moe = fields.get("moe")
     if fields.get("ffn_size") is None and isinstance(moe, dict):
         # the width of dense layers, of which there are none

@@ -36,6 +36,7 @@ OWN_READERS = {
     "qwen3_moe": ("qwen", "read_qwen3_moe"),
     "roberta": ("bert", "read_roberta"),
     "t5": ("t5", "read_t5"),
+    "umt5": ("t5", "read_umt5"),
     "xlnet": ("bert", "read_xlnet"),
 }
 """Families with a reader of their own: its module and function."""
@@ -50,8 +51,8 @@ _TYPES_BY_MODULE = {
     ),
     "encoders": (
         *("bert-generation", "big_bird", "camembert", "data2vec-text", "distilbert", "electra", "ernie"),
-        *("eurobert", "layoutlm", "megatron-bert", "modernbert", "modernbert-decoder"),
-        *("roberta-prelayernorm", "roformer", "xlm-roberta", "xlm-roberta-xl"),
+        *("eurobert", "gte", "ibert", "jina_embeddings_v3", "layoutlm", "megatron-bert", "modernbert"),
+        *("modernbert-decoder", "nomic_bert", "roberta-prelayernorm", "roformer", "xlm-roberta", "xlm-roberta-xl"),
     ),
     "experts": (
         *("afmoe", "aria_text", "cohere2_moe", "deepseek_v2", "deepseek_v32", "dots1", "ernie4_5_moe"),

@@ -191,6 +191,26 @@ FAMILIES: dict[str, Family] = {
         {**_BERT_FIXED, "rotary": True},
         parts=(_read_roformer, _read_embedding_size),
     ),
+    "ibert": _ROBERTA,
+    "nomic_bert": Family(
+        {key: name for key, name in _BERT_KEYS.items() if key != "head_dim"},
+        {
+            **_BERT_FIXED,
+            "gated_mlp": True,
+            "qkv_bias": False,
+            "attention_out_bias": False,
+            "mlp_bias": False,
+            "rotary": True,
+            "tied_embeddings": True,
+        },
+    ),
+    "jina_embeddings_v3": Family(_BERT_KEYS, {**_BERT_FIXED, "rotary": True}),
+    "gte": Family(
+        _BERT_KEYS,
+        # the last matrix of the gated MLP alone has a bias
+        {**_BERT_FIXED, "gated_mlp": True, "mlp_bias": False, "rotary": True},
+        parts=(lambda keys, fields: {"extra_parameters": fields["hidden_size"]},),
+    ),
     "eurobert": Family(
         {"head_bias": "mlp_bias"},
         {"norm": "rmsnorm", "gated_mlp": True, "architecture": "encoder", "head": "lm"},

@@ -240,8 +240,6 @@ FAMILIES: dict[str, Family] = {
             "attention_gate": "width",
             "joint_gate": False,
             "mlp_bias": False,
-            "qkv_bias": False,
-            "attention_out_bias": False,
         },
         parts=(
             read_windows(
@@ -296,13 +294,7 @@ FAMILIES: dict[str, Family] = {
         fixed={**RMS, **_ROUND_NORMS, "qk_norm": True, "mlp_bias": False},
         parts=(
             read_windows(every(5, "full_attention", "sliding_attention")),
-            read_moe(
-                experts="n_routed_experts",
-                shared_count="n_shared_experts",
-                first_dense="first_k_dense_replace",
-                mlp_types="mlp_layer_types",
-                **_SIGMOID,
-            ),
+            read_moe(experts="num_experts", shared="shared_expert_intermediate_size", **_SIGMOID),
         ),
     ),
     "hy_v3": Family(

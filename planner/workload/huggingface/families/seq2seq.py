@@ -33,7 +33,6 @@ _FIXED: Mapping[str, object] = {
     "dropout": True,
 }
 _BEFORE = {"norm_placement": "before", "final_norm": True}
-_NO_ATTENTION_BIAS = {"qkv_bias": False, "attention_out_bias": False}
 
 
 def _read_bart(rows: int | None = 0, key: str = "max_position_embeddings") -> object:
@@ -55,9 +54,6 @@ def _read_bart(rows: int | None = 0, key: str = "max_position_embeddings") -> ob
         }
         architectures = keys.get("architectures") or [""]
         if str(architectures[0]).endswith("ForCausalLM"):
-            if not fields["qkv_bias"]:
-                # BigBird-Pegasus' decoder alone has a head of its own
-                found["tied_embeddings"] = False
             return {**found, **_build_decoder_alone(fields, decoder_layers, decoder_heads, decoder_width)}
         if not fields.get("tied_embeddings", True):
             raise keys.build_unsupported_error("tie_word_embeddings", "false", "true: one embedding for both sides")
@@ -87,6 +83,11 @@ def _build_decoder_alone(fields: SpecFields, layers: int, heads: int, width: int
     }
 
 
+def _untie_decoder(keys: Keys, fields: SpecFields) -> Mapping[str, object]:
+    """A decoder alone has a head of its own."""
+    return {"tied_embeddings": False} if fields["architecture"] == "decoder" else {}
+
+
 def _build(fixed: Mapping[str, object], rows: int | None = 0, key: str = "max_position_embeddings") -> Family:
     return Family(_KEYS, {**_FIXED, **fixed}, parts=(_read_bart(rows, key),), extra=("architectures",))  # type: ignore[arg-type]
 
@@ -101,5 +102,10 @@ FAMILIES: dict[str, Family] = {
     "marian": _build({}),
     "pegasus": _build(_BEFORE),
     "m2m_100": _build(_BEFORE, None),
-    "bigbird_pegasus": _build({**_BEFORE, **_NO_ATTENTION_BIAS}),
+    "bigbird_pegasus": Family(
+        {**_KEYS, "qkv_bias": "use_bias", "attention_out_bias": "use_bias"},
+        {key: value for key, value in {**_FIXED, **_BEFORE}.items() if key not in ("qkv_bias", "attention_out_bias")},
+        parts=(_read_bart(), _untie_decoder),  # type: ignore[arg-type]
+        extra=("architectures",),
+    ),
 }

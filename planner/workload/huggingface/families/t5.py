@@ -18,6 +18,11 @@ models/t5/configuration_t5.py).
 """
 
 
+def read_umt5(config: HuggingFaceConfig) -> SpecFields:
+    """T5 with a table of distances in each layer."""
+    return {**read_t5(config), "relative_every_layer": True}
+
+
 def read_t5(config: HuggingFaceConfig) -> SpecFields:
     """T5Model: RMSNorm, relative positions, no biases; `layers` are those of the encoder."""
     projection = config.read_string("feed_forward_proj", "relu")
