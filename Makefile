@@ -99,7 +99,7 @@ mutate: $(VENV)/.installed-dev ## SAMPLE small changes of the cost model and the
 	$(BIN)/python -m tests.mutation --sample $(SAMPLE)
 
 calibrate: $(VENV)/.installed-docs ## fit hardware_db/calibration to the published runs, redo the errors in the documentation
-	$(BIN)/python -m planner.evidence.calibrate tests/published/runs.csv tests/published/grid_sample.csv
+	$(BIN)/python -m planner.evidence.calibrate tests/published/runs.csv
 	mkdir -p build
 	$(BIN)/planner validate --cross --format json > build/validation.json
 	$(BIN)/python docs/errors.py build/validation.json

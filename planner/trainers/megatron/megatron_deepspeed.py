@@ -14,6 +14,7 @@ from planner.trainers.trainer import Trainer
 MEGATRON_DEEPSPEED = Trainer(
     name="megatron-deepspeed",
     programs=("megatron-deepspeed",),
+    calibration="megatron-classic",
     sharded_weight_bytes=2.0,
     # DeepSpeed's runtime/bf16_optimizer.py: 16-bit gradients are added to 32-bit ones after each backward pass, and
     # stay (`update_hp_grads(clear_lp_grads=False)` of runtime/pipe/engine.py)
