@@ -24,31 +24,31 @@ TABLE = Path(__file__).parents[1] / "published" / "throughput.csv"
 ROWS = {row["id"]: row for row in csv.DictReader(TABLE.read_text().splitlines())}
 
 ERRORS = {
-    "resnet-v100-mxnet": -29,
-    "resnet-v100-mxnet-dgx2": -34,
-    "resnet-v100-pytorch": -18,
+    "resnet-v100-mxnet": -30,
+    "resnet-v100-mxnet-dgx2": -35,
+    "resnet-v100-pytorch": -19,
     "resnet-v100-tensorflow": -23,
-    "resnet-v100-mlperf": -30,
-    "resnet-a100-mxnet": -18,
-    "resnet-a100-pytorch": 9,
-    "resnet-a100-tensorflow": 0,
-    "resnet-a100-mlperf": -13,
-    "resnet-tpu-mlperf-0.7": -32,
-    "resnet-tpu-mlperf-0.6": -30,
-    "bert-128-v100-pytorch": 1,
-    "bert-128-v100-tensorflow": 10,
-    "bert-512-v100-tensorflow": -4,
-    "bert-128-a100-paddle": 0,
-    "bert-128-a100-pytorch": 20,
-    "bert-512-a100-tensorflow": 22,
-    "bert-512-tpu-mlperf-0.7": -30,
+    "resnet-v100-mlperf": -31,
+    "resnet-a100-mxnet": -21,
+    "resnet-a100-pytorch": 5,
+    "resnet-a100-tensorflow": -4,
+    "resnet-a100-mlperf": -17,
+    "resnet-tpu-mlperf-0.7": -30,
+    "resnet-tpu-mlperf-0.6": -29,
+    "bert-128-v100-pytorch": -2,
+    "bert-128-v100-tensorflow": 6,
+    "bert-512-v100-tensorflow": -8,
+    "bert-128-a100-paddle": -4,
+    "bert-128-a100-pytorch": 15,
+    "bert-512-a100-tensorflow": 17,
+    "bert-512-tpu-mlperf-0.7": -32,
 }
 """Percent by which the predicted throughput is above the published one."""
 SUPERSEDED = {
     # a newer release of the same or another trainer is 20 to 70 % faster on the same part
-    "bert-128-a100-tensorflow": 44,
-    "bert-128-a100-pytorch-2020": 51,
-    "bert-512-a100-pytorch-2020": 32,
+    "bert-128-a100-tensorflow": 38,
+    "bert-128-a100-pytorch-2020": 45,
+    "bert-512-a100-pytorch-2020": 26,
 }
 
 CLUSTER = """
