@@ -12,6 +12,8 @@ import msgspec
 from planner.documents.figures import declare_columns, declare_figure
 from planner.documents.plan import (
     DeviceSampleRate,
+    DeviceSampleRateP10,
+    DeviceSampleRateP90,
     DeviceTokenRate,
     DeviceTokenRateP10,
     DeviceTokenRateP90,
@@ -22,6 +24,8 @@ from planner.documents.plan import (
     OverlappedTimes,
     RunLengthPart,
     SampleRate,
+    SampleRateP10,
+    SampleRateP90,
     ScenarioPart,
     SettingsPart,
     StepTerms,
@@ -125,11 +129,17 @@ class HeteroPlanPart(DocumentPart, frozen=True, kw_only=True):
     tokens_per_s_per_device_p10: DeviceTokenRateP10
     tokens_per_s_per_device_p90: DeviceTokenRateP90
     samples_per_s: SampleRate
+    samples_per_s_p10: SampleRateP10
+    samples_per_s_p90: SampleRateP90
     samples_per_s_per_device: DeviceSampleRate
+    samples_per_s_per_device_p10: DeviceSampleRateP10
+    samples_per_s_per_device_p90: DeviceSampleRateP90
     mfu: Mfu
     mfu_bf16: MfuOfBf16 = None
     pools: Annotated[list[PoolPlanPart], msgspec.Meta(min_length=1, max_length=2)] = msgspec.field(name="kinds")
     """The pools that are used, in the order of the cluster; for pipelines, in the order of the stages."""
+    told_apart: bool
+    """Whether the first plan is faster than this one in 90 % of all cases; false of the first itself."""
 
     @property
     def memory(self) -> MemoryBreakdownPart:
@@ -143,7 +153,11 @@ class PoolRemovalPart(DocumentPart, frozen=True, kw_only=True):
     pool: str
     nodes: PositiveInt
     step_time_s: PositiveFloat | None
+    step_time_p10_s: PositiveFloat | None
+    step_time_p90_s: PositiveFloat | None
     keep: bool
+    told_apart: bool
+    """Whether the advice is right in 90 % of all cases."""
 
 
 class HeteroAdvicePart(DocumentPart, frozen=True, kw_only=True):
@@ -153,7 +167,8 @@ class HeteroAdvicePart(DocumentPart, frozen=True, kw_only=True):
     balanced_step_time_s: PositiveFloat | None
     """The best step time on both pools; null where nothing fits on both together."""
     even_step_time_s: PositiveFloat | None
-    """The best step time with the same work for every device; null where nothing fits."""
+    """The best step time with the same work for every device; null where nothing fits. The intervals of both are
+    those of the plans."""
     sentences: list[str]
 
 

@@ -237,6 +237,18 @@ SampleRate = Annotated[
     PositiveFloat, declare_figure("per_s", "sequences, images or other items of a batch per second")
 ]
 DeviceSampleRate = Annotated[PositiveFloat, declare_figure("per_s", "samples per second per device")]
+SampleRateP10 = Annotated[
+    PositiveFloat, declare_figure("per_s", "samples per second that 10 % of such runs stay below")
+]
+SampleRateP90 = Annotated[
+    PositiveFloat, declare_figure("per_s", "samples per second that 90 % of such runs stay below")
+]
+DeviceSampleRateP10 = Annotated[
+    PositiveFloat, declare_figure("per_s", "samples per second per device that 10 % of such runs stay below")
+]
+DeviceSampleRateP90 = Annotated[
+    PositiveFloat, declare_figure("per_s", "samples per second per device that 90 % of such runs stay below")
+]
 Mfu = Annotated[
     PositiveFloat, declare_figure("ratio", "model FLOPs utilization, of the precision's peak", label="MFU")
 ]
@@ -267,7 +279,11 @@ class PlanPart(DocumentPart, frozen=True, kw_only=True):
     tokens_per_s_per_device_p10: DeviceTokenRateP10
     tokens_per_s_per_device_p90: DeviceTokenRateP90
     samples_per_s: SampleRate
+    samples_per_s_p10: SampleRateP10
+    samples_per_s_p90: SampleRateP90
     samples_per_s_per_device: DeviceSampleRate
+    samples_per_s_per_device_p10: DeviceSampleRateP10
+    samples_per_s_per_device_p90: DeviceSampleRateP90
     """Sequences, images or other items of a batch. A model without tokens counts one token per sample."""
     mfu: Mfu
     """Of the peak of `training.precision`."""
@@ -308,6 +324,8 @@ class FullMemoryPart(DocumentPart, frozen=True, kw_only=True):
     strategy: StrategyPart
     settings: SettingsPart
     step_time_s: PositiveFloat
+    step_time_p10_s: PositiveFloat
+    step_time_p90_s: PositiveFloat
     total_bytes: PositiveFloat
     """Peak memory (worst stage)."""
     gain: NonNegativeFloat

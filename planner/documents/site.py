@@ -93,6 +93,10 @@ class ReliabilityPart(DocumentPart, frozen=True, kw_only=True):
         NonNegativeFloat,
         declare_figure("per_s", "tokens per second after failures and checkpoints", needs=("failures",)),
     ]
+    goodput_tokens_per_s_p10: NonNegativeFloat | None
+    goodput_tokens_per_s_p90: NonNegativeFloat | None
+    """80 % of such runs lie between: the interval of the plan's throughput; failures have none of their own. Null:
+    the plan's is not known."""
     wasted: WastedTimePart
     assumed: list[AssumptionPart]
 

@@ -39,6 +39,8 @@ def find_best_with_full_memory(
         strategy=plan.strategy,
         settings=plan.settings,
         step_time_s=plan.step_time_s,
+        step_time_p10_s=plan.step_time_p10_s,
+        step_time_p90_s=plan.step_time_p90_s,
         total_bytes=plan.memory.total_bytes,
         gain=1.0 - full_result.least_figure / result.least_figure,
     )

@@ -97,6 +97,8 @@ def build_reliability_part(
         spares=spares,
         goodput_share=goodput,
         goodput_tokens_per_s=goodput * plan.tokens_per_s,
+        goodput_tokens_per_s_p10=goodput * plan.tokens_per_s_p10 if isinstance(plan, PlanPart) else None,
+        goodput_tokens_per_s_p90=goodput * plan.tokens_per_s_p90 if isinstance(plan, PlanPart) else None,
         wasted=_build_wasted_time_part(shares),
         assumed=[
             AssumptionPart(name=assumption.name, value=assumption.value, source=assumption.source)

@@ -185,4 +185,5 @@ def _build_hetero_plan_part(
         mfu=compute_hetero_mfu(device_pools, flops, step_time_s),
         mfu_bf16=compute_hetero_mfu(device_pools, flops, step_time_s, of_16bit_peak=True),
         pools=parts,
+        told_apart=False,
     )

@@ -6,10 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 
+import msgspec
+
 from planner.cluster.build.pools import HeteroCluster
 from planner.cost.heterogeneous import BoundPool, BoundPools
 from planner.cost.schedules.catalog import FOLDED_SCHEDULES
 from planner.cost.settings import SETTINGS
+from planner.cost.uncertainty import RESIDUAL_CLASSES, StepBounds, find_residual_class, is_change_told_apart
 from planner.documents.heterogeneous import (
     SCHEMA_VERSION,
     HeteroAdvicePart,
@@ -35,7 +38,7 @@ from planner.studies.heterogeneous_parts import (
     format_pool_nodes,
 )
 from planner.studies.plan_parts import build_model_part, build_scenario_part
-from planner.units import DAY_S, format_seconds
+from planner.units import DAY_S, format_seconds, format_with_interval
 
 _STEP_TIME = attrgetter("step_time_s")
 HeteroPlansByName = dict[str, HeteroPlanPart]
@@ -149,16 +152,36 @@ def _build_hetero_document(
     plans = sorted(plans_by_name.values(), key=_STEP_TIME)
     plan_names = ("shares", "stages", "even", *(_format_single_pool_name(pools, pool_index) for pool_index in (0, 1)))
     tokens_per_step = scenario.global_batch * scenario.workload.seq_length
+    plans = [msgspec.structs.replace(plan, told_apart=_is_told_apart(plans[0], plan)) for plan in plans]
+    classes = [
+        find_residual_class(pool.own_scenario.accelerator.architecture, scenario.trainer) for pool in device_pools
+    ]
     return HeterogeneousDocument(
         schema_version=SCHEMA_VERSION,
         model=build_model_part(scenario.workload),
         cluster=_build_hetero_cluster_part(pools),
-        scenario=build_scenario_part(scenario),
+        scenario=msgspec.structs.replace(
+            build_scenario_part(scenario), calibration=max(classes, key=RESIDUAL_CLASSES.index)
+        ),
         exact=True,
         plans=plans,
         left_out=[name for name in plan_names if name not in plans_by_name],
         answer=_build_advice_part(pools, device_pools, plans_by_name),
         run=_build_hetero_run_part(plans[0], tokens, tokens_per_step) if tokens else None,
+    )
+
+
+def _is_told_apart(first: HeteroPlanPart, other: HeteroPlanPart) -> bool:
+    """Whether the faster of two plans is the faster one in 90 % of all cases; what is off of one is mostly off of the
+    other too where both use the same pools.
+    """
+    first_bounds, other_bounds = (
+        StepBounds(plan.step_time_s, plan.step_time_p10_s, plan.step_time_p90_s) for plan in (first, other)
+    )
+    return is_change_told_apart(
+        other.step_time_s / first.step_time_s,
+        (first_bounds, other_bounds),
+        is_same_machine={part.pool for part in first.pools} == {part.pool for part in other.pools},
     )
 
 
@@ -197,9 +220,16 @@ def _build_advice_part(
     for pool_index, pool in enumerate(pools.pools):
         other_pool_plan = single_pool_plans[1 - pool_index]
         keep = fastest is not other_pool_plan
-        step_time_s = None if other_pool_plan is None else other_pool_plan.step_time_s
         parts.append(
-            PoolRemovalPart(pool=pool.name, nodes=pool.own_cluster.nodes, step_time_s=step_time_s, keep=keep)
+            PoolRemovalPart(
+                pool=pool.name,
+                nodes=pool.own_cluster.nodes,
+                step_time_s=None if other_pool_plan is None else other_pool_plan.step_time_s,
+                step_time_p10_s=None if other_pool_plan is None else other_pool_plan.step_time_p10_s,
+                step_time_p90_s=None if other_pool_plan is None else other_pool_plan.step_time_p90_s,
+                keep=keep,
+                told_apart=best is None or other_pool_plan is None or _is_told_apart(best, other_pool_plan),
+            )
         )
     if best is None:
         sentences = [f"No plan on both pools fits: the fastest is {fastest.split}."]
@@ -238,13 +268,19 @@ def _format_removal_effect(pools: HeteroCluster, pool_index: int, part: PoolRemo
     """Advice on one pool: the step time without it, and whether to keep it."""
     nodes = format_pool_nodes(pools, pool_index)
     them = "them" if part.nodes > 1 else "it"
-    if part.step_time_s is None:
+    if part.step_time_s is None or part.step_time_p10_s is None or part.step_time_p90_s is None:
         return f"Without the {nodes} nothing fits: keep {them}."
     without_s, with_s = part.step_time_s, best.step_time_s
     advice = f"keep {them}" if part.keep else f"leave {them} out"
     gain = (without_s / with_s if part.keep else with_s / without_s) - 1
-    times = f"{format_seconds(without_s)} instead of {format_seconds(with_s)}"
-    return f"Without the {nodes} the step takes {times}: {advice} (+{gain:.0%})."
+    without = format_with_interval(without_s, part.step_time_p10_s, part.step_time_p90_s, format_seconds)
+    times = f"{without} instead of {_format_step(best)}"
+    doubt = "" if part.told_apart else ", which is less than the error of such a comparison"
+    return f"Without the {nodes} the step takes {times}: {advice} (+{gain:.0%}{doubt})."
+
+
+def _format_step(plan: HeteroPlanPart) -> str:
+    return format_with_interval(plan.step_time_s, plan.step_time_p10_s, plan.step_time_p90_s, format_seconds)
 
 
 def _format_balance_gain(best: HeteroPlanPart, even_plan: HeteroPlanPart | None) -> str:
@@ -258,10 +294,7 @@ def _format_balance_gain(best: HeteroPlanPart, even_plan: HeteroPlanPart | None)
     if even_plan is None:
         return f"Split evenly, no plan fits; balanced, {wait_summary}."
     faster = even_plan.step_time_s / best.step_time_s
-    return (
-        f"Split evenly the step takes {format_seconds(even_plan.step_time_s)}, "
-        f"balanced {faster:.2f}x as fast: {wait_summary}."
-    )
+    return f"Split evenly the step takes {_format_step(even_plan)}, balanced {faster:.2f}x as fast: {wait_summary}."
 
 
 def _build_no_fit_error(

@@ -222,10 +222,6 @@ def compute_rate_bounds(
     scenario: Scenario, step_time_p10_s: float, step_time_p90_s: float, devices: int
 ) -> dict[str, float]:
     """The interval of the throughput of a plan on `devices` devices: a slow step is a low throughput."""
-    tokens = scenario.global_batch * scenario.workload.seq_length
-    return {
-        "tokens_per_s_p10": tokens / step_time_p90_s,
-        "tokens_per_s_p90": tokens / step_time_p10_s,
-        "tokens_per_s_per_device_p10": tokens / step_time_p90_s / devices,
-        "tokens_per_s_per_device_p90": tokens / step_time_p10_s / devices,
-    }
+    slowest, fastest = (compute_rates(scenario, end_s, devices) for end_s in (step_time_p90_s, step_time_p10_s))
+    lows = {f"{name}_p10": rate for name, rate in slowest.items()}
+    return lows | {f"{name}_p90": rate for name, rate in fastest.items()}

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -175,3 +176,47 @@ def test_a_cluster_that_was_never_fitted_is_ranked_below_what_it_is_tied_with() 
         assert size["tokens_per_s_p10"] < size["tokens_per_s"] < size["tokens_per_s_p90"]
     days = {offer["name"]: offer["size"]["days"] for offer in offers if offer["calibrated"]}
     assert list(days.values()) == sorted(days.values())
+
+
+POOLS = ("llama-3-8b", "--cluster", "dgx-h100:2+dgx-a100:2", "--global-batch", "128", "--tp", "4", "--vpp", "1")
+
+
+def test_two_pools_say_what_their_interval_is_from_and_what_is_tied() -> None:
+    text = call("plan", *POOLS).stdout
+    document = json.loads(call("plan", *POOLS, "--format", "json").stdout)
+    plans, removals = document["ways"], document["answer"]["without"]
+    assert not plans[0]["told_apart"]
+    assert ("Plans 1 and 2 cannot be told apart" in text or "Plans 1 to" in text) == (not plans[1]["told_apart"])
+    assert plans[-1]["step_time_p10_s"] > plans[0]["step_time_p90_s"]
+    assert plans[-1]["told_apart"]
+    assert "80 % of runs lie in the brackets; runs of this trainer" in text
+    assert all(part["step_time_p10_s"] < part["step_time_s"] < part["step_time_p90_s"] for part in removals)
+
+
+def test_a_pool_that_was_never_fitted_says_so() -> None:
+    document = json.loads(
+        call("plan", "llama-3-8b", "--cluster", "dgx-a100:2+dgx-v100:2", *POOLS[3:], "--format", "json").stdout
+    )
+    assert document["training"]["calibration"] == "trainer"
+
+
+def test_every_throughput_of_the_document_has_its_interval() -> None:
+    document = json.loads(
+        call("plan", "llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "-b", "64", "--format", "json").stdout
+    )
+    plan, reliability, full = document["plans"][0], document["reliability"], document["full_memory"]
+    for name in ("tokens_per_s", "tokens_per_s_per_device", "samples_per_s", "samples_per_s_per_device"):
+        assert plan[f"{name}_p10"] / plan[name] == pytest.approx(plan["step_time_s"] / plan["step_time_p90_s"])
+        assert plan[f"{name}_p90"] / plan[name] == pytest.approx(plan["step_time_s"] / plan["step_time_p10_s"])
+    for end in ("p10", "p90"):
+        share = reliability[f"goodput_tokens_per_s_{end}"] / plan[f"tokens_per_s_{end}"]
+        assert share == pytest.approx(reliability["goodput_share"])
+    assert full["step_time_p10_s"] < full["step_time_s"] < full["step_time_p90_s"]
+
+
+def test_rates_and_rent_of_what_if_are_printed_with_their_intervals() -> None:
+    done = call("planner", "what-if", "llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "-b", "64", "--set",
+                "fabric.bandwidth=2x")  # fmt: skip
+    for name in ("tokens/s  ", "tokens/s a device", "cost of a step"):
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith(name)]
+        assert re.search(r"\([\d.,]+[KM]?-[\d.,]+[KM]?\)", line), line

@@ -22,10 +22,11 @@ from planner.cost.uncertainty.interval import (
     join_step_uncertainties,
 )
 from planner.cost.uncertainty.posterior import perturb_scenario
-from planner.cost.uncertainty.residuals import ResidualClass, find_residual_class
+from planner.cost.uncertainty.residuals import RESIDUAL_CLASSES, ResidualClass, find_residual_class
 
 __all__ = [
     "NORMAL_Z90",
+    "RESIDUAL_CLASSES",
     "ResidualClass",
     "StepBounds",
     "StepUncertainty",

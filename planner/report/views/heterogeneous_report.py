@@ -10,7 +10,7 @@ from planner.documents.heterogeneous import HeterogeneousDocument, HeteroPlanPar
 from planner.documents.plan import ModelPart
 from planner.report.report import Column, RecordValue, Report, ReportCase, ReportTable, build_columns
 from planner.report.views import breakdown, plan_words
-from planner.units import format_bytes, format_count, format_seconds
+from planner.units import format_bytes, format_seconds
 
 _PLAN_NAMES = {
     "shares": "uneven micro-batches",
@@ -29,7 +29,11 @@ def build_hetero_report(document: HeterogeneousDocument) -> Report:
     title = f"{model.title} on {cluster.title}"
     head: dict[str, RecordValue] = {"model": model.name, "cluster": cluster.name, "devices": cluster.devices}
     named_plans = [(plan.split if plan.layout == "only" else _PLAN_NAMES[plan.layout], plan) for plan in plans]
-    sentences = list(document.answer.sentences)
+    sentences = [
+        plan_words.format_expectation(model, document.scenario, best),
+        *plan_words.enumerate_tie_sentences(plans),
+        *document.answer.sentences,
+    ]
     if document.run is not None:
         run = document.run
         sentences.append(plan_words.format_run_sentence(model, run))
@@ -90,14 +94,14 @@ def _enumerate_memory_limit_facts(document: HeterogeneousDocument) -> Iterator[t
 
 
 def _build_plans_table(model: ModelPart, precision: str, plans: Sequence[HeteroPlanPart]) -> ReportTable:
-    rates = [format_count(plan_words.convert_to_throughput_units(model, plan.tokens_per_s)) for plan in plans]
+    rates = [plan_words.format_throughput(model, plan) for plan in plans]
     columns = [
         Column("#", [str(number) for number in range(1, len(plans) + 1)]),
         Column("balance", [_PLAN_NAMES[plan.layout] for plan in plans], is_text=True),
         Column("split", [plan.split for plan in plans], is_text=True),
         Column("plan", [_format_common_strategy(plan) for plan in plans], is_text=True, drop_rank=1),
         Column("step (10-90 %)", [plan_words.format_step(plan) for plan in plans]),
-        Column(f"{plan_words.get_throughput_unit(model)}s/s", rates, drop_rank=2),
+        Column(f"{plan_words.get_throughput_unit(model)}s/s (10-90 %)", rates, drop_rank=2),
         *plan_words.build_mfu_columns(precision, [(plan.mfu, plan.mfu_bf16) for plan in plans]),
     ]
     return ReportTable("Plans, the fastest first", columns, bold_row=0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from planner.cost.uncertainty import ResidualClass
 from planner.documents.plan import InputPart, ModelPart, PlacementPart, PlanDocument, UncertaintyPart
 from planner.documents.site import AssumptionPart, ReliabilityPart
 from planner.report.views import plan_words
@@ -37,13 +36,6 @@ _FIGURE_LABELS = {
 _MAIN_FIGURES = ("device_mtbf_s", "node_mtbf_s", "software_mtbf_s", "write_bytes_per_s")
 """Figures that are always listed; others where an option or the cluster's file gives them."""
 _CLUSTER_FILE_SOURCE = "the cluster's file"
-_CALIBRATION_WORDS: dict[ResidualClass, str] = {
-    "together": "runs of this trainer on this generation of accelerators were fitted",
-    "apart": "runs of this trainer and of this generation of accelerators were fitted, but none of both together",
-    "trainer": "uncalibrated: no run of this generation of accelerators was fitted",
-    "generation": "uncalibrated: no run of this trainer was fitted",
-    "neither": "uncalibrated: no run of this trainer or this generation of accelerators was fitted",
-}
 _LEAST_GAIN = 5e-4
 """Below that a gain is printed as 0.0 %."""
 _MIN_GOODPUT_SHARE = 1e-6
@@ -56,7 +48,7 @@ def format_plan_sentences(document: PlanDocument) -> list[str]:
     lines = [
         _format_expectation(document),
         *_enumerate_preference_sentences(document),
-        *_enumerate_tie_sentences(document),
+        *(plan_words.enumerate_tie_sentences(document.plans) if len(document.search.objectives) == 1 else ()),
         *_enumerate_memory_sentences(document),
         *_enumerate_usual_sentences(document),
         f"Bottleneck: {plan.bottleneck}",
@@ -81,17 +73,11 @@ def format_plan_sentences(document: PlanDocument) -> list[str]:
 
 def _format_expectation(document: PlanDocument) -> str:
     """The first plan's step, throughput and rent with their intervals, and what these are from."""
-    plan, model = document.plans[0], document.model
-    units = plan_words.convert_to_throughput_units(model, 1.0)
-    rate = format_with_interval(
-        plan.tokens_per_s * units, plan.tokens_per_s_p10 * units, plan.tokens_per_s_p90 * units, format_count
-    )
-    figures = [f"{plan_words.format_step(plan)} a step", f"{rate} {plan_words.get_throughput_unit(model)}s/s"]
+    rent = []
     cost_usd, low_usd, high_usd = document.cost_usd, document.cost_usd_p10, document.cost_usd_p90
     if cost_usd and low_usd is not None and high_usd is not None:
-        figures.append(f"{format_usd_interval(cost_usd, low_usd, high_usd)} for the run")
-    basis = _CALIBRATION_WORDS[document.scenario.calibration]
-    return f"Expected: {', '.join(figures)}. 80 % of runs lie in the brackets; {basis}."
+        rent.append(f"{format_usd_interval(cost_usd, low_usd, high_usd)} for the run")
+    return plan_words.format_expectation(document.model, document.scenario, document.plans[0], rent)
 
 
 def _is_input_worth_saying(part: InputPart) -> bool:
@@ -113,16 +99,6 @@ def _format_input(part: InputPart, model: ModelPart, wait_s: float) -> str:
     if part.starves:
         return f"{text}. The plan starves: a step waits {format_seconds(wait_s)} for its samples."
     return f"{text}."
-
-
-def _enumerate_tie_sentences(document: PlanDocument) -> Iterator[str]:
-    """Which plans after the first are as good as it, as far as the cost model can say."""
-    tied = [number for number, plan in enumerate(document.plans, 1) if number > 1 and not plan.told_apart]
-    if not tied or 2 not in tied or len(document.search.objectives) > 1:
-        return
-    last = next((number for number in tied if number + 1 not in tied), 2)
-    names = "Plans 1 and 2" if last == 2 else f"Plans 1 to {last}"
-    yield f"{names} cannot be told apart: they differ by less than the error of such a comparison."
 
 
 def _enumerate_preference_sentences(document: PlanDocument) -> Iterator[str]:
@@ -148,7 +124,8 @@ def _enumerate_memory_sentences(document: PlanDocument) -> Iterator[str]:
     if full.gain < _LEAST_GAIN:
         yield f"{text}; the rest would bring nothing."
         return
-    step, used = format_seconds(full.step_time_s), format_bytes(full.total_bytes)
+    step = format_with_interval(full.step_time_s, full.step_time_p10_s, full.step_time_p90_s, format_seconds)
+    used = format_bytes(full.total_bytes)
     split = plan_words.format_split(full.strategy)
     by = "" if document.search.objectives == ["step-time"] else f" by {document.search.objectives[0]}"
     yield (
@@ -251,7 +228,7 @@ def _enumerate_failure_sentences(part: ReliabilityPart, model: ModelPart) -> Ite
             "waiting for repair": wasted.repair,
         }
         lost = ", ".join(f"{name} {share:.1%}" for name, share in causes.items())
-        goodput = format_count(plan_words.convert_to_throughput_units(model, part.goodput_tokens_per_s))
+        goodput = _format_goodput(part, plan_words.convert_to_throughput_units(model, 1.0))
         yield (
             f"{text} of {format_si(checkpoint.bytes, 'B')} every {interval} ({steps}) stops training for "
             f"{pause}{in_background}; goodput {part.goodput_share:.1%} = {goodput} "
@@ -259,6 +236,14 @@ def _enumerate_failure_sentences(part: ReliabilityPart, model: ModelPart) -> Ite
             f"{_format_spare_nodes(part.spares.nodes, part.spares.recommended)}."
         )
     yield f"Assumed: {_format_assumed_figures(part.assumed)}; --format json lists all with their sources."
+
+
+def _format_goodput(part: ReliabilityPart, units: float) -> str:
+    """Throughput after failures with its interval; `units`: of throughput in a token."""
+    low, high = part.goodput_tokens_per_s_p10, part.goodput_tokens_per_s_p90
+    if low is None or high is None:
+        return format_count(part.goodput_tokens_per_s * units)
+    return format_with_interval(part.goodput_tokens_per_s * units, low * units, high * units, format_count)
 
 
 def _format_spare_nodes(nodes: int, recommended: int) -> str:

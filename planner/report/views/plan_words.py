@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from planner.cost.uncertainty import ResidualClass
 from planner.documents.plan import ModelPart, PlanPart, RunLengthPart, RunTotalsPart
 from planner.report.report import Column
 from planner.units import (
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from planner.documents.heterogeneous import HeteroPlanPart
     from planner.documents.plan import ScenarioPart, StrategyPart
 
+_CALIBRATION_WORDS: dict[ResidualClass, str] = {
+    "together": "runs of this trainer on this generation of accelerators were fitted",
+    "apart": "runs of this trainer and of this generation of accelerators were fitted, but none of both together",
+    "trainer": "uncalibrated: no run of this generation of accelerators was fitted",
+    "generation": "uncalibrated: no run of this trainer was fitted",
+    "neither": "uncalibrated: no run of this trainer or this generation of accelerators was fitted",
+}
 _ROUNDING = 1e-9
 """Of an MFU, more than its sums are rounded by."""
 
@@ -147,6 +155,40 @@ def format_run_sentence(model: ModelPart, run: RunLengthPart, *, is_finishing: b
         return f"{text}."
     ends = (run.days_with_failures_p10 or 0.0, run.days_with_failures_p90 or 0.0)
     return f"{text}, {format_with_interval(run.days_with_failures, *ends, format_days)} with failures."
+
+
+def scale_rate_bounds(plan: PlanPart, rate: float) -> tuple[float, float]:
+    """The interval of a rate that is proportional to the plan's throughput."""
+    return rate * plan.tokens_per_s_p10 / plan.tokens_per_s, rate * plan.tokens_per_s_p90 / plan.tokens_per_s
+
+
+def format_throughput(model: ModelPart, plan: PlanPart | HeteroPlanPart) -> str:
+    """Tokens, images or other samples a second of all devices with the interval: `600K (510K-670K)`."""
+    rates = (
+        (plan.tokens_per_s, plan.tokens_per_s_p10, plan.tokens_per_s_p90)
+        if model.sample == "sequence"
+        else (plan.samples_per_s, plan.samples_per_s_p10, plan.samples_per_s_p90)
+    )
+    return format_with_interval(*rates, format_count)
+
+
+def format_expectation(
+    model: ModelPart, scenario: ScenarioPart, plan: PlanPart | HeteroPlanPart, others: Sequence[str] = ()
+) -> str:
+    """The plan's step and throughput with their intervals, `others` beside them, and what the intervals are from."""
+    figures = [f"{format_step(plan)} a step", f"{format_throughput(model, plan)} {get_throughput_unit(model)}s/s"]
+    basis = _CALIBRATION_WORDS[scenario.calibration]
+    return f"Expected: {', '.join([*figures, *others])}. 80 % of runs lie in the brackets; {basis}."
+
+
+def enumerate_tie_sentences(plans: Sequence[PlanPart | HeteroPlanPart]) -> Iterator[str]:
+    """Which plans after the first are as good as it, as far as the cost model can say."""
+    tied = [number for number, plan in enumerate(plans, 1) if number > 1 and not plan.told_apart]
+    if 2 not in tied:
+        return
+    last = next((number for number in tied if number + 1 not in tied), 2)
+    names = "Plans 1 and 2" if last == 2 else f"Plans 1 to {last}"
+    yield f"{names} cannot be told apart: they differ by less than the error of such a comparison."
 
 
 def format_spare_nodes(nodes: int) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from planner.cost.memory.moments import MEMORY_CATEGORIES
 from planner.cost.settings import SETTINGS
-from planner.documents.figures import FigureUnit, flatten_part, format_figure_value
+from planner.documents.figures import flatten_part, format_figure_value
 from planner.documents.plan import PlanPart
 from planner.documents.what_if import HardwareFigureName, InputChangePart, WhatIfDocument, WhatIfSidePart
 from planner.report.report import BarChart, ChartAxis, RecordValue, Report, ReportCase, ReportTable, build_columns
 from planner.report.views import breakdown, plan_words
-from planner.units import format_bytes, format_count, format_seconds, format_si
+from planner.units import format_bytes, format_count, format_seconds, format_si, format_with_interval
 
 _WhatIfRow = tuple[str, ...]
 """A name, the value of each plan, the difference of the first two."""
@@ -192,15 +192,24 @@ def _enumerate_rows(document: WhatIfDocument) -> Iterator[_WhatIfRow]:
     unit = f"{plan_words.get_throughput_unit(document.before.model)}s/s"
     rates = [plan_words.get_throughput_per_s(side.model, plan) for side, plan in zip(sides, plans, strict=True)]
     for suffix, values in zip(("", " a device"), zip(*rates, strict=True), strict=True):
-        yield _build_row(f"{unit}{suffix}", list(values), format_count)
+        texts = [
+            format_with_interval(rate, *plan_words.scale_rate_bounds(plan, rate), format_count)
+            for rate, plan in zip(values, plans, strict=True)
+        ]
+        yield _insert_difference(f"{unit}{suffix}", texts, _format_percent_change(*_take_first(values)))
     peaks = [side.scenario.precision for side in sides]
     for name in ("mfu", "hfu"):
         shares = [getattr(plan, name) for plan in plans]
         yield _build_share_row(name.upper(), shares, peaks)
     if any(plan_words.is_narrow(plan.mfu, plan.mfu_bf16) for plan in plans):
         yield _build_share_row("MFU", [plan.mfu_bf16 or 0.0 for plan in plans], ["bf16"] * len(plans))
-    yield from _build_optional_row("cost of a step", [plan.cost_usd_per_step for plan in plans], "usd")
-    yield from _build_optional_row("energy of a step", [plan.energy_j_per_step for plan in plans], "j")
+    yield from _build_optional_row(
+        "cost of a step", [plan.cost_usd_per_step for plan in plans], [_format_step_cost(plan) for plan in plans]
+    )
+    energies = [plan.energy_j_per_step for plan in plans]
+    yield from _build_optional_row(
+        "energy of a step", energies, [format_figure_value(energy_j, "j") for energy_j in energies]
+    )
 
 
 def _take_first(values: Sequence[float]) -> tuple[float, float]:
@@ -250,12 +259,21 @@ def _build_row(name: str, values: Sequence[float], format_value: Callable[[float
     return _insert_difference(name, texts, _format_percent_change(*_take_first(values)))
 
 
-def _build_optional_row(name: str, values: Sequence[float | None], unit: FigureUnit) -> Iterator[_WhatIfRow]:
-    """A row of a figure that may not be known; none where no plan has it. `unit`: `usd` or `j`."""
+def _format_step_cost(plan: PlanPart) -> str:
+    """The rental cost of a step with its interval, in four digits at most."""
+    ends = (plan.cost_usd_per_step, plan.cost_usd_per_step_p10, plan.cost_usd_per_step_p90)
+    if None in ends:
+        return format_figure_value(plan.cost_usd_per_step, "usd")
+    text, low, high = (format_figure_value(end, "usd") for end in ends)
+    return f"{text} ({low.partition(' ')[0]}-{high.partition(' ')[0]})"
+
+
+def _build_optional_row(name: str, values: Sequence[float | None], texts: Sequence[str]) -> Iterator[_WhatIfRow]:
+    """A row of a figure that may not be known; none where no plan has it."""
     if any(value is not None for value in values):
         old, new = values[:2]
         change = _format_percent_change(old, new) if old and new else ""
-        yield _insert_difference(name, [format_figure_value(value, unit) for value in values], change)
+        yield _insert_difference(name, texts, change)
 
 
 def _format_percent_change(old: float, new: float) -> str:
