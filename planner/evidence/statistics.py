@@ -49,6 +49,13 @@ def compute_rank_correlation(a: Floats, b: Floats) -> float | None:
     return float(((first - first.mean()) * (second - second.mean())).mean() / spread)
 
 
+def compute_kendall_tau(a: Floats, b: Floats) -> float | None:
+    """Kendall's rank correlation (tau-b, for ties); None where one of both is constant."""
+    first, second = (np.sign(values[:, None] - values[None, :]) for values in (a, b))
+    pairs = float(np.abs(first).sum() * np.abs(second).sum())
+    return float((first * second).sum() / np.sqrt(pairs)) if pairs else None
+
+
 def _compute_ranks(values: Floats) -> Floats:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from planner.documents.schema import Document, DocumentPart
+from planner.evidence.grids import GridsPart, build_grids_part
 from planner.evidence.memory_kinds import MEMORY_KINDS, MemoryKind, find_omitted_categories
 from planner.evidence.predict import RunPrediction
 from planner.evidence.runs import SkippedRunPart
@@ -120,6 +121,8 @@ class ValidationDocument(Document, frozen=True, kw_only=True):
     """Share of all runs that lie in their intervals, in percent; 80 are wanted. Null for no runs."""
     groups: list[ErrorGroupPart]
     """Of all runs, by each of `GroupKey` in turn."""
+    grids: GridsPart | None
+    """The choice among splits of one job; null where no job was measured in three splits."""
     memory: list[MemoryErrorsPart]
     """By what the sources measured, each kind first of all its runs, then by trainer."""
     skipped: list[SkippedRunPart]
@@ -159,6 +162,7 @@ def build_validation_document(
         },
         covered_pct=_compute_covered_pct(predictions) if predictions else None,
         groups=list(_enumerate_group_parts(predictions)),
+        grids=build_grids_part(predictions),
         memory=list(_enumerate_memory_parts(predictions)),
         skipped=list(skipped),
         notes=list(notes),

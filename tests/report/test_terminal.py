@@ -12,7 +12,7 @@ from planner.documents.plan import PlanDocument
 from planner.report.formats.registry import build_report
 from planner.report.formats.terminal import print_report
 from planner.report.views import plan_words
-from planner.units import format_bytes, format_count, format_seconds
+from planner.units import format_bytes, format_seconds
 from tests.cli.run import call
 
 WIDTHS = [40, 60, 72, 80, 100, 120, 200]
@@ -50,11 +50,12 @@ def test_no_figure_is_cut(document: PlanDocument, width: int) -> None:
 def test_a_narrow_terminal_gets_a_line_for_each_figure(document: PlanDocument) -> None:
     text = print_document(document, 40)
     assert len(re.findall(r"^  tokens/s +", text, re.MULTILINE)) == len(document.plans)
-    assert format_count(document.plans[0].tokens_per_s) in text
+    rate = plan_words.format_throughput(document.model, document.plans[0])
+    assert rate in text and rate.endswith(")")
 
 
 def test_a_wide_terminal_gets_every_column_and_both_tables_side_by_side(document: PlanDocument) -> None:
-    lines = print_document(document, 120).splitlines()
+    lines = print_document(document, 130).splitlines()
     assert any("tokens/s" in line and "HFU" in line and "recompute" in line for line in lines)
     assert any("Step of the best plan" in line and "Peak memory" in line for line in lines)
     assert not any("Step of the best plan" in line and "Peak memory" in line for line in print_document(document, 80))

@@ -101,7 +101,7 @@ def _build_plans_table(model: ModelPart, precision: str, plans: Sequence[HeteroP
         Column("split", [plan.split for plan in plans], is_text=True),
         Column("plan", [_format_common_strategy(plan) for plan in plans], is_text=True, drop_rank=1),
         Column("step (10-90 %)", [plan_words.format_step(plan) for plan in plans]),
-        Column(f"{plan_words.get_throughput_unit(model)}s/s (10-90 %)", rates, drop_rank=2),
+        Column(f"{plan_words.get_throughput_unit(model)}s/s", rates, drop_rank=2),
         *plan_words.build_mfu_columns(precision, [(plan.mfu, plan.mfu_bf16) for plan in plans]),
     ]
     return ReportTable("Plans, the fastest first", columns, bold_row=0)

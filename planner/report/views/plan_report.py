@@ -144,7 +144,7 @@ def _build_plans_table(document: PlanDocument) -> ReportTable:
         *_build_settings_column(plans, document.scenario.precision),
         Column("step (10-90 %)", [plan_words.format_step(plan) for plan in plans]),
         *_build_distance_column(document, plans),
-        Column(f"{plan_words.get_throughput_unit(model)}s/s (10-90 %)", rates, drop_rank=3),
+        Column(f"{plan_words.get_throughput_unit(model)}s/s", rates, drop_rank=3),
         *plan_words.build_mfu_columns(
             document.scenario.precision, [(plan.mfu, plan.mfu_bf16) for plan in plans], drop_rank=2
         ),

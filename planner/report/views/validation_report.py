@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import get_args
 
+from planner.evidence.grids import GridPart
 from planner.evidence.memory_kinds import COMPARED_AS, MEMORY_KINDS, MemoryKind
 from planner.evidence.runs import SkippedRunPart
 from planner.evidence.statistics import PredictionErrors
@@ -51,6 +52,9 @@ _GROUP_WORDS: dict[GroupKey, str] = {
     "year": "year",
 }
 _GROUP_HEADINGS = ("runs", "step", "mean", "median", "90th pct", "worst", "in 10-90 %")
+_GRID_HEADINGS = (
+    "job", "accelerator", "devices", "batch", "splits", "regret", "Kendall's tau", "fastest", "chosen"
+)  # fmt: skip
 _MEMORY_HEADINGS = ("memory as measured", "trainer", "runs", "signed mean", "mean", "within 10%", "worst", "left out")
 
 
@@ -94,6 +98,14 @@ def _enumerate_facts(document: ValidationDocument) -> Iterator[tuple[str, str]]:
         )
     if document.covered_pct is not None:
         yield "Interval", f"{document.covered_pct:.0f} % of the runs lie within 10-90 %, where 80 % are wanted"
+    grids = document.grids
+    if grids is not None:
+        tau = "" if grids.mean_kendall_tau is None else f", Kendall's tau {grids.mean_kendall_tau:.2f}"
+        yield (
+            "Choice",
+            f"regret of the split that is predicted fastest, over {len(grids.grids)} jobs: "
+            f"mean {grids.mean_regret_pct:.1f} %, worst {grids.worst_regret_pct:.1f} %{tau}",
+        )
     for note in document.notes:
         yield "Note", note
     if document.max_error_pct is not None:
@@ -110,6 +122,10 @@ def build_error_tables(document: ValidationDocument) -> list[ReportTable]:
             words = _GROUP_WORDS[key]
             headings = (words, *_GROUP_HEADINGS)
             tables.append(ReportTable(f"Errors by {words}", build_columns(headings, group_rows)))
+    if document.grids is not None:
+        grid_rows = [_format_grid_cells(grid) for grid in document.grids.grids]
+        columns = build_columns(_GRID_HEADINGS, grid_rows, (0, 1, 7, 8), ("chosen", "fastest"))
+        tables.append(ReportTable("Splits of one job", columns))
     if document.memory:
         memory_rows = [_format_memory_cells(part) for part in document.memory]
         columns = build_columns(_MEMORY_HEADINGS, memory_rows, (0, 1, 7), ("left out",))
@@ -239,6 +255,13 @@ def _format_group_cells(part: ErrorGroupPart) -> tuple[str, ...]:
     return (
         part.value or "not stated", rows, f"{part.mean_step_error_pct:+.1f}%", *shares, f"{part.covered_pct:.0f}%"
     )  # fmt: skip
+
+
+def _format_grid_cells(grid: GridPart) -> tuple[str, ...]:
+    """The splits of one job under `_GRID_HEADINGS`."""
+    counts = (f"{grid.devices:,}", f"{grid.global_batch:,}", str(grid.splits), f"{grid.regret_pct:.1f}%")
+    tau = "" if grid.kendall_tau is None else f"{grid.kendall_tau:.2f}"
+    return (grid.model, grid.accelerator, *counts, tau, grid.fastest, grid.chosen)
 
 
 def _format_memory_cells(part: MemoryErrorsPart) -> tuple[str, ...]:
