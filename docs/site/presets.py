@@ -14,7 +14,7 @@ from planner.hardware import catalogue, database
 from planner.hardware.figures import FIGURE_DIMENSIONS, SourcedFigure
 from planner.report.views.hardware_report import enumerate_accelerator_figures, format_sourced_figure
 from planner.units import format_bytes, format_seconds, format_si
-from planner.workload.presets import list_preset_names, read_model_preset
+from planner.workload.presets import list_hub_names, list_preset_names, read_hub_preset, read_model_preset
 
 _FIGURES = ("figure", "value", "source", "confidence", "note")
 
@@ -46,14 +46,22 @@ def build_pages() -> dict[str, str]:
 
 def _build_models_page() -> str:
     rows = []
-    for name in list_preset_names():
-        spec = read_model_preset(name)
-        count, source = (f"{spec.published.parameters:,}", spec.published.source) if spec.published else ("", "")
-        rows.append((format_code(name), escape_text(spec.title or name), count, escape_text(source)))
+    specs = {name: read_model_preset(name) for name in list_preset_names()}
+    specs |= {name: read_hub_preset(name) for name in list_hub_names()}
+    for name, spec in specs.items():
+        published = spec.published
+        stated = (
+            (f"{published.parameters:,}", escape_text(published.source), published.confidence)
+            if published is not None
+            else ("", "", "")
+        )
+        rows.append((format_code(name), escape_text(spec.title or name), *stated))
     intro = (
-        "`planner models list` prints the same. The parameter counts are those of the authors; a test checks them."
+        "`planner models list` prints the same. The parameter counts are those of the authors, or of Hugging Face's "
+        "library; a test checks them. `recalled` is a count whose configuration, or whose name on the hub, was not read "
+        "in a source."
     )
-    return format_page("Models", intro, format_table(("name", "model", "parameters", "stated in"), rows))
+    return format_page("Models", intro, format_table(("name", "model", "parameters", "stated in", "confidence"), rows))
 
 
 def _build_clusters_page() -> str:

@@ -174,10 +174,13 @@ class VisionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class PublishedParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The parameter count that the model's authors state, and its source."""
+    """The parameter count that the model's authors state, and its source; `recalled` marks one whose configuration,
+    or whose name on the hub, was not read in a source, as of figures of hardware_db.
+    """
 
     parameters: Annotated[int, msgspec.Meta(ge=1)]
     source: str
+    confidence: Literal["read", "recalled"] = "read"
     rounding: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 

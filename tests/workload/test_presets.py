@@ -56,6 +56,14 @@ def test_a_preset_of_the_hub_has_the_published_count(name: str) -> None:
     assert spec.name == name
 
 
+@pytest.mark.parametrize("name", list_hub_names())
+def test_a_count_says_whether_its_configuration_and_name_were_read(name: str) -> None:
+    published = read_hub_preset(name).published
+    assert published is not None
+    was_not_read = any(words in published.source for words in ("written from documented values", "recalled"))
+    assert (published.confidence == "recalled") == was_not_read
+
+
 def test_presets_of_the_hub_are_found_in_any_case_and_under_former_names() -> None:
     for typed, name in (
         ("qwen/QWEN3-235b-a22b", "Qwen/Qwen3-235B-A22B"),
