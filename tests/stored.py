@@ -18,6 +18,7 @@ COMMANDS = {
     "answers/size": ("planner", "size", "llama-3-8b", "-c", "dgx-h100", "--tokens", "1T", "--deadline", "30d"),
     "answers/compare": ("planner", "compare", "llama-3-8b", *CLUSTERS, "--tokens", "1T", "--deadline", "400d"),
     "answers/explain": ("planner", "explain", str(FIXTURES / "plan.json")),
+    "answers/model": ("planner", "models", "show", "deepseek-v3"),
     "answers/topology": ("planner", "topology", "dgx-h100", "--nodes", "4"),
 }
 """The command of each document that depends on the cost model or the network; `explain` reads the plan."""

@@ -58,10 +58,12 @@ def _build_models_page() -> str:
         rows.append((format_code(name), escape_text(spec.title or name), *stated))
     intro = (
         "`planner models list` prints the same. The parameter counts are those of the authors, or of Hugging Face's "
-        "library; a test checks them. `recalled` is a count whose configuration, or whose name on the hub, was not read "
-        "in a source."
+        "library; a test checks them. `recalled` is a count whose configuration, or whose name on the hub, was not "
+        "read in a source."
     )
-    return format_page("Models", intro, format_table(("name", "model", "parameters", "stated in", "confidence"), rows))
+    return format_page(
+        "Models", intro, format_table(("name", "model", "parameters", "stated in", "confidence"), rows)
+    )
 
 
 def _build_clusters_page() -> str:

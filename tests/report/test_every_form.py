@@ -22,6 +22,7 @@ from planner.documents.compare import CompareDocument
 from planner.documents.explain import ExplainDocument
 from planner.documents.hardware import HardwareDocument
 from planner.documents.listing import ListingDocument
+from planner.documents.model import ModelDocument
 from planner.documents.size import SizeDocument
 from planner.documents.topology import TopologyDocument
 from planner.documents.what_if import WhatIfDocument
@@ -53,6 +54,7 @@ ANSWER_TYPES = {
     "topology": Answer(TopologyDocument, lambda document: len(document.groups), ("title", "name", "level")),
     "explain": Answer(ExplainDocument, lambda document: len(document.waterfall), ("title", "bottleneck")),
     "hardware": Answer(HardwareDocument, lambda document: len(document.accelerators), ("title", "note", "vendor")),
+    "model": Answer(ModelDocument, lambda document: len(document.parts), ("title", "note")),
     "list": Answer(ListingDocument, lambda document: len(document.entries), ("title", "name")),
 }
 CASES = [(name, form, ending) for name in ANSWER_TYPES for form, ending in FORMS.items()]
@@ -117,7 +119,7 @@ def test_hostile_words_have_no_effect(name: str) -> None:
     assert "\x1b" not in render_document(document, "table")
 
 
-@pytest.mark.parametrize("name", [name for name in ANSWER_TYPES if name != "list"])
+@pytest.mark.parametrize("name", [name for name in ANSWER_TYPES if name not in ("list", "model")])
 def test_every_answer_with_figures_has_cases(name: str) -> None:
     suite = ElementTree.fromstring(render_document(read_stored(name), "junit"))
     names = [(case.get("classname"), case.get("name")) for case in suite.iter("testcase")]

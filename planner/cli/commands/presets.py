@@ -12,14 +12,16 @@ from planner.cli.io.output import DocumentOutput, write_stdout
 from planner.cli.lazy import import_lazily
 from planner.cli.options.command import CommandGroup, declare_command
 from planner.cli.options.output import DOCUMENT_OPTIONS
+from planner.cost.settings import FlopsConvention
 from planner.errors import InputError
-from planner.request.options import MODEL_COMPLETION, Completion, Option
+from planner.request.options import MODEL_COMPLETION, Completion, Option, find_option
 from planner.workload.spec import ModelSpec
 
 with import_lazily():
     from planner.cluster.build import resolve
     from planner.cluster.model import presets as cluster_presets
     from planner.documents import listing
+    from planner.documents import model as model_documents
     from planner.hardware import database
     from planner.request import inputs
     from planner.workload import model_file, transformer
@@ -81,7 +83,7 @@ def describe_model(model: str, output: Path | None) -> None:
     \b
     Examples:
       planner models describe llama-3-8b > mine.toml
-      planner models describe ./config.json --output mine.toml
+      planner models describe path/to/config.json --output mine.toml
     """
     spec, note = inputs.read_model_spec(model, None)
     if not isinstance(spec, ModelSpec):
@@ -91,6 +93,37 @@ def describe_model(model: str, output: Path | None) -> None:
         write_stdout(text, is_machine_readable=True)
     else:
         write_file_atomically(output, text)
+
+
+@declare_command(
+    Option(
+        "model", "Arguments", "A preset, a config.json or its folder, a model TOML, or a size: 70B.",
+        metavar="NAME|FILE", is_argument=True, is_required=True, completion=MODEL_COMPLETION,
+    ),
+    find_option("seq_length"),
+    find_option("mtp_layers"),
+    find_option("flops_convention"),
+    *DOCUMENT_OPTIONS,
+)  # fmt: skip
+def show_model(
+    model: str,
+    seq_length: int | None,
+    mtp_layers: int | None,
+    flops_convention: FlopsConvention,
+    output: DocumentOutput,
+) -> None:
+    """Show what a model consists of: layers by kind, parameters and FLOPs of a token by part.
+
+    The totals are those of `plan`.
+
+    \b
+    Examples:
+      planner models show deepseek-v3
+      planner models show path/to/config.json --seq-length 32K --output model.html
+    """
+    spec, note = inputs.read_model_spec(model, seq_length, mtp_layers)
+    workload = transformer.build_workload(spec, seq_length=seq_length, note=note)
+    output.write(model_documents.build_model_document(spec, workload, flops_convention))
 
 
 @declare_command(*DOCUMENT_OPTIONS)
@@ -130,8 +163,8 @@ def _write_listing(
 
 
 models = CommandGroup(
-    "Models: list the presets and the supported families, describe one as a file.",
-    {"list": list_models, "families": list_families, "describe": describe_model},
+    "Models: list the presets and the supported families, show one by its parts, describe one as a file.",
+    {"list": list_models, "show": show_model, "families": list_families, "describe": describe_model},
 )
 cluster = CommandGroup(
     "Clusters: list the presets, import your own.", {"list": list_clusters, "import": import_cluster}

@@ -33,6 +33,7 @@ DOCUMENT_TYPES = {
     "diff": "planner.documents.diff:DiffDocument",
     "list": "planner.documents.listing:ListingDocument",
     "trainers": "planner.documents.trainers:TrainersDocument",
+    "model": "planner.documents.model:ModelDocument",
 }
 """Module and type of each document."""
 

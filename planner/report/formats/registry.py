@@ -22,6 +22,7 @@ _REPORT_BUILDERS = {
     "planner.documents.explain.ExplainDocument": "explain_report:build_explain_report",
     "planner.documents.hardware.HardwareDocument": "hardware_report:build_hardware_report",
     "planner.documents.topology.TopologyDocument": "topology_report:build_topology_report",
+    "planner.documents.model.ModelDocument": "model_report:build_model_report",
     "planner.documents.listing.ListingDocument": "listing_report:build_listing_report",
     "planner.documents.trainers.TrainersDocument": "trainers_report:build_trainers_report",
 }
