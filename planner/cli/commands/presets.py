@@ -83,7 +83,7 @@ def describe_model(model: str, output: Path | None) -> None:
     \b
     Examples:
       planner models describe llama-3-8b > mine.toml
-      planner models describe path/to/config.json --output mine.toml
+      planner models describe path/to/config.json -o mine.toml
     """
     spec, note = inputs.read_model_spec(model, None)
     if not isinstance(spec, ModelSpec):
