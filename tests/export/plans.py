@@ -45,7 +45,7 @@ PLANS = {
     "fsdp": f"llama-3-8b {H100} --zero 3 --trainer fsdp2 --recompute full",
     "zero-2": f"llama-3-8b {H100} --zero 2 --trainer fsdp2 --recompute selective --launch compiled",
     "hybrid": f"llama-3-8b {H100} --zero 3 --trainer fsdp2 --shard-group 8 --recompute full",
-    "hosted": f"llama-3-8b {H100} --zero 3 --trainer fsdp2 --offload optimizer+weights",
+    "hosted": f"llama-3-8b {H100} --zero 3 --trainer fsdp2 --offload optimizer+weights --recompute full",
     "hosted-activations": f"llama-3-8b {H100} --zero 3 --trainer accelerate --offload activations --recompute full",
     "all": f"llama-3-70b {H100} --tp 4 --pp 4 --vpp 2 --zero 2 --trainer torchtitan --recompute full {SP}",
     "bubble": f"llama-3-70b {H100} --tp 4 --pp 4 --zero 2 --schedule zero-bubble {SP} --trainer torchtitan "

@@ -37,7 +37,7 @@ def head() -> PlanDocument:
     slower = step / plan.step_time_s
     changed = replace(
         plan,
-        strategy=replace(plan.strategy, pp=8, dp=1),
+        strategy=replace(plan.strategy, pp=8, dp=plan.strategy.dp * plan.strategy.pp // 8),
         terms=terms,
         step_time_s=step,
         memory=memory,

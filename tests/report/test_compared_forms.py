@@ -63,7 +63,7 @@ def test_a_document_is_rendered_to_the_byte(name: str) -> None:
 def describe_changed_degrees() -> str:
     """Those of the stored plan, and of the one with eight stages."""
     degrees = base().plans[0].strategy
-    return f"pp {degrees.pp} → 8, dp {degrees.dp} → 1"
+    return f"pp {degrees.pp} → 8, dp {degrees.dp} → {degrees.dp * degrees.pp // 8}"
 
 
 def test_the_difference_names_the_term_that_changed_most() -> None:

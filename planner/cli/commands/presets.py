@@ -15,7 +15,6 @@ from planner.cli.options.output import DOCUMENT_OPTIONS
 from planner.cost.settings import FlopsConvention
 from planner.errors import InputError
 from planner.request.options import MODEL_COMPLETION, Completion, Option, find_option
-from planner.workload.spec import ModelSpec
 
 with import_lazily():
     from planner.cluster.build import resolve
@@ -26,6 +25,7 @@ with import_lazily():
     from planner.request import inputs
     from planner.workload import model_file, transformer
     from planner.workload import presets as model_presets
+    from planner.workload import spec as model_spec
     from planner.workload.huggingface import families
 
 
@@ -86,7 +86,7 @@ def describe_model(model: str, output: Path | None) -> None:
       planner models describe path/to/config.json -o mine.toml
     """
     spec, note = inputs.read_model_spec(model, None)
-    if not isinstance(spec, ModelSpec):
+    if not isinstance(spec, model_spec.ModelSpec):
         raise InputError("is a list of operators, which is a file of its own", key="MODEL", value=model)
     text = model_file.format_model_file(spec, (note,) if note else ())
     if output is None:

@@ -21,9 +21,9 @@ their moments with nothing of them."""
 MEMORY_MOMENTS: tuple[MemoryMoment, ...] = get_args(MemoryMoment)
 MOMENT_TITLES: dict[MemoryMoment, str] = {
     "loss": "loss",
-    "head_backward": "backward pass of the head",
-    "last_layer_backward": "backward pass of the last layer",
-    "first_layer_backward": "backward pass of the first layer",
-    "embedding_backward": "backward pass of the embedding",
+    "head_backward": "backward of the head",
+    "last_layer_backward": "backward of the last layer",
+    "first_layer_backward": "backward of the first layer",
+    "embedding_backward": "backward of the embedding",
     "optimizer_step": "optimizer step",
 }

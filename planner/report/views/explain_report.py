@@ -231,7 +231,7 @@ def _build_stage_table(stages: list[StagePart]) -> ReportTable:
         bar = [(size / stage.memory.capacity_bytes, letter) for letter, size in sizes]
         bars.append([*bar, (max(0.0, 1 - share), ".")])
     legend = ", ".join(f"{letter} {category}" for category, letter in _CATEGORY_LETTERS.items())
-    return ReportTable("Stages", columns, bars=bars, bar_legend=f"memory: {legend}, . free", max_rows=_MAX_STAGES)
+    return ReportTable("Stages", columns, bars=bars, bar_legend=f"{legend}, . free", max_rows=_MAX_STAGES)
 
 
 def _build_moment_table(stage: StagePart) -> ReportTable:
