@@ -20,7 +20,6 @@ from tests.sample import mark_full
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 FILES = {
     "path/to/config.json": FIXTURES / "configs" / "llama-3-8b" / "config.json",
-    "config.json": FIXTURES / "configs" / "llama-3-8b" / "config.json",
     "topology.conf": FIXTURES / "clusters" / "slurm-tree.conf",
     "nvidia-smi-topo.txt": FIXTURES / "clusters" / "topo-a100.txt",
 }
