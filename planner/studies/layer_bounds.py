@@ -74,7 +74,10 @@ class LayerBounds:
         tp, cp = self.tp[tp_row], self.cp[cp_row]
         columns = {"tp": tp, "cp": cp, "micro_batch": np.array(self.micro_batch_values)[batch_row], "ep": ep}
         columns |= {"etp": np.where(has_tp == 1, tp, 1), "sequence_parallel": sequence_parallel}
-        columns |= dict.fromkeys(("pp", "dp", "vpp"), np.ones_like(tp))
+        columns |= dict.fromkeys(("pp", "vpp"), np.ones_like(tp))
+        # the fewest ranks that hold a group of experts: with fewer the group would be no group of any plan
+        ranks = np.where(has_tp == 1, 1, tp) * cp
+        columns["dp"] = ep // np.gcd(ep, ranks)
         allowed = (sequence_parallel == 0) | ((tp > 1) & (workload.seq_length // cp % tp == 0))
         allowed &= (has_tp == 0) | (tp > 1)
         keys = Strategies(**{name: columns.get(name, np.zeros_like(tp))[allowed] for name in STRATEGY_FIELDS})

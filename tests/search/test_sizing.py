@@ -11,6 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cluster.model.spec import parse_cluster_spec
+from planner.cost.layer_tables import build_layer_tables
+from planner.cost.pipeline.partition import count_layers
+from planner.cost.strategies import STRATEGY_FIELDS, Strategies
 from planner.errors import InputError
 from planner.search.batches import BatchRange, choose_divisible_batch, list_divisible_batches
 from planner.studies.batch_choice import (
@@ -20,19 +23,31 @@ from planner.studies.batch_choice import (
     choose_single_batch,
 )
 from planner.studies.compare import ClusterCandidate, ComparisonLimits, compare_cluster
-from planner.studies.run_estimate import ClusterOffer, RunEstimate, TrainingRun, estimate_totals, search_run_plan
+from planner.studies.run_estimate import (
+    ClusterOffer,
+    RunEstimate,
+    TrainingRun,
+    build_run_scenario,
+    estimate_totals,
+    search_run_plan,
+)
 from planner.studies.size import estimate_sizes_around, find_affordable_run, find_size
 from planner.studies.size_search import SizeSearch
+from planner.workload.spec import MoeSpec
 from tests.examples import DEFAULTS, LAB, tiny, workloads
 
 
-def build_offer(**changes: float) -> ClusterOffer:
-    """A cluster of up to `nodes` nodes, with any figure changed; `rent`: dollars of a device and hour."""
+def build_offer(*, topology: str = "", **changes: float) -> ClusterOffer:
+    """A cluster of up to `nodes` nodes, with any figure changed; `rent`: dollars of a device and hour, `topology`: of
+    the links of a node.
+    """
     figures = {**DEFAULTS, "nodes": 64, **changes}
     text = LAB.format(**figures).replace("[node]", f"max_nodes = {figures['nodes']}\n\n[node]", 1)
     if "rent" in changes:
         price = f'[[node.accelerator.prices]]\ncloud = "here"\nusd_per_hour = {changes["rent"]}\ndate = "2026"\n'
         text = text.replace("[node.link]", f"{price}\n[node.link]")
+    if topology:
+        text = text.replace("[node.link]", f'[node.link]\ntopology = "{topology}"')
     return ClusterOffer("lab", parse_cluster_spec(text, "toml", "lab.toml"), "lab.toml")
 
 
@@ -119,6 +134,24 @@ def check_answers(question: Question) -> None:
 @given(questions())
 def test_every_answer_is_the_best_of_the_whole_curve(question: Question) -> None:
     check_answers(question)
+
+
+@pytest.mark.parametrize("context", [1, 2])
+def test_a_group_of_experts_in_a_full_mesh_is_bounded_by_its_own_links(context: int) -> None:
+    # in a full mesh two ranks have a seventh of the links that eight have: the group must be that of the plan
+    moe = MoeSpec(experts=8, topk=2, expert_ffn_size=256)
+    offer = build_offer(topology="fully-connected", devices=8, link=30, tflops=300, nodes=2)
+    question = Question(TrainingRun(tiny(moe=moe), choose_single_batch(64), 10**9), offer, 2)
+    check_answers(question)
+    bounds, cluster = question.search.bounds.layers, offer.build_cluster(1)
+    scenario = build_run_scenario(question.run, cluster, 64)
+    degrees = {"cp": context, "dp": 8 // context, "ep": 8, "tp": 1, "etp": 1, "pp": 1, "vpp": 1, "micro_batch": 1}
+    plan = Strategies(**{name: np.array([degrees.get(name, 0)]) for name in STRATEGY_FIELDS})
+    tables, _ = build_layer_tables(scenario, plan)
+    layer_s = tables.forward + tables.backward
+    layer_s = layer_s + sum(axis.forward + axis.backward for axis in (tables.tp, tables.cp, tables.ep))
+    layers_s = float((layer_s @ count_layers(question.run.workload))[0])
+    assert bounds.least_layer_s[0][0, bounds.cp.tolist().index(context), 0] <= layers_s
 
 
 @pytest.mark.full
