@@ -335,7 +335,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "within", "Objective",
         "How much longer a step may take than the fastest plan's for a simpler plan to come first: 2%; 0: none. "
-        "Default: as much as two plans cannot be told apart by, about 8%.",
+        "Default: as much as two plans cannot be told apart by, which is printed: 8 to 15%.",
         partial(
             values.parse_in_range, dimension="ratio", low=0.0, high=1.0, expected="from 0 to 100%", allow_bare=True
         ),

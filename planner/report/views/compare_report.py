@@ -19,7 +19,7 @@ from planner.report.report import (
     build_columns,
 )
 from planner.report.views import breakdown, plan_words, size_report
-from planner.units import DAY_S, format_count, format_mass, format_parameter_count
+from planner.units import DAY_S, format_count, format_counted_noun, format_mass, format_parameter_count
 
 _SIZE_KEYS = (
     *(name for name in RunSizePart.__struct_fields__ if name != "strategy"),
@@ -30,7 +30,7 @@ _MAX_LISTED_NAMES = 3
 
 def build_compare_report(document: CompareDocument) -> Report:
     """The report of `compare`."""
-    title = f"{document.model.title} on {len(document.offers)} clusters"
+    title = f"{document.model.title} on {format_counted_noun(len(document.offers), 'cluster')}"
     sizes = [(offer.name, offer.size) for offer in document.offers if offer.size is not None]
     charts: list[Chart] = []
     if sizes:
@@ -82,7 +82,8 @@ def _format_heading(document: CompareDocument) -> str:
     model = document.model
     run = size_report.format_run_length(model, document.run)
     limits = " and ".join(size_report.format_limits(document.deadline_days, document.budget_usd))
-    text = f"{model.title}, {format_parameter_count(model.parameters)} parameters: {run} {limits}".rstrip()
+    text = f"{model.title}, {format_parameter_count(model.parameters)} parameters: {run}"
+    text = f"{text}, {limits}" if limits else text
     return f"{text}; ranked by {document.ranked_by}, * on the Pareto front of time, cost and energy"
 
 
@@ -100,6 +101,8 @@ def _build_sentences(document: CompareDocument) -> list[str]:
             "~ uncalibrated: the cost model is fitted to measured runs of other accelerator generations only; ranked "
             "below what it cannot be told apart from"
         )
+    if sized:
+        sentences.append(plan_words.FASTEST_PLANS_COUNT)
     return [*sentences, *(f"Note: {note}" for note in document.notes)]
 
 

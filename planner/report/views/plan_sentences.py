@@ -106,11 +106,17 @@ def _enumerate_preference_sentences(document: PlanDocument) -> Iterator[str]:
     search = document.search
     if search.excess <= 0.0:
         return
-    best = "fastest" if search.objectives == ["step-time"] else f"best by {search.objectives[0]}"
-    number = ", plan 2" if len(document.plans) > 1 else ""
+    number = ", plan 2," if len(document.plans) > 1 else ","
+    if search.objectives != ["step-time"]:
+        best = f"best by {search.objectives[0]}"
+        yield (
+            f"Plan 1 is worse by {search.excess:.1%} than the {best}{number} and is the simplest within "
+            f"{search.within:.1%} of it; --within 0 puts that first."
+        )
+        return
     yield (
-        f"Plan 1 is the simplest within {search.within:.1%} of the {best}{number}, which is better by "
-        f"{search.excess / (1 + search.excess):.1%}; --within 0 puts that first."
+        f"Plan 1 takes {search.excess:.1%} longer than the fastest{number} and is the simplest within "
+        f"{search.within:.1%} of it; --within 0 puts the fastest first, which `size`, `compare` and `what-if` count."
     )
 
 

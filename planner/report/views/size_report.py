@@ -218,6 +218,7 @@ def _enumerate_sentences(document: SizeDocument) -> Iterator[str]:
     if answer.energy_kwh is not None:
         carbon = "" if answer.carbon_kg is None else f", {format_mass(answer.carbon_kg)} CO2e"
         yield f"Energy of the whole site: {format_run_energy(answer)}{carbon}."
+    yield plan_words.FASTEST_PLANS_COUNT
     yield from (f"Note: {note}." for note in document.notes)
 
 

@@ -83,7 +83,7 @@ def build_whatif_report(document: WhatIfDocument) -> Report:
             ),
             _build_gain_bars(document),
         ],
-        sentences=list(_enumerate_sentences(document)),
+        sentences=[*_enumerate_sentences(document), plan_words.FASTEST_PLANS_COUNT],
         cases=cases,
     )
 
