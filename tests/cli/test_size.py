@@ -278,3 +278,24 @@ def test_a_wired_cluster_has_as_many_nodes_as_work(text: str, tmp_path: Path) ->
     many = call("planner", "size", "llama-3.1-405b", *on[1:], "--deadline", "30d", "-b", "512")
     assert many.returncode == 3
     assert "405B on 40 x NVIDIA H100" in many.stderr
+
+
+def test_plan_and_size_say_which_plan_they_count() -> None:
+    text = call("plan", "llama-3-70b", "-c", "dgx-h100", "--nodes", "16", "-b", "256").stdout
+    said = re.search(r"Plan 1 takes ([0-9.]+%) longer than the fastest", text)
+    assert said is not None
+    # the table says the same of the first plan, in the same words
+    first = next(line for line in text.splitlines() if re.match(r"\s*1\s", line))
+    assert f" {said[1]} " in first
+    for question in (
+        ("size", "llama-3-8b", "-c", "dgx-h100", "--tokens", "1T", "--deadline", "30d"),
+        ("compare", "llama-3-8b", "--on", "dgx-h100:2", "--tokens", "1T"),
+        ("what-if", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64", "--set", "accelerator.peak=2x"),
+    ):
+        assert "`plan --within 0` puts the fastest first" in call("planner", *question).stdout
+
+
+def test_one_cluster_is_compared_in_the_singular_with_its_limits() -> None:
+    text = call("planner", "compare", "llama-3-8b", "--on", "dgx-h100", "--tokens", "1T", "--deadline", "30d").stdout
+    assert "on 1 cluster\n" in text
+    assert ", within 30 days;" in text

@@ -32,8 +32,8 @@ _CALIBRATION_WORDS: dict[ResidualClass, str] = {
 _ROUNDING = 1e-9
 """Of an MFU, more than its sums are rounded by."""
 FASTEST_PLANS_COUNT = (
-    "Fastest plans count here; `plan` puts a simpler one first where it cannot tell it apart from the fastest, and says "
-    "by how much it takes longer: `plan --within 0` agrees with this answer."
+    "The fastest plans count here. `plan` puts a simpler one first where it cannot tell it apart from the fastest, "
+    "and says how much longer it takes; `plan --within 0` puts the fastest first."
 )
 """Why `size`, `compare` and `what-if` may have another plan than the first of `plan`."""
 
