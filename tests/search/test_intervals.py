@@ -220,3 +220,14 @@ def test_rates_and_rent_of_what_if_are_printed_with_their_intervals() -> None:
     for name in ("tokens/s  ", "tokens/s a device", "cost of a step"):
         (line,) = [line for line in done.stdout.splitlines() if line.startswith(name)]
         assert re.search(r"\([\d.,]+[KM]?-[\d.,]+[KM]?\)", line), line
+
+
+def test_a_borrowed_calibration_is_less_certain_than_one_of_own_runs() -> None:
+    classic = replace(lab_scenario(), trainer=TRAINERS_BY_NAME["megatron-classic"])
+    borrower = replace(classic, trainer=TRAINERS_BY_NAME["megatron-deepspeed"])
+    for architecture in ("ampere", "hopper"):
+        assert find_residual_class(architecture, classic.trainer) == "together"
+        assert find_residual_class(architecture, borrower.trainer) == "apart"
+    own, lent = (compute_uncertainty(replace_architecture(item, "ampere"), 1) for item in (classic, borrower))
+    assert lent.p90_s[0] / lent.step_time_s[0] > own.p90_s[0] / own.step_time_s[0]
+    assert find_residual_class("gaudi2", borrower.trainer) == "together"

@@ -64,7 +64,9 @@ def classify_pair(
 
 
 def find_residual_class(architecture: str, trainer: Trainer) -> ResidualClass:
-    """The class of a generation of accelerators and a trainer."""
+    """The class of a generation of accelerators and a trainer: `together` where runs of the trainer itself on the
+    generation were fitted, not only of the one whose calibration it has.
+    """
     fitted_pairs = {
         (generation, find_calibration_name(TRAINERS_BY_NAME[cast(TrainerName, name)]))
         for generation, _, name in (pair.partition("/") for pair in _read_residuals().pairs)
@@ -74,13 +76,13 @@ def find_residual_class(architecture: str, trainer: Trainer) -> ResidualClass:
     name = find_calibration_name(trainer)
     if architecture not in architectures or name not in trainers:
         fitted_pairs = set()
-    return classify_pair(architecture, name, fitted_pairs, architectures, trainers)
+    residual_class = classify_pair(architecture, name, fitted_pairs, architectures, trainers)
+    is_borrowed = residual_class == "together" and f"{architecture}/{trainer.name}" not in _read_residuals().pairs
+    return "apart" if is_borrowed else residual_class
 
 
 def find_residual_width(architecture: str, trainer: Trainer) -> ResidualWidth:
-    """The residual width of a generation of accelerators and a trainer: that of their own runs, of runs of the
-    trainer that it has the calibration of, else of its class.
-    """
+    """The residual width of a generation of accelerators and a trainer: that of their own runs, else of its class."""
     return find_class_width(find_residual_class(architecture, trainer), architecture, trainer)
 
 
