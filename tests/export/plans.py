@@ -63,7 +63,8 @@ PLANS = {
     "fused-loss": f"llama-3-8b {H100} --zero 3 --trainer fsdp2 --loss fused",
     "gpipe": f"llama-3-70b {H100} --tp 8 --pp 4 --zero 2 --trainer torchtitan --schedule gpipe --recompute full {SP}",
     "qwen-nccl": f"qwen3-30b-a3b {H100} --ep 8 --zero 2 --trainer torchtitan --ep-exchange nccl",
-    "fsdp-fp8-gather": f"llama-3-8b {H100} --zero 3 --trainer accelerate --precision fp8 --gather fp8 --recompute full",
+    "fsdp-fp8-gather": f"llama-3-8b {H100} --zero 3 --trainer accelerate --precision fp8 --gather fp8 "
+    "--recompute full",
     "narrow-master": f"llama-3-8b {H100} --zero 2 --recompute full --trainer deepspeed --master bf16 --moments bf16",
     "host-master": f"llama-3-8b {H100} --zero 2 --recompute full --trainer deepspeed --master bf16 "
     "--offload optimizer",
