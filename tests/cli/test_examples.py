@@ -25,6 +25,11 @@ FILES = {
 }
 """What the examples take for given: files of a user's own."""
 TEXTS = {
+    "train.log": "".join(
+        f" [2026-01-01 00:00:{n:02}] iteration {n:8}/ 100 | consumed samples: {64 * n} | "
+        "elapsed time per iteration (ms): 4000.0 | global batch size: 64 |\n"
+        for n in range(1, 30)
+    ),
     "cluster.toml": 'name = "mine"\nnode = "dgx-h100"\nnodes = 4\n',
     "plan.toml": """
 [[plans]]
