@@ -109,16 +109,17 @@ def _find_run(bound_run: BoundRun) -> tuple[BoundRun, Strategies, tuple[str, ...
     """
     plan, assumed_values = find_run_plan(bound_run)
     scenario = bound_run.scenario
-    if scenario.trainer.caches_narrow_weights and scenario.precision == "fp8" and not _fits(scenario, plan):
+    is_over_memory = _OVER_MEMORY in assumed_values or not _fits(scenario, plan)
+    if scenario.trainer.caches_narrow_weights and scenario.precision == "fp8" and is_over_memory:
         lean_run = replace(bound_run, scenario=replace(scenario, keeps_narrow_activation_inputs=True))
         lean_plan, lean_values = find_run_plan(lean_run)
-        if _fits(lean_run.scenario, lean_plan):
+        if _OVER_MEMORY not in lean_values and _fits(lean_run.scenario, lean_plan):
             return lean_run, lean_plan, (*lean_values, "activation_func_fp8_input_store=yes")
     return bound_run, plan, assumed_values
 
 
 def _fits(scenario: Scenario, plan: Strategies) -> bool:
-    """Whether one plan needs no more memory than there is."""
+    """Whether one plan needs no more memory than a device has, without the tolerance of `find_run_plan`."""
     needed_bytes = sum(float(sizes[0]) for sizes in compute_peak_memory_bytes(scenario, plan).values())
     return needed_bytes <= scenario.accelerator.memory_bytes
 

@@ -159,7 +159,7 @@ def test_a_cluster_without_a_number_of_nodes_gets_the_answer_of_size(question: t
 
 @pytest.mark.full
 def test_two_hundred_clusters_get_the_answer_of_size() -> None:
-    for question in draw_questions(40):
+    for question in draw_questions(200):
         check_question(question)
 
 

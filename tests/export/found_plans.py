@@ -93,7 +93,7 @@ def find_plans(program: ExportName, number: int) -> tuple[PlannedRun, ...]:
     """
     model, cluster, batch, options = list_questions(program)[number]
     try:
-        answer = api.plan(model, cluster, batch, trainer=program, **options)  # type: ignore[arg-type]
+        answer = api.plan(model, cluster, batch, trainer=program, diverse=False, **options)  # type: ignore[arg-type]
     except NothingFits:
         return ()
     except InputError as error:

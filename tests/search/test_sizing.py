@@ -155,7 +155,7 @@ def test_a_group_of_experts_in_a_full_mesh_is_bounded_by_its_own_links(context: 
 
 
 @pytest.mark.full
-@settings(max_examples=60)
+@settings(max_examples=200)
 @given(questions())
 def test_two_hundred_answers_are_the_best_of_the_whole_curve(question: Question) -> None:
     check_answers(question)
