@@ -123,12 +123,19 @@ def build_calibration(architecture: str, trainer_name: str) -> Calibration:
     )
 
 
+def read_prior_widths() -> dict[str, tuple[float, float, float]]:
+    """Of every number how far its common, its architecture's and its trainer's factor may lie from the default where
+    no run shows it, relative.
+    """
+    return _read_calibration_file("calibration", "default").unfitted
+
+
 def compute_calibration_spreads(architecture: str, trainer_name: str) -> dict[str, float]:
     """Relative standard deviation of every number for a pair: both factors' together, taken as independent.
 
     A factor that was fitted has the fit's, another one the width of what the fit would have allowed.
     """
-    unfitted = _read_calibration_file("calibration", "default").unfitted
+    unfitted = read_prior_widths()
     architecture_spreads, trainer_spreads = (
         {name: spreads[index + 1] for name, spreads in unfitted.items()}
         | {key: figure.spread for key, figure in file.parameters.items() if figure.spread is not None}

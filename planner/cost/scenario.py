@@ -325,7 +325,7 @@ class Scenario:
 
 
 def choose_precision(precision: str | None, accelerator: Accelerator) -> str:
-    """The precision that is asked for; else bf16 where the accelerator has it, else fp16."""
+    """The given precision; else bf16 where the accelerator has it, else fp16."""
     return precision or ("bf16" if "bf16" in accelerator.peak_flops else "fp16")
 
 

@@ -33,6 +33,7 @@ from planner.cost.calibration import (
     Calibration,
     combine_calibration,
     read_prior_calibration,
+    read_prior_widths,
     stack_calibrations,
 )
 from planner.cost.pipeline.stages import build_plan_tables
@@ -51,34 +52,10 @@ C = TypeVar("C")
 
 COMMON = "measured"
 """The owner of the factors that all runs have in common."""
-# Widths of the priors in the logarithm, of the common, of an architecture's and of a framework's factor: how far a
-# number may lie from the default without being pulled back. Parameters of the chip alone have no trainer width, and
-# vice versa.
-PRIOR_WIDTHS = {
-    "gemm_efficiency": (0.2, 0.2, 0.05),
-    "gemm_efficiency_8bit": (0.2, 0.2, 0.05),
-    "gemm_efficiency_4bit": (0.2, 0.1, 0.05),
-    "rowwise_efficiency": (0.3, 0.0, 0.0),
-    "expert_efficiency": (0.2, 0.0, 0.2),
-    "gemm_half_rows": (0.2, 0.2, 0.0),
-    "gemm_half_depth": (0.3, 0.3, 0.0),
-    "attention_forward_efficiency": (0.3, 0.15, 0.15),
-    "attention_backward_efficiency": (0.3, 0.15, 0.15),
-    "softmax_width": (0.3, 0.3, 0.0),
-    "memory_efficiency": (0.1, 0.1, 0.05),
-    "eager_traffic": (0.4, 0.0, 0.3),
-    "routing_traffic": (0.4, 0.0, 0.3),
-    "kernel_launch_s": (0.1, 0.0, 0.1),
-    "host_launch_s": (0.4, 0.0, 0.3),
-    "link_efficiency": (0.2, 0.15, 0.1),
-    "nic_efficiency": (0.2, 0.15, 0.1),
-    "overlap": (0.2, 0.0, 0.1),
-    "contention": (0.5, 0.0, 0.6),
-    "tensor_overlap": (0.5, 0.3, 0.0),
-    "immaturity": (0.5, 0.3, 0.0),
-    "step_overhead_s": (0.0, 0.0, 1.2),
-    "power_exponent": (0.3, 0.3, 0.0),
-}
+PRIOR_WIDTHS = read_prior_widths()
+"""Widths of the priors in the logarithm, of the common, of an architecture's and of a framework's factor: how far a
+number may lie from the default without being pulled back. Numbers of the chip alone have no trainer width, and vice
+versa."""
 RUN_LOG_STD = 0.05
 """Assumed standard deviation of the logarithm of a run's measured time."""
 _DERIVATIVE_STEP = 1e-3

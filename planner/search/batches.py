@@ -15,7 +15,7 @@ from planner.search.space import compute_divisors
 
 @dataclass(frozen=True)
 class BatchRange:
-    """Batches from `low` to `high`, in sequences; `near`: the one that is asked for, which need not be whole."""
+    """Batches from `low` to `high`, in sequences; `near`: the wanted one, which need not be whole."""
 
     low: int
     high: int
@@ -71,5 +71,5 @@ def _enumerate_multiples(batches: BatchRange, devices: int) -> Iterable[int]:
 
 
 def _compute_distance(batches: BatchRange, batch: int) -> tuple[float, int]:
-    """How far a batch is from the one that is asked for; of equally near ones the larger is nearer."""
+    """How far a batch is from the wanted one; of equally near ones the larger is nearer."""
     return abs(batch - batches.near), -batch

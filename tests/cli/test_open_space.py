@@ -297,7 +297,7 @@ def test_the_usual_layout_is_a_row_of_its_own_or_named_among_the_plans() -> None
         alone["usual"]["plan"]["step_time_s"] / alone["plans"][0]["step_time_s"] - 1.0
     )
     assert any(line.startswith("usual") for line in table.splitlines())
-    # other degrees are asked for, or no such model is known
+    # other degrees are given, or no such model is known
     assert read_document(*on, "--tp", "8")["usual"] is None
     assert read_document("llama-2-13b", *on[1:])["usual"] is None
 

@@ -106,9 +106,7 @@ def test_the_plan_as_it_is_comes_first_and_then_what_planning_again_brings() -> 
         ("training.trainer=torchtitan", ("-c", "dgx-h100", "--nodes", "2", "--trainer", "torchtitan")),
     ],
 )
-def test_a_whole_part_exchanged_is_planned_as_if_it_had_been_asked_for(
-    change: str, arguments: tuple[str, ...]
-) -> None:
+def test_a_whole_part_exchanged_is_planned_as_if_it_had_been_given(change: str, arguments: tuple[str, ...]) -> None:
     document = run_what_if(*PINNED, "--set", change)
     pins = ("--pp", "1,2", "--cp", "1", "--vpp", "1", "-b", "64")
     plain = json.loads(call("plan", "llama-3-8b", *arguments, *pins, "--top", "1", "-f", "json").stdout)

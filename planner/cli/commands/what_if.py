@@ -134,7 +134,7 @@ def _rebuild_side(
     if "nodes" in options:
         options["devices"] = None
     elif "cluster" in options and request.nodes is None and request.devices is None:
-        # a preset has its own number of nodes, which is not what was asked
+        # a preset has its own number of nodes, which is not in the question
         options["nodes"] = str(base_side.cluster.nodes)
     parts = {key: whole_changes[key] for key in input_changes.PART_KEYS if key in whole_changes}
     try:

@@ -17,11 +17,8 @@ from planner.workload.huggingface.parts import (
 )
 from planner.workload.huggingface.table import RMS, Family, Keys, find_period
 
-_DEEPSEEK_EXPERTS: dict[str, Any] = {
-    "experts": "n_routed_experts",
-    "shared_count": "n_shared_experts",
-    "mlp_types": "mlp_layer_types",
-}
+_ROUTED_EXPERTS: dict[str, Any] = {"experts": "n_routed_experts", "shared_count": "n_shared_experts"}
+_DEEPSEEK_EXPERTS: dict[str, Any] = {**_ROUTED_EXPERTS, "mlp_types": "mlp_layer_types"}
 _SIGMOID: dict[str, Any] = {"router_bias": True, "router_score": "sigmoid"}
 _DEEPSEEK_EXTRA = ("first_k_dense_replace", "moe_layer_freq", "topk_method", "scoring_func", "n_routed_experts")
 _WIDE_NORM = {"qk_norm": True, "qk_norm_scope": "width"}
@@ -93,8 +90,7 @@ FAMILIES: dict[str, Family] = {
         parts=(
             read_mla(),
             read_moe(
-                experts="n_routed_experts",
-                shared_count="n_shared_experts",
+                **_ROUTED_EXPERTS,
                 first_dense="first_k_dense_replace",
                 every_key="moe_layer_freq",
                 **_SIGMOID,
@@ -108,8 +104,7 @@ FAMILIES: dict[str, Family] = {
         parts=(
             read_mla(),
             read_moe(
-                experts="n_routed_experts",
-                shared_count="n_shared_experts",
+                **_ROUTED_EXPERTS,
                 first_dense="first_k_dense_replace",
                 router_score="softmax",
             ),
@@ -137,8 +132,7 @@ FAMILIES: dict[str, Family] = {
         parts=(
             read_mla(),
             read_moe(
-                experts="n_routed_experts",
-                shared_count="n_shared_experts",
+                **_ROUTED_EXPERTS,
                 layer_rule=list_first_dense(1),
                 **_SIGMOID,
             ),
@@ -149,8 +143,7 @@ FAMILIES: dict[str, Family] = {
         parts=(
             _read_optional_qk_norm,
             read_moe(
-                experts="n_routed_experts",
-                shared_count="n_shared_experts",
+                **_ROUTED_EXPERTS,
                 first_dense="first_k_dense_replace",
                 **_SIGMOID,
             ),
@@ -160,8 +153,7 @@ FAMILIES: dict[str, Family] = {
         fixed={**RMS, "qk_norm": True, "mlp_bias": False},
         parts=(
             read_moe(
-                experts="n_routed_experts",
-                shared_count="n_shared_experts",
+                **_ROUTED_EXPERTS,
                 first_dense="first_k_dense_replace",
                 **_SIGMOID,
             ),
@@ -319,8 +311,7 @@ FAMILIES: dict[str, Family] = {
         parts=(
             _read_optional_qk_norm,
             read_moe(
-                experts="n_routed_experts",
-                shared_count="n_shared_experts",
+                **_ROUTED_EXPERTS,
                 first_dense="first_k_dense_replace",
                 mlp_types="mlp_layer_types",
                 **_SIGMOID,
@@ -332,8 +323,7 @@ FAMILIES: dict[str, Family] = {
         parts=(
             _read_optional_qk_norm,
             read_moe(
-                experts="n_routed_experts",
-                shared_count="n_shared_experts",
+                **_ROUTED_EXPERTS,
                 first_dense="first_k_dense_replace",
                 mlp_types="mlp_layer_types",
                 **_SIGMOID,
