@@ -144,3 +144,11 @@ def test_hierarchical_context_parallelism_is_planned_and_written_with_its_sizes(
     (tmp_path / "plan.json").write_text(json.dumps(document))
     wrong = call("planner", "export", "plan.json", "--to", "megatron-lm", "-o", "g", cwd=tmp_path)
     assert (wrong.returncode, "cp_group_sizes" in wrong.stderr, "product is cp 16" in wrong.stderr) == (2, True, True)
+
+
+def test_experts_with_biases_are_not_cut_by_tensor_parallelism_in_megatron() -> None:
+    on = ("gpt-oss-20b", "-c", "dgx-h100", "--nodes", "2", "-b", "64", "--tp", "2", "--ep", "4")
+    refused = call("plan", *on, "--etp", "2", "--trainer", "megatron-bridge")
+    assert (refused.returncode, "etp 1 where experts have biases" in refused.stderr) == (2, True), refused.stderr
+    assert call("plan", *on, "--etp", "1", "--trainer", "megatron-bridge").returncode == 0
+    assert call("plan", "qwen3-30b-a3b", *on[1:], "--etp", "2", "--trainer", "megatron-bridge").returncode == 0

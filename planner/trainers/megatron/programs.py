@@ -246,6 +246,12 @@ _MEGATRON_CORE_RULES = (
         lambda plan: plan.has_experts and rules.is_older_than_ampere(plan.architecture),
         source=f"{ARGUMENTS_FILE}, validate_args",
     ),
+    rules.Rule(
+        "etp",
+        "etp 1 where experts have biases",
+        lambda plan: bool(plan.model and plan.model.moe and plan.model.moe.expert_bias) & (plan.etp > 1),
+        source=f"{CONFIG_FILE}, __post_init__: add_bias_linear",
+    ),
     *_GRAPH_RULES,
     *MODEL_RULES,
     rules.Rule(
